@@ -1,0 +1,157 @@
+//! The seam: what every catalog does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use frazil_table::spec::{NamespaceIdent, TableCreation, TableIdent, TableRequirement, TableUpdate};
+use frazil_table::{Conflict, Table};
+use uuid::Uuid;
+
+use crate::Result;
+
+/// A catalog that several parts of a program share.
+pub type CatalogRef = Arc<dyn Catalog>;
+
+/// A namespace with its properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name, level by level.
+    pub ident: NamespaceIdent,
+    /// Its properties, `location` among them where the catalog has one.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// One request to move a table's pointer (Iceberg REST, `CommitTableRequest`).
+#[derive(Clone, Debug)]
+pub struct TableCommit {
+    /// The table.
+    pub ident: TableIdent,
+    /// What must be true of it.
+    pub requirements: Vec<TableRequirement>,
+    /// What changes.
+    pub updates: Vec<TableUpdate>,
+    /// The same for every sending of the same request (Iceberg REST, `Idempotency-Key`).
+    pub idempotency_key: Uuid,
+}
+
+/// How a request to move the pointer ended. Every end is a value: a caller must look at all three.
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum CommitOutcome {
+    /// The pointer moved; this is the table now.
+    Committed(Table),
+    /// The pointer did not move and never will by this request.
+    Conflict(Conflict),
+    /// Nobody knows. Only reading back tells; files of the request must stay.
+    Unknown {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Who owns tables' metadata pointers.
+///
+/// Implementations move a pointer by compare-and-swap and never otherwise; a table that is returned is the one that the
+/// pointer named at some moment during the call.
+#[async_trait]
+pub trait Catalog: Debug + Send + Sync {
+    /// What a person calls it: a file or a URI.
+    fn name(&self) -> String;
+
+    /// The namespaces directly below `parent`, or at the top.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchNamespace`] if `parent` does not exist.
+    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>>;
+
+    /// Makes a namespace. Its parent must exist.
+    ///
+    /// # Errors
+    /// [`crate::Error::NamespaceExists`], or [`crate::Error::NoSuchNamespace`] for the parent.
+    async fn create_namespace(
+        &self,
+        ident: &NamespaceIdent,
+        properties: BTreeMap<String, String>,
+    ) -> Result<Namespace>;
+
+    /// A namespace's properties.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchNamespace`].
+    async fn load_namespace(&self, ident: &NamespaceIdent) -> Result<Namespace>;
+
+    /// Sets and removes properties of a namespace.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchNamespace`].
+    async fn update_namespace(
+        &self,
+        ident: &NamespaceIdent,
+        updates: HashMap<String, String>,
+        removals: Vec<String>,
+    ) -> Result<()>;
+
+    /// Drops an empty namespace.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchNamespace`], [`crate::Error::NamespaceNotEmpty`].
+    async fn drop_namespace(&self, ident: &NamespaceIdent) -> Result<()>;
+
+    /// The tables of a namespace.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchNamespace`].
+    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>>;
+
+    /// Makes a table. Field ids are given anew (Iceberg spec, "Schemas"); without a location the catalog chooses one.
+    ///
+    /// # Errors
+    /// [`crate::Error::TableExists`], [`crate::Error::NoSuchNamespace`], [`crate::Error::Forbidden`] for a location
+    /// outside the warehouse.
+    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table>;
+
+    /// A table as it is now.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchTable`].
+    async fn load_table(&self, ident: &TableIdent) -> Result<Table>;
+
+    /// Drops a table; with `purge` also deletes its files. Without it the files stay.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchTable`].
+    async fn drop_table(&self, ident: &TableIdent, purge: bool) -> Result<()>;
+
+    /// Gives a table another name, in any namespace that exists.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchTable`], [`crate::Error::NoSuchNamespace`], [`crate::Error::TableExists`].
+    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()>;
+
+    /// Takes over a table whose metadata file is there already.
+    ///
+    /// # Errors
+    /// [`crate::Error::TableExists`], [`crate::Error::NoSuchNamespace`], [`crate::Error::Table`] if the file is no metadata.
+    async fn register_table(&self, ident: &TableIdent, metadata_location: &str) -> Result<Table>;
+
+    /// Moves a table's pointer.
+    ///
+    /// # Errors
+    /// Only what is known to have changed nothing, such as [`crate::Error::NoSuchTable`] and
+    /// [`crate::Error::BadRequest`]; everything uncertain is [`CommitOutcome::Unknown`].
+    async fn commit(&self, commit: TableCommit) -> Result<CommitOutcome>;
+
+    /// Whether a table of that name exists.
+    ///
+    /// # Errors
+    /// As [`Catalog::load_table`], but a missing table or namespace is `false`.
+    async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
+        match self.load_table(ident).await {
+            Ok(_) => Ok(true),
+            Err(crate::Error::NoSuchTable(_) | crate::Error::NoSuchNamespace(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

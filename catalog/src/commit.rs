@@ -1,0 +1,215 @@
+//! The one commit loop of the workspace.
+//!
+//! Each attempt: (1) load the table, (2) ask the caller's precheck, which sees the table that the commit will be built
+//! on, (3) plan, (4) write manifests, (5) have the catalog swap the pointer. A conflict because the pointer moved goes
+//! back to 1 with the same ids and the manifests that can be used again. An unknown end is settled by looking for the
+//! commit's operation id in the table, until the catalog answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use frazil_storage::{Env, Step};
+use frazil_table::spec::{MAIN_BRANCH, TableIdent};
+use frazil_table::{
+    Change, CommitIdentity, Conflict, ManifestCache, OPERATION_ID, PreparedCommit, Table, io, plan_commit,
+};
+
+use crate::{Catalog, CommitOutcome, Error, Result, TableCommit};
+
+/// What the caller says of a table before its change is built on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precheck {
+    /// Go on.
+    Proceed,
+    /// The change is in the table already: nothing to do.
+    AlreadyLanded,
+    /// The change must not be made on this table.
+    Refuse(String),
+}
+
+/// How often a commit is tried again when other commits come first.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Attempts after the first one. `commit.retry.num-retries` of the table goes before it.
+    pub retries_max: u32,
+    /// First pause, doubled each time. `commit.retry.min-wait-ms` of the table goes before it.
+    pub wait_ms_min: u64,
+    /// Longest pause. `commit.retry.max-wait-ms` of the table goes before it.
+    pub wait_ms_max: u64,
+}
+
+impl Default for Retry {
+    /// A streaming writer rather waits than fails: 100 retries, 5 ms to 1 s.
+    fn default() -> Self {
+        Self { retries_max: 100, wait_ms_min: 5, wait_ms_max: 1_000 }
+    }
+}
+
+/// One change of one table.
+pub struct CommitRequest<'a> {
+    /// The table.
+    pub ident: &'a TableIdent,
+    /// What changes, in order, under one pointer swap.
+    pub changes: &'a [Change],
+    /// Looks at the table before each attempt.
+    pub precheck: &'a (dyn Fn(&Table) -> Precheck + Send + Sync),
+    /// How often to try.
+    pub retry: Retry,
+}
+
+impl fmt::Debug for CommitRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitRequest").field("ident", self.ident).field("changes", &self.changes.len()).finish()
+    }
+}
+
+/// A commit that is in the table.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The table with the commit in it.
+    pub table: Table,
+    /// The new snapshots, oldest first.
+    pub snapshot_ids: Vec<i64>,
+    /// How many attempts lost to another commit.
+    pub retries: u32,
+}
+
+/// How a commit ended.
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum CommitEnd {
+    /// It is in the table.
+    Committed(Committed),
+    /// The precheck found it in the table before anything was written.
+    AlreadyLanded(Table),
+    /// It is not in the table and never will be.
+    Conflict(Conflict),
+}
+
+/// How many times an unknown end is looked into before the commit gives up: with the waits of [`Retry`] about a minute.
+const LOOKS_MAX: u32 = 70;
+
+/// Commits a change, however often other commits come first.
+///
+/// Files of an attempt that lost are deleted only after a conflict that the catalog itself answered to a request sent
+/// once. Data files are the caller's.
+///
+/// # Errors
+/// What made the commit impossible. After [`Error::Unavailable`] it may be in the table or not: its files must stay.
+pub async fn commit(
+    catalog: &dyn Catalog,
+    env: &Env,
+    cache: &ManifestCache,
+    request: CommitRequest<'_>,
+) -> Result<CommitEnd> {
+    let mut identity = CommitIdentity::draw(env, request.changes);
+    let mut written = io::WrittenManifests::default();
+    loop {
+        let table = catalog.load_table(request.ident).await?;
+        match (request.precheck)(&table) {
+            Precheck::Proceed => {}
+            Precheck::AlreadyLanded => return Ok(CommitEnd::AlreadyLanded(table)),
+            Precheck::Refuse(reason) => return Ok(CommitEnd::Conflict(Conflict::Refused { reason })),
+        }
+        let state = io::load_state_for(&env.store, cache, &table, request.changes).await?;
+        let plan = match plan_commit(&state, request.changes, &identity, env.now_ms())? {
+            Ok(plan) => plan,
+            Err(conflict) => return Ok(CommitEnd::Conflict(conflict)),
+        };
+        let prepared = io::store_commit(env, cache, &state, &plan, &mut written).await?;
+        let sent = TableCommit {
+            ident: request.ident.clone(),
+            requirements: prepared.requirements.clone(),
+            updates: prepared.updates.clone(),
+            idempotency_key: attempt_key(&identity),
+        };
+        let retries = identity.attempt;
+        match catalog.commit(sent).await? {
+            CommitOutcome::Committed(table) => {
+                env.steps.reach(Step::PointerSwapped)?;
+                return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
+            }
+            CommitOutcome::Conflict(conflict) => {
+                delete_attempt(env, &prepared).await;
+                if retries >= retries_max(&table, request.retry) {
+                    return Ok(CommitEnd::Conflict(conflict));
+                }
+                tracing::debug!(table = %request.ident, retries, %conflict, "commit goes again");
+            }
+            CommitOutcome::Unknown { reason } => {
+                tracing::warn!(table = %request.ident, %reason, "commit ended unknown; reading back");
+                let settled = settle(catalog, request.ident, &identity, request.retry, reason).await?;
+                if let Some(table) = settled {
+                    return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
+                }
+                // Not there now, but the request may still be on its way: its files stay, and since the next attempt
+                // requires the ref that it read, at most one of the two can land.
+            }
+        }
+        tokio::time::sleep(wait(&table, request.retry, retries)).await;
+        identity.attempt += 1;
+    }
+}
+
+fn committed(table: Table, prepared: &PreparedCommit, retries: u32) -> Committed {
+    Committed { table, snapshot_ids: prepared.snapshot_ids.clone(), retries }
+}
+
+/// Reads the table until the catalog answers. `Some` if the commit is in it.
+async fn settle(
+    catalog: &dyn Catalog,
+    ident: &TableIdent,
+    identity: &CommitIdentity,
+    retry: Retry,
+    reason: String,
+) -> Result<Option<Table>> {
+    for look in 0..LOOKS_MAX {
+        match catalog.load_table(ident).await {
+            Ok(table) => return Ok(has_landed(&table, identity).then_some(table)),
+            Err(Error::NoSuchTable(name)) => return Err(Error::NoSuchTable(name)),
+            Err(error) => tracing::warn!(table = %ident, %error, "reading back failed; trying again"),
+        }
+        tokio::time::sleep(backoff(retry.wait_ms_min, retry.wait_ms_max, look)).await;
+    }
+    Err(Error::Unavailable { uri: catalog.name(), reason: format!("a commit of {ident} ended unknown: {reason}") })
+}
+
+/// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it is made
+/// again, which does no harm, since it only sets what it sets.
+fn has_landed(table: &Table, identity: &CommitIdentity) -> bool {
+    let uuid = identity.uuid.to_string();
+    table
+        .ancestors(MAIN_BRANCH)
+        .any(|snapshot| snapshot.summary().additional_properties.get(OPERATION_ID) == Some(&uuid))
+}
+
+async fn delete_attempt(env: &Env, prepared: &PreparedCommit) {
+    for file in &prepared.attempt_files {
+        if let Err(error) = env.store.delete(file).await {
+            tracing::warn!(%error, "a file of a lost attempt stays as an orphan");
+        }
+    }
+}
+
+/// One key for one attempt: a later attempt is another request.
+fn attempt_key(identity: &CommitIdentity) -> uuid::Uuid {
+    uuid::Uuid::new_v5(&identity.uuid, &identity.attempt.to_be_bytes())
+}
+
+fn retries_max(table: &Table, retry: Retry) -> u32 {
+    number(table, "commit.retry.num-retries").unwrap_or(retry.retries_max)
+}
+
+fn wait(table: &Table, retry: Retry, attempt: u32) -> Duration {
+    let min = number(table, "commit.retry.min-wait-ms").unwrap_or(retry.wait_ms_min);
+    let max = number(table, "commit.retry.max-wait-ms").unwrap_or(retry.wait_ms_max);
+    backoff(min, max, attempt)
+}
+
+fn backoff(wait_ms_min: u64, wait_ms_max: u64, attempt: u32) -> Duration {
+    Duration::from_millis(wait_ms_min.saturating_mul(1 << attempt.min(20)).min(wait_ms_max))
+}
+
+fn number<T: std::str::FromStr>(table: &Table, key: &str) -> Option<T> {
+    table.property(key)?.parse().ok()
+}

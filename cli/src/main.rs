@@ -1,0 +1,2 @@
+//! The frazil program.
+fn main() {}

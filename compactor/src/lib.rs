@@ -1,0 +1,1 @@
+//! Small files become large ones while the stream goes on.

@@ -1,0 +1,1 @@
+//! A snapshot becomes record batches: scans, increments, only the leaves that were asked for.

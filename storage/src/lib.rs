@@ -1,0 +1,42 @@
+//! Where bytes, time and ids come from.
+//!
+//! Everything above this crate reaches the world through one [`Env`]: a [`Store`] for bytes, a [`Clock`] for time,
+//! [`Ids`] for names nobody has used yet, and [`Steps`], the named points at which a test may stop the process.
+//! Swap the parts and the same code runs in a world of its own.
+//!
+//! What this crate decides: how a file becomes durable (written beside its place, synced, moved in, directory synced)
+//! and what a location means. What it does not know: tables, formats, catalogs.
+//!
+//! ```
+//! # tokio_test(async {
+//! use frazil_storage::Env;
+//! let env = Env::in_memory(7);
+//! env.store.put_new("memory://w/a.txt", "ice".into()).await?;
+//! assert_eq!(env.store.read("memory://w/a.txt").await?, "ice");
+//! assert!(env.store.put_new("memory://w/a.txt", "water".into()).await.is_err());
+//! # Ok::<(), frazil_storage::Error>(())
+//! # });
+//! # fn tokio_test<F: Future<Output = Result<(), frazil_storage::Error>>>(f: F) {
+//! #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f).unwrap()
+//! # }
+//! ```
+
+mod clock;
+mod counters;
+mod env;
+mod error;
+mod ids;
+mod local;
+mod location;
+mod object;
+mod step;
+mod store;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use counters::{Counters, CountersSnapshot};
+pub use env::Env;
+pub use error::{Error, Result};
+pub use ids::{Ids, RandomIds, SeededIds};
+pub use location::Location;
+pub use step::{Step, StepAction, Steps};
+pub use store::{FileWriter, ObjectMeta, Store};

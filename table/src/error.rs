@@ -1,0 +1,42 @@
+//! What can be wrong with a table or a change of it.
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error that names the table's part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed. Retry a read; a write may have landed.
+    #[error(transparent)]
+    Storage(#[from] frazil_storage::Error),
+    /// Bytes that are not what the specification says. Not retryable.
+    #[error("{location} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        location: String,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// The change makes no sense for this table. Fix the change.
+    #[error("the change can't be made: {0}")]
+    InvalidChange(String),
+    /// The specification's own implementation refused.
+    #[error("{doing}: {source}")]
+    Spec {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<iceberg::Error>,
+    },
+}
+
+impl Error {
+    pub(crate) fn spec(doing: &'static str) -> impl FnOnce(iceberg::Error) -> Self {
+        move |source| Self::Spec { doing, source: Box::new(source) }
+    }
+
+    pub(crate) fn damaged(location: &str, reason: impl ToString) -> Self {
+        Self::Damaged { location: location.to_owned(), reason: reason.to_string() }
+    }
+}

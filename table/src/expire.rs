@@ -1,0 +1,111 @@
+//! Which snapshots may leave, and which files leave with them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+
+use crate::spec::{ManifestEntry, ManifestFile, SnapshotRetention};
+use crate::{Retention, Table};
+
+/// Snapshots that may leave a table's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpirePlan {
+    /// Oldest first.
+    pub snapshot_ids: Vec<i64>,
+}
+
+/// Plans which snapshots leave: those that no branch keeps by its retention and that no branch or tag points to.
+/// A branch's own retention goes before `default`. `protected` snapshots and everything after them on a branch stay.
+pub fn plan_expire(table: &Table, default: Retention, protected: &[i64], now_ms: i64) -> ExpirePlan {
+    let metadata = table.metadata();
+    let mut kept: HashSet<i64> = protected.iter().copied().collect();
+    for (name, reference) in table.refs() {
+        kept.insert(reference.snapshot_id);
+        let SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } =
+            &reference.retention
+        else {
+            continue;
+        };
+        let keep_min = min_snapshots_to_keep
+            .map_or(default.min_snapshots_to_keep, |n| usize::try_from(n).unwrap_or(1).max(1));
+        let age_max_ms = max_snapshot_age_ms.unwrap_or(default.max_snapshot_age_ms);
+        let chain: Vec<_> = table.ancestors(name).collect();
+        let protected_depth = chain.iter().rposition(|s| protected.contains(&s.snapshot_id()));
+        for (depth, snapshot) in chain.iter().enumerate() {
+            let young = now_ms.saturating_sub(snapshot.timestamp_ms()) <= age_max_ms;
+            if depth < keep_min || young || protected_depth.is_some_and(|at| depth <= at) {
+                kept.insert(snapshot.snapshot_id());
+            }
+        }
+    }
+    // Snapshots on no branch, such as staged ones, go by age alone.
+    let on_branches: HashSet<i64> =
+        table.refs().keys().flat_map(|name| table.ancestors(name)).map(|s| s.snapshot_id()).collect();
+    let mut expired: Vec<_> = metadata
+        .snapshots()
+        .filter(|snapshot| {
+            let id = snapshot.snapshot_id();
+            let age_ms = now_ms.saturating_sub(snapshot.timestamp_ms());
+            !kept.contains(&id) && (on_branches.contains(&id) || age_ms > default.max_snapshot_age_ms)
+        })
+        .collect();
+    expired.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+    ExpirePlan { snapshot_ids: expired.iter().map(|snapshot| snapshot.snapshot_id()).collect() }
+}
+
+impl fmt::Display for ExpirePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.snapshot_ids.as_slice() {
+            [] => writeln!(f, "no snapshot is old enough to expire"),
+            ids => writeln!(f, "{} snapshots expire, from {} to {}", ids.len(), ids[0], ids[ids.len() - 1]),
+        }
+    }
+}
+
+/// Files that only expired snapshots named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreachableFiles {
+    /// Manifest lists of the expired snapshots.
+    pub manifest_lists: BTreeSet<String>,
+    /// Manifests that no retained snapshot lists.
+    pub manifests: BTreeSet<String>,
+    /// Data and delete files that no retained snapshot holds.
+    pub content_files: BTreeSet<String>,
+}
+
+impl UnreachableFiles {
+    /// Compares what expired snapshots listed with what the retained ones list. `dropped` are the manifests that only
+    /// expired snapshots list, with their entries; `retained` every manifest of every retained snapshot.
+    pub fn new<'a>(
+        manifest_lists: BTreeSet<String>,
+        dropped: impl Iterator<Item = (&'a ManifestFile, &'a [ManifestEntry])>,
+        retained: impl Iterator<Item = &'a [ManifestEntry]>,
+    ) -> Self {
+        let mut manifests = BTreeSet::new();
+        let mut content_files = BTreeSet::new();
+        for (manifest, entries) in dropped {
+            manifests.insert(manifest.manifest_path.clone());
+            // A deleted entry names a file too: it was live in a snapshot that expired before.
+            content_files.extend(entries.iter().map(|entry| entry.file_path().to_owned()));
+        }
+        for entry in retained.flatten().filter(|entry| entry.is_alive()) {
+            content_files.remove(entry.file_path());
+        }
+        Self { manifest_lists, manifests, content_files }
+    }
+
+    /// All of them, content files first: what names a file goes after the file.
+    pub fn in_order_of_deletion(&self) -> impl Iterator<Item = &str> {
+        let all = self.content_files.iter().chain(&self.manifests).chain(&self.manifest_lists);
+        all.map(String::as_str)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.content_files.len() + self.manifests.len() + self.manifest_lists.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,38 @@
+//! What an Iceberg table is and how it changes.
+//!
+//! The crate is the only one that names the `iceberg` crate; its types of the specification pass through [`spec`].
+//!
+//! A change of a table goes through three hands:
+//! 1. [`plan_commit`] is pure: a [`TableState`] and a list of [`Change`]s become a [`CommitPlan`] that can be printed.
+//! 2. [`io::store_commit`] writes the manifests that the plan asks for and returns what a catalog has to be told.
+//! 3. A catalog swaps the table's pointer. That is not done here.
+//!
+//! What this crate does not know: catalogs, Arrow, Parquet, jobs.
+
+mod change;
+mod commit;
+mod conflict;
+mod error;
+mod expire;
+pub mod io;
+pub mod layout;
+mod manifest;
+mod manifest_set;
+mod retention;
+pub mod spec;
+mod state;
+mod summary;
+mod table;
+
+pub use change::{Change, Operation, SnapshotProperties, TableFile};
+pub use commit::{
+    CommitIdentity, CommitPlan, ManifestPlan, ManifestRef, OPERATION_ID, PlannedEntry, PreparedCommit, SnapshotPlan,
+    plan_commit,
+};
+pub use conflict::{Conflict, check_replace};
+pub use error::{Error, Result};
+pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
+pub use manifest::ManifestCache;
+pub use retention::Retention;
+pub use state::{LiveFile, TableState};
+pub use table::{Ancestors, Table};

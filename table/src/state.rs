@@ -1,0 +1,141 @@
+//! A table with the listing of its files: what planning works on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::spec::{
+    DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef,
+};
+use crate::{Error, Result, Table};
+
+/// A table at one snapshot of one ref, with its manifests and, as far as they were loaded, their entries.
+///
+/// Made by [`crate::io::load_state`]; everything that decides works on this value and does no IO.
+#[derive(Clone, Debug)]
+pub struct TableState {
+    pub(crate) table: Table,
+    pub(crate) ref_name: String,
+    pub(crate) snapshot: Option<SnapshotRef>,
+    pub(crate) manifests: Vec<ManifestFile>,
+    pub(crate) entries: HashMap<String, Arc<Vec<ManifestEntry>>>,
+}
+
+/// A live entry of a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveFile<'a> {
+    /// The file.
+    pub file: &'a DataFile,
+    /// The partition spec it was written with.
+    pub partition_spec_id: i32,
+    /// Orders it against deletes (Iceberg spec, "Sequence Number Inheritance").
+    pub data_sequence_number: i64,
+    /// When the file itself was added.
+    pub file_sequence_number: i64,
+    /// The snapshot that added it.
+    pub added_snapshot_id: i64,
+    /// The manifest that lists it.
+    pub manifest_path: &'a str,
+}
+
+impl TableState {
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The branch or tag.
+    pub fn ref_name(&self) -> &str {
+        &self.ref_name
+    }
+
+    /// The snapshot; `None` for a ref without one.
+    pub fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.snapshot.as_ref()
+    }
+
+    /// The snapshot's manifests, data and deletes.
+    pub fn manifests(&self) -> &[ManifestFile] {
+        &self.manifests
+    }
+
+    /// The snapshot's id; `None` for a ref without one.
+    pub fn snapshot_id(&self) -> Option<i64> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.snapshot_id())
+    }
+
+    /// Every entry of a manifest.
+    ///
+    /// # Errors
+    /// [`Error::InvalidChange`] if the state was loaded without that manifest's entries.
+    pub fn entries_of(&self, manifest: &ManifestFile) -> Result<&[ManifestEntry]> {
+        self.entries.get(&manifest.manifest_path).map(|entries| entries.as_slice()).ok_or_else(|| {
+            Error::InvalidChange(format!("the entries of {} were not loaded", manifest.manifest_path))
+        })
+    }
+
+    /// The live data files.
+    ///
+    /// # Errors
+    /// As [`TableState::entries_of`].
+    pub fn live_data_files(&self) -> Result<Vec<LiveFile<'_>>> {
+        self.live_files(ManifestContentType::Data)
+    }
+
+    /// The live delete files and deletion vectors.
+    ///
+    /// # Errors
+    /// As [`TableState::entries_of`].
+    pub fn live_delete_files(&self) -> Result<Vec<LiveFile<'_>>> {
+        self.live_files(ManifestContentType::Deletes)
+    }
+
+    /// Whether any delete file is live.
+    pub fn has_deletes(&self) -> bool {
+        self.manifests.iter().any(|manifest| {
+            manifest.content == ManifestContentType::Deletes
+                && (manifest.has_added_files() || manifest.has_existing_files())
+        })
+    }
+
+    fn live_files(&self, content: ManifestContentType) -> Result<Vec<LiveFile<'_>>> {
+        let mut files = Vec::new();
+        for manifest in self.manifests.iter().filter(|manifest| manifest.content == content) {
+            let live = self.entries_of(manifest)?.iter().filter(|entry| entry.is_alive());
+            for entry in live {
+                files.push(live_file(manifest, entry)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Live data files by path.
+    ///
+    /// # Errors
+    /// As [`TableState::entries_of`].
+    pub fn live_data_files_by_path(&self) -> Result<BTreeMap<&str, LiveFile<'_>>> {
+        Ok(self.live_data_files()?.into_iter().map(|live| (live.file.file_path(), live)).collect())
+    }
+}
+
+fn live_file<'a>(manifest: &'a ManifestFile, entry: &'a ManifestEntry) -> Result<LiveFile<'a>> {
+    let missing = |what: &str| {
+        Error::damaged(&manifest.manifest_path, format!("{} has no {what}", entry.file_path()))
+    };
+    Ok(LiveFile {
+        file: entry.data_file(),
+        partition_spec_id: manifest.partition_spec_id,
+        data_sequence_number: entry.sequence_number().ok_or_else(|| missing("data sequence number"))?,
+        file_sequence_number: entry
+            .file_sequence_number
+            .ok_or_else(|| missing("file sequence number"))?,
+        added_snapshot_id: entry.snapshot_id().ok_or_else(|| missing("snapshot id"))?,
+        manifest_path: &manifest.manifest_path,
+    })
+}
+
+impl LiveFile<'_> {
+    /// Data, position deletes (deletion vectors too) or equality deletes.
+    pub fn content(&self) -> DataContentType {
+        self.file.content_type()
+    }
+}

@@ -1,0 +1,1 @@
+//! Every test that crosses a crate, and the harness that they share.

@@ -1,0 +1,1 @@
+//! Record batches become data files, data files become commits.
