@@ -3,8 +3,8 @@
 
     install.py --into DIR [NAME…]
 
-Every peer lives in DIR/NAME. A stamp there holds the digest of everything that decides its contents (versions, this
-file), so that a second run does nothing and a changed version reinstalls. A peer that cannot be had leaves
+Every peer lives in DIR/NAME. A stamp there holds the digest of what decides its contents (versions, how it is
+installed), so that a second run does nothing and a changed version reinstalls. A peer that cannot be had leaves
 DIR/NAME.missing with the reason, which the tests report as a skip. The exit code is 0 all the same: whether a missing
 peer is a failure is decided where it is reported.
 """
@@ -12,6 +12,7 @@ peer is a failure is decided where it is reported.
 import argparse
 import concurrent.futures
 import hashlib
+import inspect
 import pathlib
 import shutil
 import subprocess
@@ -147,7 +148,8 @@ PEERS = {
 
 
 def wanted_stamp(name):
-    digest = hashlib.sha256(pathlib.Path(__file__).read_bytes())
+    digest = hashlib.sha256(inspect.getsource(PEERS[name]).encode())
+    digest.update(repr((SPARK_RUNTIME, KAFKA, TRINO, FLIGHTS_SHA256)).encode())
     requirements = HERE / "requirements" / f"{name}.txt"
     if requirements.exists():
         digest.update(requirements.read_bytes())
