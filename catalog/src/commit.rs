@@ -51,6 +51,8 @@ pub struct CommitRequest<'a> {
     pub ident: &'a TableIdent,
     /// What changes, in order, under one pointer swap.
     pub changes: &'a [Change],
+    /// The ids of the commit, drawn by the caller, who may want to name a snapshot inside the change.
+    pub identity: CommitIdentity,
     /// Looks at the table before each attempt.
     pub precheck: &'a (dyn Fn(&Table) -> Precheck + Send + Sync),
     /// How often to try.
@@ -102,7 +104,7 @@ pub async fn commit(
     cache: &ManifestCache,
     request: CommitRequest<'_>,
 ) -> Result<CommitEnd> {
-    let mut identity = CommitIdentity::draw(env, request.changes);
+    let mut identity = request.identity;
     let mut written = io::WrittenManifests::default();
     loop {
         let table = catalog.load_table(request.ident).await?;

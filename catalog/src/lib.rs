@@ -8,7 +8,9 @@
 mod catalog;
 mod commit;
 mod error;
+mod queue;
 
 pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit};
 pub use commit::{Committed, CommitEnd, CommitRequest, Precheck, Retry, commit};
 pub use error::{Error, Result};
+pub use queue::CommitQueue;

@@ -38,9 +38,8 @@ pub struct CommitIdentity {
 pub const OPERATION_ID: &str = "frazil.operation-id";
 
 impl CommitIdentity {
-    /// Draws ids for a commit of `changes`.
-    pub fn draw(env: &Env, changes: &[Change]) -> Self {
-        let snapshots = changes.iter().filter(|change| change.makes_snapshot()).count();
+    /// Draws ids for a commit that makes `snapshots` snapshots.
+    pub fn draw(env: &Env, snapshots: usize) -> Self {
         Self {
             uuid: env.ids.uuid(),
             snapshot_ids: (0..snapshots).map(|_| env.ids.snapshot_id()).collect(),
