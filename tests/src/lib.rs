@@ -1,1 +1,14 @@
 //! Every test that crosses a crate, and the harness that they share.
+//!
+//! The harness starts real components: the `frazil` program, other engines that speak Iceberg's REST protocol, a Kafka
+//! broker. What it starts ends with the test process, however that ends. `./test` installs the components and says
+//! where; under a plain `cargo test` the same places are looked at, and a test whose component is not there says so and
+//! returns (see [`peers::skip`]).
+//!
+//! The tests are modules of one binary, `tests/main.rs`; a suite of `./test` is one of those modules.
+
+pub mod data;
+pub mod peers;
+pub mod process;
+pub mod server;
+pub mod tidy;

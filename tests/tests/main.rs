@@ -1,0 +1,6 @@
+//! Every test that crosses a crate: one binary, a module per suite of `./test`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod interop;
+mod tidy;
