@@ -39,7 +39,13 @@ pub(crate) fn one_of(names: &[&str]) -> String {
 
 fn folded(name: &str) -> String {
     name.chars()
-        .map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() })
+        .map(|c| {
+            if matches!(c, '_' | '.') {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
         .collect()
 }
 
@@ -62,7 +68,10 @@ mod tests {
         let valid = ["path", "format", "topic", "properties.bootstrap.servers"];
         assert_eq!(nearest("pth", valid, 3), ["path"]);
         assert_eq!(nearest("fromat", valid, 3), ["format"]);
-        assert_eq!(nearest("bootstrap.servers", valid, 3), ["properties.bootstrap.servers"]);
+        assert_eq!(
+            nearest("bootstrap.servers", valid, 3),
+            ["properties.bootstrap.servers"]
+        );
         assert_eq!(nearest("Topic", valid, 3), ["topic"]);
         assert!(nearest("zzz", valid, 3).is_empty());
         // a hostile length is answered, not computed for ever

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sql::Span;
+use crate::sql::{Span, SqlError};
 use crate::suggest::{nearest, one_of};
 
 /// How many names an error lists before it says how many more there are.
@@ -50,6 +50,11 @@ pub enum Problem {
 }
 
 impl OptionError {
+    /// The error with its place, line and caret; `script` is the text in which the option stands.
+    pub fn in_script(&self, script: &str) -> SqlError {
+        SqlError::new(self.to_string(), self.span, script)
+    }
+
     pub(super) fn unknown<'a>(
         owner: &str,
         key: &str,
@@ -58,11 +63,17 @@ impl OptionError {
     ) -> Self {
         let mut listed: Vec<String> = valid.clone().map(str::to_owned).collect();
         listed.sort();
-        let nearest = nearest(key, valid, 3).into_iter().map(str::to_owned).collect();
+        let nearest = nearest(key, valid, 3)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         Self {
             owner: owner.to_owned(),
             key: key.to_owned(),
-            problem: Problem::Unknown { nearest, valid: listed },
+            problem: Problem::Unknown {
+                nearest,
+                valid: listed,
+            },
             span,
         }
     }
@@ -70,7 +81,12 @@ impl OptionError {
 
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { owner, key, problem, .. } = self;
+        let Self {
+            owner,
+            key,
+            problem,
+            ..
+        } = self;
         match problem {
             Problem::Unknown { nearest, valid } => {
                 write!(f, "{owner} has no option '{key}'")?;
@@ -95,8 +111,15 @@ impl fmt::Display for OptionError {
                     None => Ok(()),
                 }
             }
-            Problem::Value { value, expected, nearest } => {
-                write!(f, "option '{key}' of {owner} is '{value}', but has to be {expected}")?;
+            Problem::Value {
+                value,
+                expected,
+                nearest,
+            } => {
+                write!(
+                    f,
+                    "option '{key}' of {owner} is '{value}', but has to be {expected}"
+                )?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean '{nearest}'?"),
                     None => Ok(()),

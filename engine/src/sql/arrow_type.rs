@@ -43,7 +43,10 @@ impl DataType {
                 ArrowType::Map(Arc::new(entries), false)
             }
             TypeKind::Row(fields) => ArrowType::Struct(
-                fields.iter().map(|field| field.data_type.to_field(&field.name)).collect(),
+                fields
+                    .iter()
+                    .map(|field| field.data_type.to_field(&field.name))
+                    .collect(),
             ),
         }
     }
@@ -66,9 +69,10 @@ impl DataType {
             ArrowType::Int64 => TypeKind::BigInt,
             ArrowType::Float32 => TypeKind::Float,
             ArrowType::Float64 => TypeKind::Double,
-            ArrowType::Decimal128(precision, scale) if *scale >= 0 => {
-                TypeKind::Decimal { precision: *precision, scale: *scale as u8 }
-            }
+            ArrowType::Decimal128(precision, scale) if *scale >= 0 => TypeKind::Decimal {
+                precision: *precision,
+                scale: *scale as u8,
+            },
             ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => TypeKind::String,
             ArrowType::FixedSizeBinary(length) if *length > 0 => TypeKind::Binary(*length as u32),
             ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => TypeKind::Bytes,

@@ -119,7 +119,12 @@ pub enum Transform {
 
 impl fmt::Display for PartitionField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let column = self.column.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".");
+        let column = self
+            .column
+            .iter()
+            .map(|part| quoted(part))
+            .collect::<Vec<_>>()
+            .join(".");
         match self.transform {
             Transform::Identity => f.write_str(&column),
             Transform::Year => write!(f, "year({column})"),
@@ -153,7 +158,12 @@ pub(super) fn parse_create_table(
         query: None,
     };
     if parser.peek_token_ref().token == Token::LParen {
-        Members { parser, table: &mut table, keys: Vec::new() }.parse()?;
+        Members {
+            parser,
+            table: &mut table,
+            keys: Vec::new(),
+        }
+        .parse()?;
     }
     table.comment = parse_comment(parser)?;
     if take_word(parser, "PARTITIONED") {
@@ -170,7 +180,11 @@ pub(super) fn parse_create_table(
         let token = parser.peek_token();
         if token.token == Token::LParen {
             let help = "LIKE takes over the columns, the partitioning and the options";
-            return err_at("choosing what LIKE takes over is not supported yet", &token, Some(help));
+            return err_at(
+                "choosing what LIKE takes over is not supported yet",
+                &token,
+                Some(help),
+            );
         }
     } else if parser.parse_keyword(Keyword::AS) {
         table.query = Some(parse_query(parser, hints)?);
@@ -198,7 +212,11 @@ fn check_complete(parser: &Parser<'_>, table: &CreateTable) -> Result<(), Parser
     if table.columns.is_empty() && table.like.is_none() && table.query.is_none() {
         let place = table.name.span().start;
         let help = "write (name TYPE, …) after its name, LIKE another table, or AS SELECT …";
-        return err_in(format!("the table {} has no columns", table.name), place, Some(help));
+        return err_in(
+            format!("the table {} has no columns", table.name),
+            place,
+            Some(help),
+        );
     }
     Ok(())
 }
@@ -215,7 +233,11 @@ pub(super) fn parse_comment(parser: &mut Parser<'_>) -> Result<Option<String>, P
 pub(super) fn parse_name(parser: &mut Parser<'_>) -> Result<Name, ParserError> {
     let token = parser.peek_token();
     if !matches!(token.token, Token::Word(_)) {
-        return err_at(format!("expected a name, found {}", found(&token)), &token, None);
+        return err_at(
+            format!("expected a name, found {}", found(&token)),
+            &token,
+            None,
+        );
     }
     let name = parser.parse_object_name(false)?;
     match Name::from_ast(&name) {
@@ -247,7 +269,11 @@ impl Members<'_, '_> {
             break;
         }
         self.check_keys()?;
-        let event_time = self.table.watermark.as_ref().map(|w| (w.column.clone(), w.span));
+        let event_time = self
+            .table
+            .watermark
+            .as_ref()
+            .map(|w| (w.column.clone(), w.span));
         match event_time {
             Some((column, span)) => check_column(self.table, &column, span),
             None => Ok(()),
@@ -255,8 +281,9 @@ impl Members<'_, '_> {
     }
 
     fn refuse_rest_of_column(&self, token: &TokenWithSpan) -> Result<(), ParserError> {
-        const WORDS: [&str; 8] =
-            ["NOT", "NULL", "METADATA", "FROM", "VIRTUAL", "COMMENT", "PRIMARY", "AS"];
+        const WORDS: [&str; 8] = [
+            "NOT", "NULL", "METADATA", "FROM", "VIRTUAL", "COMMENT", "PRIMARY", "AS",
+        ];
         let help = match &token.token {
             Token::Word(word) if is_word(&token.token, "DEFAULT") => {
                 format!("{} values of columns are not supported", word.value)
@@ -267,7 +294,11 @@ impl Members<'_, '_> {
             },
             _ => "columns are divided by ',' and end with ')'".to_owned(),
         };
-        err_at(format!("expected ',' or ')', found {}", found(token)), token, Some(&help))
+        err_at(
+            format!("expected ',' or ')', found {}", found(token)),
+            token,
+            Some(&help),
+        )
     }
 
     fn member(&mut self) -> Result<(), ParserError> {
@@ -281,7 +312,11 @@ impl Members<'_, '_> {
             return self.primary_key(constraint);
         }
         if is_word(&token.token, "UNIQUE") && next == Token::LParen {
-            return err_at("UNIQUE is not supported", &token, Some("use PRIMARY KEY (…) NOT ENFORCED"));
+            return err_at(
+                "UNIQUE is not supported",
+                &token,
+                Some("use PRIMARY KEY (…) NOT ENFORCED"),
+            );
         }
         if token.token == Token::RParen {
             let help = match self.table.columns.is_empty() {
@@ -296,14 +331,23 @@ impl Members<'_, '_> {
     fn column(&mut self) -> Result<(), ParserError> {
         let (name, span) = parse_identifier(self.parser, "a column's name")?;
         if self.table.columns.iter().any(|column| column.name == name) {
-            return err_in(format!("the column '{name}' is there twice"), span.start, None);
+            return err_in(
+                format!("the column '{name}' is there twice"),
+                span.start,
+                None,
+            );
         }
         let kind = match self.parser.parse_keyword(Keyword::AS) {
             true => ColumnKind::Computed(Box::new(self.parser.parse_expr()?)),
             false => self.typed_column(&name, span)?,
         };
         let comment = parse_comment(self.parser)?;
-        self.table.columns.push(Column { name, kind, comment, span });
+        self.table.columns.push(Column {
+            name,
+            kind,
+            comment,
+            span,
+        });
         Ok(())
     }
 
@@ -315,9 +359,16 @@ impl Members<'_, '_> {
                 false => None,
             };
             let is_virtual = take_word(self.parser, "VIRTUAL");
-            return Ok(ColumnKind::Metadata { data_type, key, is_virtual });
+            return Ok(ColumnKind::Metadata {
+                data_type,
+                key,
+                is_virtual,
+            });
         }
-        if self.parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+        if self
+            .parser
+            .parse_keywords(&[Keyword::PRIMARY, Keyword::KEY])
+        {
             self.not_enforced()?;
             self.put_keys(vec![(name.to_owned(), span)])?;
         }
@@ -342,7 +393,8 @@ impl Members<'_, '_> {
             self.parser.advance_token();
             parse_identifier(self.parser, "the constraint's name")?;
         }
-        self.parser.expect_keywords(&[Keyword::PRIMARY, Keyword::KEY])?;
+        self.parser
+            .expect_keywords(&[Keyword::PRIMARY, Keyword::KEY])?;
         self.parser.expect_token(&Token::LParen)?;
         let keys = self
             .parser
@@ -353,7 +405,10 @@ impl Members<'_, '_> {
     }
 
     fn not_enforced(&mut self) -> Result<(), ParserError> {
-        if self.parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
+        if self
+            .parser
+            .parse_keywords(&[Keyword::NOT, Keyword::ENFORCED])
+        {
             return Ok(());
         }
         let token = self.parser.peek_token();
@@ -376,11 +431,16 @@ impl Members<'_, '_> {
             if self.keys[..index].iter().any(|(other, _)| other == key) {
                 return err_in(format!("'{key}' is in the key twice"), span.start, None);
             }
-            let column = self.table.columns.iter_mut().find(|column| column.name == *key);
+            let column = self
+                .table
+                .columns
+                .iter_mut()
+                .find(|column| column.name == *key);
             match &mut column.expect("check_column has found it").kind {
                 ColumnKind::Physical(data_type) => data_type.nullable = false,
                 _ => {
-                    let message = format!("'{key}' is not kept in the table, so it can't be in its key");
+                    let message =
+                        format!("'{key}' is not kept in the table, so it can't be in its key");
                     return err_in(message, span.start, None);
                 }
             }
@@ -401,14 +461,19 @@ fn check_column(table: &CreateTable, path: &[String], span: Span) -> Result<(), 
         let message = format!("the table has no column '{}'", path[0]);
         return err_in(message, span.start, Some(&help));
     };
-    let (ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. }) = &column.kind else {
+    let (ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. }) = &column.kind
+    else {
         return Ok(());
     };
     let mut data_type = data_type;
     for (index, part) in path.iter().enumerate().skip(1) {
         let whole = path[..index].join(".");
         let TypeKind::Row(fields) = &data_type.kind else {
-            return err_in(format!("'{whole}' is {data_type}, which has no fields"), span.start, None);
+            return err_in(
+                format!("'{whole}' is {data_type}, which has no fields"),
+                span.start,
+                None,
+            );
         };
         match fields.iter().find(|field| field.name == *part) {
             Some(field) => data_type = &field.data_type,
@@ -433,9 +498,17 @@ pub(super) fn parse_identifier(
         Token::Word(word) => Ok((word.value, token.span)),
         Token::SingleQuotedString(ref text) => {
             let help = format!("names stand in backticks: `{text}`");
-            err_at(format!("expected {what}, found {}", found(&token)), &token, Some(&help))
+            err_at(
+                format!("expected {what}, found {}", found(&token)),
+                &token,
+                Some(&help),
+            )
         }
-        _ => err_at(format!("expected {what}, found {}", found(&token)), &token, None),
+        _ => err_at(
+            format!("expected {what}, found {}", found(&token)),
+            &token,
+            None,
+        ),
     }
 }
 
@@ -461,7 +534,11 @@ fn parse_partition_fields(parser: &mut Parser<'_>) -> Result<Vec<PartitionField>
             other.column == field.column && other.transform == field.transform
         };
         if fields[..index].iter().any(|other| same(&other)) {
-            return err_in(format!("the table is partitioned by {field} twice"), field.span.start, None);
+            return err_in(
+                format!("the table is partitioned by {field} twice"),
+                field.span.start,
+                None,
+            );
         }
     }
     Ok(fields)
@@ -471,7 +548,11 @@ fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, Pars
     let start = parser.peek_token();
     if parser.peek_nth_token_ref(1).token != Token::LParen {
         let (column, span) = parse_path(parser)?;
-        return Ok(PartitionField { transform: Transform::Identity, column, span });
+        return Ok(PartitionField {
+            transform: Transform::Identity,
+            column,
+            span,
+        });
     }
     let (name, _) = parse_identifier(parser, "a partition transform")?;
     parser.expect_token(&Token::LParen)?;
@@ -486,18 +567,29 @@ fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, Pars
     let (column, _) = parse_path(parser)?;
     let end = parser.expect_token(&Token::RParen)?;
     let transform = transform(&name, number, &start)?;
-    Ok(PartitionField { transform, column, span: start.span.union(&end.span) })
+    Ok(PartitionField {
+        transform,
+        column,
+        span: start.span.union(&end.span),
+    })
 }
 
 fn parse_count(parser: &mut Parser<'_>) -> Result<u32, ParserError> {
     let token = parser.next_token();
     let count = match &token.token {
-        Token::Number(digits, _) => digits.parse().ok().filter(|n| (1..=i32::MAX as u32).contains(n)),
+        Token::Number(digits, _) => digits
+            .parse()
+            .ok()
+            .filter(|n| (1..=i32::MAX as u32).contains(n)),
         _ => None,
     };
     match count {
         Some(count) => Ok(count),
-        None => err_at(format!("expected a number from 1 up, found {}", found(&token)), &token, None),
+        None => err_at(
+            format!("expected a number from 1 up, found {}", found(&token)),
+            &token,
+            None,
+        ),
     }
 }
 
@@ -506,7 +598,9 @@ fn transform(
     number: Option<u32>,
     start: &TokenWithSpan,
 ) -> Result<Transform, ParserError> {
-    const NAMES: [&str; 7] = ["identity", "year", "month", "day", "hour", "bucket", "truncate"];
+    const NAMES: [&str; 7] = [
+        "identity", "year", "month", "day", "hour", "bucket", "truncate",
+    ];
     let lower = name.to_ascii_lowercase();
     let transform = match (lower.as_str(), number) {
         ("identity", None) => Transform::Identity,
@@ -517,13 +611,22 @@ fn transform(
         ("bucket", Some(count)) => Transform::Bucket(count),
         ("truncate", Some(width)) => Transform::Truncate(width),
         ("bucket", None) => {
-            return err_at("bucket needs the number of buckets", start, Some("write bucket(16, id)"));
+            return err_at(
+                "bucket needs the number of buckets",
+                start,
+                Some("write bucket(16, id)"),
+            );
         }
         ("truncate", None) => {
-            return err_at("truncate needs the width", start, Some("write truncate(4, name)"));
+            return err_at(
+                "truncate needs the width",
+                start,
+                Some("write truncate(4, name)"),
+            );
         }
-        (known, Some(_)) if NAMES.contains(&known.trim_end_matches('s')) => {
-            return err_at(format!("{name} takes no number"), start, Some("write month(ts)"));
+        (known, Some(_)) if NAMES[..5].contains(&known.trim_end_matches('s')) => {
+            let help = format!("write {lower}(column)");
+            return err_at(format!("{lower} takes no number"), start, Some(&help));
         }
         _ => {
             let help = match nearest_one(&lower, NAMES) {

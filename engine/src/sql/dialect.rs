@@ -121,6 +121,10 @@ impl Dialect for FlinkDialect {
         true
     }
 
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
     fn supports_order_by_all(&self) -> bool {
         true
     }
@@ -184,12 +188,15 @@ pub(super) fn cast_expr(
             };
             if values.len() != fields.len() {
                 let (given, wanted) = (values.len(), fields.len());
-                let message = format!("ROW(…) has {given} values, but its type has {wanted} fields");
+                let message =
+                    format!("ROW(…) has {given} values, but its type has {wanted} fields");
                 return err_at(message, start, None);
             }
             let mut arguments = Vec::with_capacity(2 * fields.len());
             for (field, value) in fields.iter().zip(values) {
-                arguments.push(Expr::value(ast::Value::SingleQuotedString(field.name.clone())));
+                arguments.push(Expr::value(ast::Value::SingleQuotedString(
+                    field.name.clone(),
+                )));
                 arguments.push(cast_expr(value, &field.data_type, kind.clone(), start)?);
             }
             Ok(call("named_struct", arguments))
@@ -252,7 +259,11 @@ fn table_argument(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     if is_word(&parser.peek_token_ref().token, "PARTITION") {
         let help = "put the keys into GROUP BY, or into OVER (PARTITION BY …)";
         let token = parser.peek_token();
-        return err_at("TABLE t PARTITION BY … is not supported yet", &token, Some(help));
+        return err_at(
+            "TABLE t PARTITION BY … is not supported yet",
+            &token,
+            Some(help),
+        );
     }
     let mut select = Parser::new(&FlinkDialect).try_with_sql("SELECT * FROM t")?;
     let mut query = select.parse_query()?;

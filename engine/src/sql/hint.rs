@@ -22,7 +22,13 @@ use crate::suggest::nearest_one;
 
 /// Hints that Flink knows at a query.
 const QUERY_HINTS: [&str; 7] = [
-    "BROADCAST", "LOOKUP", "MULTI_JOIN", "NEST_LOOP", "SHUFFLE_HASH", "SHUFFLE_MERGE", "STATE_TTL",
+    "BROADCAST",
+    "LOOKUP",
+    "MULTI_JOIN",
+    "NEST_LOOP",
+    "SHUFFLE_HASH",
+    "SHUFFLE_MERGE",
+    "STATE_TTL",
 ];
 
 /// A hint at a query: `SELECT /*+ NAME(argument, …) */`.
@@ -47,9 +53,7 @@ pub(super) struct Hints {
 }
 
 /// Takes the hints out of a statement's tokens.
-pub(super) fn take(
-    tokens: Vec<TokenWithSpan>,
-) -> Result<(Vec<TokenWithSpan>, Hints), ParserError> {
+pub(super) fn take(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Hints), ParserError> {
     let mut hints = Hints::default();
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut before: Option<usize> = None;
@@ -85,8 +89,13 @@ impl Hints {
         match table.chain(query).min() {
             None => Ok(()),
             Some(place) => {
-                let help = "write /*+ OPTIONS(…) */ directly after the table's name, before its alias";
-                err_in("this hint stands at nothing that could follow it", place, Some(help))
+                let help =
+                    "write /*+ OPTIONS(…) */ directly after the table's name, before its alias";
+                err_in(
+                    "this hint stands at nothing that could follow it",
+                    place,
+                    Some(help),
+                )
             }
         }
     }
@@ -99,8 +108,7 @@ impl Hints {
     ) -> Result<(), ParserError> {
         let tokens = tokens_of(text, span.start)?;
         let mut parser = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens);
-        let at_query =
-            matches!(before.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::SELECT);
+        let at_query = matches!(before.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::SELECT);
         let mut count = 0;
         while parser.peek_token_ref().token != Token::EOF {
             count += 1;
@@ -111,7 +119,11 @@ impl Hints {
                     let Some(before) = before else {
                         return err_in("a hint can't begin a statement", span.start, None);
                     };
-                    if self.at_tables.insert(before.span.end, (span, options)).is_some() {
+                    if self
+                        .at_tables
+                        .insert(before.span.end, (span, options))
+                        .is_some()
+                    {
                         let help = "write all options into one OPTIONS(…)";
                         return err_in("a second hint at the same table", span.start, Some(help));
                     }
@@ -133,11 +145,19 @@ fn table_hint(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
         Token::Word(word) if word.value.eq_ignore_ascii_case("OPTIONS") => parse_options(parser),
         Token::Word(word) if is_query_hint(&word.value) => {
             let help = format!("write it after SELECT: SELECT /*+ {}(…) */", word.value);
-            err_at(format!("{} is a hint of a query, not of a table", word.value), &name, Some(&help))
+            err_at(
+                format!("{} is a hint of a query, not of a table", word.value),
+                &name,
+                Some(&help),
+            )
         }
         _ => {
             let message = format!("{} is not a hint of a table", found(&name));
-            err_at(message, &name, Some("the one hint of a table is OPTIONS('key' = 'value', …)"))
+            err_at(
+                message,
+                &name,
+                Some("the one hint of a table is OPTIONS('key' = 'value', …)"),
+            )
         }
     }
 }
@@ -146,16 +166,31 @@ fn query_hint(parser: &mut Parser<'_>, span: Span) -> Result<QueryHint, ParserEr
     let token = parser.next_token();
     let name = match &token.token {
         Token::Word(word) => word.value.to_ascii_uppercase(),
-        _ => return err_at(format!("expected a hint, found {}", found(&token)), &token, None),
+        _ => {
+            return err_at(
+                format!("expected a hint, found {}", found(&token)),
+                &token,
+                None,
+            );
+        }
     };
     if !is_query_hint(&name) {
         let help = match name.as_str() {
-            "OPTIONS" => Some("write it after the table's name: FROM t /*+ OPTIONS(…) */".to_owned()),
+            "OPTIONS" => {
+                Some("write it after the table's name: FROM t /*+ OPTIONS(…) */".to_owned())
+            }
             _ => nearest_one(&name, QUERY_HINTS).map(|near| format!("did you mean '{near}'?")),
         };
-        return err_at(format!("'{name}' is not a hint of a query"), &token, help.as_deref());
+        return err_at(
+            format!("'{name}' is not a hint of a query"),
+            &token,
+            help.as_deref(),
+        );
     }
-    let with_keys = matches!(parser.peek_nth_token_ref(1).token, Token::SingleQuotedString(_));
+    let with_keys = matches!(
+        parser.peek_nth_token_ref(1).token,
+        Token::SingleQuotedString(_)
+    );
     let (mut options, mut tables) = (Options::new(), Vec::new());
     if with_keys {
         options = parse_options(parser)?;
@@ -164,11 +199,18 @@ fn query_hint(parser: &mut Parser<'_>, span: Span) -> Result<QueryHint, ParserEr
         tables = names.iter().map(ToString::to_string).collect();
         parser.expect_token(&Token::RParen)?;
     }
-    Ok(QueryHint { name, options, tables, span })
+    Ok(QueryHint {
+        name,
+        options,
+        tables,
+        span,
+    })
 }
 
 fn is_query_hint(name: &str) -> bool {
-    QUERY_HINTS.iter().any(|hint| hint.eq_ignore_ascii_case(name))
+    QUERY_HINTS
+        .iter()
+        .any(|hint| hint.eq_ignore_ascii_case(name))
 }
 
 /// The tokens of a hint's text with their places in the script. `start` is the place of `/*+`.

@@ -27,21 +27,42 @@ const OPENINGS: [&str; 19] = [
 
 /// Statements of Flink that are read and refused: the words that they begin with, and what to do instead.
 const NOT_YET: [(&[&str], &str); 16] = [
-    (&["CREATE", "MATERIALIZED", "TABLE"], "write a job: CREATE TABLE …; INSERT INTO … SELECT …"),
+    (
+        &["CREATE", "MATERIALIZED", "TABLE"],
+        "write a job: CREATE TABLE …; INSERT INTO … SELECT …",
+    ),
     (&["CREATE", "FUNCTION"], "use the built-in functions"),
-    (&["CREATE", "TEMPORARY", "FUNCTION"], "use the built-in functions"),
-    (&["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"], "use the built-in functions"),
+    (
+        &["CREATE", "TEMPORARY", "FUNCTION"],
+        "use the built-in functions",
+    ),
+    (
+        &["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"],
+        "use the built-in functions",
+    ),
     (&["CREATE", "MODEL"], "models are out of scope"),
-    (&["CREATE", "OR", "REPLACE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
-    (&["REPLACE", "TABLE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
+    (
+        &["CREATE", "OR", "REPLACE"],
+        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
+    ),
+    (
+        &["REPLACE", "TABLE"],
+        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
+    ),
     (&["LOAD", "MODULE"], "there are no modules"),
     (&["UNLOAD", "MODULE"], "there are no modules"),
     (&["ADD", "JAR"], "there is no JVM here"),
     (&["REMOVE", "JAR"], "there is no JVM here"),
     (&["COMPILE", "PLAN"], "use EXPLAIN"),
     (&["EXECUTE", "PLAN"], "run the script itself"),
-    (&["ALTER"], "change an Iceberg table through its catalog with any Iceberg client"),
-    (&["CALL"], "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`"),
+    (
+        &["ALTER"],
+        "change an Iceberg table through its catalog with any Iceberg client",
+    ),
+    (
+        &["CALL"],
+        "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`",
+    ),
     (&["STOP", "JOB"], "end the process that runs it"),
 ];
 
@@ -64,10 +85,11 @@ pub(super) enum Opening {
 /// Looks at a statement's first significant tokens.
 pub(super) fn opening(words: &[&Token]) -> Opening {
     let starts = |pattern: &[&str], from: usize| {
-        pattern
-            .iter()
-            .enumerate()
-            .all(|(index, word)| words.get(from + index).is_some_and(|token| is_word(token, word)))
+        pattern.iter().enumerate().all(|(index, word)| {
+            words
+                .get(from + index)
+                .is_some_and(|token| is_word(token, word))
+        })
     };
     for (explain, from) in [(false, 0), (true, 1)] {
         if explain && !starts(&["EXPLAIN"], 0) {
@@ -79,7 +101,10 @@ pub(super) fn opening(words: &[&Token]) -> Opening {
             &["STATEMENT", "SET", "BEGIN"],
         ] {
             if starts(pattern, from) {
-                return Opening::Set { words: from + pattern.len(), explain };
+                return Opening::Set {
+                    words: from + pattern.len(),
+                    explain,
+                };
             }
         }
     }
@@ -104,7 +129,10 @@ pub(super) fn opening(words: &[&Token]) -> Opening {
         (&["DESCRIBE"], "DESCRIBE"),
         (&["DESC"], "DESCRIBE"),
     ];
-    let kind = kinds.iter().find(|(pattern, _)| starts(pattern, 0)).map_or("", |(_, kind)| kind);
+    let kind = kinds
+        .iter()
+        .find(|(pattern, _)| starts(pattern, 0))
+        .map_or("", |(_, kind)| kind);
     Opening::Plain { kind }
 }
 
@@ -119,7 +147,11 @@ pub(super) fn parse_insert_alone(tokens: Vec<TokenWithSpan>) -> Result<Insert, P
         let token = parser.peek_token();
         match parser.parse_keyword(Keyword::INSERT) {
             true => insert(parser, hints),
-            false => err_at(format!("expected INSERT or END, found {}", found(&token)), &token, None),
+            false => err_at(
+                format!("expected INSERT or END, found {}", found(&token)),
+                &token,
+                None,
+            ),
         }
     })
 }
@@ -148,7 +180,11 @@ fn run<T>(
     let parsed = parse(&mut parser, &mut hints)?;
     let next = parser.peek_token_ref();
     if next.token != Token::EOF {
-        return err_at(format!("unexpected {}", found(next)), next, Some("is a ';' missing before it?"));
+        return err_at(
+            format!("unexpected {}", found(next)),
+            next,
+            Some("is a ';' missing before it?"),
+        );
     }
     hints.check_all_used()?;
     Ok(parsed)
@@ -159,8 +195,14 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
     let start = parser.peek_token();
     let Token::Word(word) = &start.token else {
         return match start.token {
-            Token::LParen => parse_query(parser, hints).map(|query| Statement::Query(Box::new(query))),
-            _ => err_at(format!("expected a statement, found {}", found(&start)), &start, None),
+            Token::LParen => {
+                parse_query(parser, hints).map(|query| Statement::Query(Box::new(query)))
+            }
+            _ => err_at(
+                format!("expected a statement, found {}", found(&start)),
+                &start,
+                None,
+            ),
         };
     };
     match word.value.to_ascii_uppercase().as_str() {
@@ -192,7 +234,9 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
 }
 
 fn other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
-    parser.parse_statement().map(|statement| Statement::Other(Box::new(statement)))
+    parser
+        .parse_statement()
+        .map(|statement| Statement::Other(Box::new(statement)))
 }
 
 fn refuse_not_yet(parser: &Parser<'_>) -> Result<(), ParserError> {
@@ -226,7 +270,12 @@ fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Parse
             let name = one_part(parse_name(parser)?, &token)?;
             let comment = parse_comment(parser)?;
             let options = parse_with(parser)?;
-            let catalog = CreateCatalog { name, if_not_exists, comment, options };
+            let catalog = CreateCatalog {
+                name,
+                if_not_exists,
+                comment,
+                options,
+            };
             Ok(Statement::CreateCatalog(catalog))
         }
         "DATABASE" | "SCHEMA" if !temporary => {
@@ -234,14 +283,23 @@ fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Parse
             let name = parse_name(parser)?;
             let comment = parse_comment(parser)?;
             let options = parse_with(parser)?;
-            let database = CreateDatabase { name, if_not_exists, comment, options };
+            let database = CreateDatabase {
+                name,
+                if_not_exists,
+                comment,
+                options,
+            };
             Ok(Statement::CreateDatabase(database))
         }
         word => {
             const WORDS: [&str; 5] = ["TABLE", "TEMPORARY", "VIEW", "DATABASE", "CATALOG"];
             let near = nearest_one(word, WORDS).map(|near| format!("did you mean '{near}'?"));
             let help = near.unwrap_or_else(|| format!("there are {}", WORDS.join(", ")));
-            err_at(format!("can't create {}", found(&token)), &token, Some(&help))
+            err_at(
+                format!("can't create {}", found(&token)),
+                &token,
+                Some(&help),
+            )
         }
     }
 }
@@ -253,11 +311,21 @@ fn create_view(
 ) -> Result<Statement, ParserError> {
     let if_not_exists = if_not_exists(parser);
     let name = parse_name(parser)?;
-    let columns = column_list(parser)?.into_iter().map(|(name, _)| name).collect();
+    let columns = column_list(parser)?
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let comment = parse_comment(parser)?;
     parser.expect_keyword(Keyword::AS)?;
     let query = parse_query(parser, hints)?;
-    let view = CreateView { name, temporary, if_not_exists, columns, comment, query };
+    let view = CreateView {
+        name,
+        temporary,
+        if_not_exists,
+        columns,
+        comment,
+        query,
+    };
     Ok(Statement::CreateView(Box::new(view)))
 }
 
@@ -266,7 +334,10 @@ fn column_list(parser: &mut Parser<'_>) -> Result<Vec<(String, Span)>, ParserErr
     let opens = parser.peek_token_ref().token == Token::LParen;
     let query = match &parser.peek_nth_token_ref(1).token {
         Token::Word(word) => {
-            matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES)
+            matches!(
+                word.keyword,
+                Keyword::SELECT | Keyword::WITH | Keyword::VALUES
+            )
         }
         Token::LParen => true,
         _ => false,
@@ -275,7 +346,8 @@ fn column_list(parser: &mut Parser<'_>) -> Result<Vec<(String, Span)>, ParserErr
         return Ok(Vec::new());
     }
     parser.advance_token();
-    let names = parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
+    let names =
+        parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
     parser.expect_token(&Token::RParen)?;
     Ok(names)
 }
@@ -313,13 +385,28 @@ fn drop_statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parse_name(parser)?;
     Ok(match word.as_str() {
-        "TABLE" => Statement::DropTable { name, temporary, if_exists },
-        "VIEW" => Statement::DropView { name, temporary, if_exists },
-        "CATALOG" => Statement::DropCatalog { name: one_part(name, &token)?, if_exists },
+        "TABLE" => Statement::DropTable {
+            name,
+            temporary,
+            if_exists,
+        },
+        "VIEW" => Statement::DropView {
+            name,
+            temporary,
+            if_exists,
+        },
+        "CATALOG" => Statement::DropCatalog {
+            name: one_part(name, &token)?,
+            if_exists,
+        },
         _ => {
             let cascade = parser.parse_keyword(Keyword::CASCADE);
             let _ = !cascade && parser.parse_keyword(Keyword::RESTRICT);
-            Statement::DropDatabase { name, if_exists, cascade }
+            Statement::DropDatabase {
+                name,
+                if_exists,
+                cascade,
+            }
         }
     })
 }
@@ -330,7 +417,10 @@ fn use_statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
     if named_catalog {
         parser.advance_token();
-        return Ok(Statement::UseCatalog(one_part(parse_name(parser)?, &token)?));
+        return Ok(Statement::UseCatalog(one_part(
+            parse_name(parser)?,
+            &token,
+        )?));
     }
     if take_word(parser, "MODULES") {
         return err_at("there are no modules", &token, None);
@@ -351,7 +441,9 @@ fn show(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     } else if take_words(parser, &["CURRENT", "DATABASE"]) {
         Show::CurrentDatabase
     } else if take_word(parser, "DATABASES") || take_word(parser, "SCHEMAS") {
-        Show::Databases { catalog: from_or_in(parser)? }
+        Show::Databases {
+            catalog: from_or_in(parser)?,
+        }
     } else if take_word(parser, "TABLES") {
         let database = from_or_in(parser)?;
         let like = match parser.parse_keyword(Keyword::LIKE) {
@@ -366,18 +458,36 @@ fn show(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     } else if take_words(parser, &["CREATE", "TABLE"]) {
         Show::CreateTable(parse_name(parser)?)
     } else {
-        let token = parser.peek_token();
-        parser.prev_token();
-        return other(parser).or_else(|_| {
-            const WORDS: [&str; 7] =
-                ["CATALOGS", "CURRENT", "DATABASES", "TABLES", "VIEWS", "JOBS", "CREATE"];
-            let word = token.token.to_string();
-            let near = nearest_one(&word, WORDS).map(|near| format!("did you mean '{near}'?"));
-            let help = near.unwrap_or_else(|| format!("there are {}", WORDS.join(", ")));
-            err_at(format!("can't show {}", found(&token)), &token, Some(&help))
-        });
+        return show_other(parser);
     };
     Ok(Statement::Show(show))
+}
+
+/// What DataFusion shows: `SHOW COLUMNS FROM t`, `SHOW FUNCTIONS`, `SHOW ALL`, `SHOW <setting>`. sqlparser takes any
+/// word for a setting, so slips for what is shown here are looked for first.
+fn show_other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
+    const WORDS: [&str; 7] = [
+        "CATALOGS",
+        "CURRENT",
+        "DATABASES",
+        "TABLES",
+        "VIEWS",
+        "JOBS",
+        "CREATE",
+    ];
+    let token = parser.peek_token();
+    let near = nearest_one(&token.token.to_string(), WORDS);
+    let help = match near {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => {
+            parser.prev_token();
+            match other(parser) {
+                Ok(statement) => return Ok(statement),
+                Err(_) => format!("there are {}", WORDS.join(", ")),
+            }
+        }
+    };
+    err_at(format!("can't show {}", found(&token)), &token, Some(&help))
 }
 
 fn from_or_in(parser: &mut Parser<'_>) -> Result<Option<Name>, ParserError> {
@@ -403,7 +513,11 @@ fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     parser.expect_token(&Token::Eq)?;
     let first = parser.peek_token();
     if first.token == Token::EOF {
-        return err_at("expected a value, found the end of the statement", &first, None);
+        return err_at(
+            "expected a value, found the end of the statement",
+            &first,
+            None,
+        );
     }
     let (value, value_span) = match first.token {
         Token::SingleQuotedString(value) => {
@@ -412,7 +526,12 @@ fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         }
         _ => bare_value(parser),
     };
-    Ok(Statement::Set(Some(Setting { key, value, key_span, value_span })))
+    Ok(Statement::Set(Some(Setting {
+        key,
+        value,
+        key_span,
+        value_span,
+    })))
 }
 
 /// Everything up to the end, as in `SET parallelism.default = 2` and `SET x = 10 min`.
@@ -425,7 +544,11 @@ fn bare_value(parser: &mut Parser<'_>) -> (String, Span) {
             return (words.concat(), span);
         }
         let gap = span != Span::empty() && span.end != token.span.start;
-        words.push(if gap { format!(" {}", token.token) } else { token.token.to_string() });
+        words.push(if gap {
+            format!(" {}", token.token)
+        } else {
+            token.token.to_string()
+        });
         span = span.union(&token.span);
     }
 }
@@ -436,7 +559,13 @@ fn setting_key(parser: &mut Parser<'_>) -> Result<(String, Span), ParserError> {
     let mut key = match &first.token {
         Token::SingleQuotedString(key) => return Ok((key.clone(), first.span)),
         Token::Word(word) => word.value.clone(),
-        _ => return err_at(format!("expected a key, found {}", found(&first)), &first, None),
+        _ => {
+            return err_at(
+                format!("expected a key, found {}", found(&first)),
+                &first,
+                None,
+            );
+        }
     };
     let mut span = first.span;
     loop {
@@ -448,7 +577,11 @@ fn setting_key(parser: &mut Parser<'_>) -> Result<(String, Span), ParserError> {
         parser.advance_token();
         let token = parser.next_token();
         let Token::Word(word) = &token.token else {
-            return err_at(format!("expected a key, found {}", found(&token)), &token, None);
+            return err_at(
+                format!("expected a key, found {}", found(&token)),
+                &token,
+                None,
+            );
         };
         key.push(divider);
         key.push_str(&word.value);
@@ -496,7 +629,14 @@ fn insert(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Insert, ParserEr
     }
     let query = parse_query(parser, hints)?;
     let options: Options = options.unwrap_or_default();
-    Ok(Insert { target, options, columns, overwrite, partition, query })
+    Ok(Insert {
+        target,
+        options,
+        columns,
+        overwrite,
+        partition,
+        query,
+    })
 }
 
 /// `(column = value, …)`
@@ -513,8 +653,12 @@ fn partition_values(parser: &mut Parser<'_>) -> Result<Vec<(String, ast::Expr)>,
 
 /// `EXPLAIN [ANALYZE] [VERBOSE] [PLAN FOR | detail, …] statement`
 fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
-    const DETAILS: [&str; 4] =
-        ["ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE"];
+    const DETAILS: [&str; 4] = [
+        "ESTIMATED_COST",
+        "CHANGELOG_MODE",
+        "JSON_EXECUTION_PLAN",
+        "PLAN_ADVICE",
+    ];
     parser.advance_token();
     let (mut analyze, mut verbose) = (false, false);
     let mut details: Vec<String> = Vec::new();
@@ -538,9 +682,18 @@ fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pars
         Statement::Insert(_) | Statement::Query(_) | Statement::Other(_) => {}
         other => {
             let message = format!("{} can't be explained", other.kind());
-            return err_at(message, &token, Some("EXPLAIN takes a query, an INSERT or a STATEMENT SET"));
+            return err_at(
+                message,
+                &token,
+                Some("EXPLAIN takes a query, an INSERT or a STATEMENT SET"),
+            );
         }
     }
     let statement = Box::new(statement);
-    Ok(Statement::Explain(Box::new(Explain { analyze, verbose, details, statement })))
+    Ok(Statement::Explain(Box::new(Explain {
+        analyze,
+        verbose,
+        details,
+        statement,
+    })))
 }

@@ -105,7 +105,11 @@ pub(super) fn expect_word(parser: &mut Parser<'_>, word: &str) -> Result<(), Par
         true => Ok(()),
         false => {
             let token = parser.peek_token_ref();
-            err_at(format!("expected {word}, found {}", found(token)), token, None)
+            err_at(
+                format!("expected {word}, found {}", found(token)),
+                token,
+                None,
+            )
         }
     }
 }
