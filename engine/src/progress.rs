@@ -1,0 +1,167 @@
+//! What a running job tells the world: counters that can be looked at, events that can be followed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// Events that a slow listener may fall behind before it misses some.
+const EVENTS_MAX: usize = 1024;
+
+/// One thing that happened in a job.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A pipeline knows where to go on.
+    Started {
+        /// The target table.
+        table: String,
+        /// The checkpoint that it goes on from; `None`: from the start.
+        from_checkpoint: Option<u64>,
+        /// The checkpoint it had been at, if the table was rolled back since.
+        rolled_back_from: Option<u64>,
+    },
+    /// A checkpoint's rows are in the table.
+    Committed {
+        /// The target table.
+        table: String,
+        /// The checkpoint.
+        checkpoint_id: u64,
+        /// The snapshot with its rows.
+        snapshot_id: i64,
+        /// Rows added.
+        rows: u64,
+        /// Data files added.
+        files: u64,
+        /// Bytes in those files.
+        bytes: u64,
+        /// From the barrier to the swapped pointer.
+        elapsed_ms: u64,
+        /// Attempts that lost to commits of others.
+        retries: u32,
+        /// Live data files of the table after the commit, where the snapshot says.
+        data_files: Option<u64>,
+    },
+    /// A compaction's files are in the table.
+    Compacted {
+        /// The table.
+        table: String,
+        /// The `replace` snapshot.
+        snapshot_id: i64,
+        /// Files that went.
+        files_before: u64,
+        /// Files that came.
+        files_after: u64,
+        /// Bytes in the files that went.
+        bytes_before: u64,
+        /// Bytes in the files that came.
+        bytes_after: u64,
+        /// From the plan to the swapped pointer.
+        elapsed_ms: u64,
+        /// Live data files of the table after the commit, where the snapshot says.
+        data_files: Option<u64>,
+    },
+    /// A compaction came to nothing; the table is as it was.
+    CompactionFailed {
+        /// The table.
+        table: String,
+        /// Why.
+        reason: String,
+    },
+    /// Old snapshots left the table.
+    Expired {
+        /// The table.
+        table: String,
+        /// How many snapshots.
+        snapshots: u64,
+        /// Files deleted with them.
+        files: u64,
+    },
+    /// A pipeline has come to its end or was stopped with a last checkpoint.
+    Finished {
+        /// The target table.
+        table: String,
+        /// The last checkpoint in the table.
+        checkpoint_id: u64,
+    },
+}
+
+/// Counters of one pipeline.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(crate) rows_in: AtomicU64,
+    pub(crate) rows_out: AtomicU64,
+    pub(crate) rows_committed: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+}
+
+/// The counters of a pipeline at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct PipelineProgress {
+    /// The target table.
+    pub table: String,
+    /// Rows read from the source in this run.
+    pub rows_in: u64,
+    /// Rows handed to the writers in this run.
+    pub rows_out: u64,
+    /// Rows in the table by this run.
+    pub rows_committed: u64,
+    /// Snapshots with rows by this run.
+    pub commits: u64,
+    /// Compactions by this run.
+    pub compactions: u64,
+}
+
+/// A job's counters and events. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    pipelines: Arc<std::sync::Mutex<Vec<(String, Arc<Counters>)>>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { pipelines: Arc::default(), events: broadcast::channel(EVENTS_MAX).0 }
+    }
+}
+
+impl Progress {
+    /// Nothing has happened yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The events from now on. A listener that falls behind misses the oldest.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// The counters now, one entry for each pipeline.
+    pub fn pipelines(&self) -> Vec<PipelineProgress> {
+        let pipelines = self.pipelines.lock().expect("no code panics while it holds this lock");
+        let progress = pipelines.iter().map(|(table, counters)| PipelineProgress {
+            table: table.clone(),
+            rows_in: counters.rows_in.load(Relaxed),
+            rows_out: counters.rows_out.load(Relaxed),
+            rows_committed: counters.rows_committed.load(Relaxed),
+            commits: counters.commits.load(Relaxed),
+            compactions: counters.compactions.load(Relaxed),
+        });
+        progress.collect()
+    }
+
+    pub(crate) fn add_pipeline(&self, table: &str) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        let mut pipelines = self.pipelines.lock().expect("no code panics while it holds this lock");
+        pipelines.push((table.to_owned(), Arc::clone(&counters)));
+        counters
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        tracing::info!(event = %serde_json::to_string(&event).expect("an event has a JSON form"));
+        // Nobody need be listening.
+        self.events.send(event).ok();
+    }
+}

@@ -1,0 +1,64 @@
+//! What brings rows into a job.
+
+use std::fmt::Debug;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use frazil_writer::SourcePositions;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::Result;
+
+/// Batches that wait between a source and its task: a bound on what a checkpoint leaves behind, not a tuning knob.
+pub const SOURCE_QUEUE_BATCHES: usize = 4;
+
+/// Rows of one split, and where the split goes on after them.
+#[derive(Clone, Debug)]
+pub struct SourceBatch {
+    /// In the source's schema. May have no rows, when only the position moved.
+    pub batch: RecordBatch,
+    /// The split: a file, a partition, a table. Unique within the source.
+    pub split: String,
+    /// Reading on from here gives exactly the rows after this batch.
+    pub position: String,
+}
+
+/// The batches of one subtask in order. It ends when the sender is dropped after the last batch of a bounded source or
+/// after a stop; an error is the last thing it gives.
+pub type SourceStream = mpsc::Receiver<Result<SourceBatch>>;
+
+/// A table that rows can be read from, each exactly once.
+///
+/// The same positions give the same rows: what is read after a restart is what would have been read without it.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// The columns, in the order of the table's definition.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether it ends by itself.
+    fn is_bounded(&self) -> bool;
+
+    /// More subtasks than this would find nothing to read.
+    ///
+    /// # Errors
+    /// What keeps the source from being looked at, such as a missing file or topic.
+    async fn parallelism_max(&self) -> Result<usize>;
+
+    /// One line for a person: connector, place, format.
+    fn describe(&self) -> String;
+
+    /// Starts reading the splits of `subtask` (of `parallelism`), each from its position; splits without one from where
+    /// the source's options say. Reads in a task of its own into a queue of [`SOURCE_QUEUE_BATCHES`].
+    ///
+    /// # Errors
+    /// What keeps it from starting: a missing file or topic, a position that is gone.
+    async fn start(
+        &self,
+        subtask: usize,
+        parallelism: usize,
+        positions: &SourcePositions,
+        stop: CancellationToken,
+    ) -> Result<SourceStream>;
+}
