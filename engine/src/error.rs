@@ -20,9 +20,48 @@ pub enum Error {
     #[error(transparent)]
     Option(#[from] Box<OptionError>),
 
+    /// A value, or a type, does not fit the column that it is for. Not worth a retry: the query or the data has to be
+    /// changed.
+    #[error("column {column}: {reason}")]
+    Unfit {
+        /// The column; fields inside of it behind dots.
+        column: String,
+        /// What does not fit.
+        reason: String,
+    },
+
     /// DataFusion could not plan or run a statement.
     #[error("{}", .0.strip_backtrace())]
     DataFusion(#[from] DataFusionError),
+
+    /// A statement is right but can't run over a stream. The script has to be changed, or the mode.
+    #[error("{what} can't run over a stream yet; {instead}")]
+    NotStreamable {
+        /// The part of the statement.
+        what: String,
+        /// What to do about it.
+        instead: String,
+    },
+
+    /// Rows could not be written or committed.
+    #[error(transparent)]
+    Writer(#[from] frazil_writer::Error),
+
+    /// The catalog failed or refused.
+    #[error(transparent)]
+    Catalog(#[from] frazil_catalog::Error),
+
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] frazil_storage::Error),
+
+    /// The work was stopped from outside, or because another task failed first. Never an early end of a stream.
+    #[error("the work was stopped before its end")]
+    Cancelled,
+
+    /// A task ended by a panic. A bug; what was committed stays.
+    #[error("a task of the job ended unexpectedly (a bug, please report it): {0}")]
+    TaskPanicked(String),
 }
 
 impl From<SqlError> for Error {
