@@ -5,12 +5,17 @@
 //!
 //! What this crate does not know: data files' contents, jobs, SQL.
 
+mod apply;
+mod cache;
 mod catalog;
 mod commit;
 mod error;
 mod queue;
+mod sql;
+mod warehouse;
 
 pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit};
 pub use commit::{Committed, CommitEnd, CommitRequest, Precheck, Retry, commit};
 pub use error::{Error, Result};
 pub use queue::CommitQueue;
+pub use sql::{SqlCatalog, TableChange, TransactionOutcome};

@@ -173,14 +173,21 @@ async fn load_entries(
     cache: &ManifestCache,
     manifests: &[ManifestFile],
 ) -> Result<HashMap<String, Arc<Vec<ManifestEntry>>>> {
-    futures::stream::iter(manifests)
-        .map(|manifest| async move {
-            let entries = load_manifest(store, cache, manifest).await?;
-            Ok((manifest.manifest_path.clone(), entries))
-        })
+    // Futures first: a closure that lends to a future inside a stream keeps callers from being `Send`.
+    let reads: Vec<_> = manifests.iter().map(|manifest| load_named(store, cache, manifest)).collect();
+    futures::stream::iter(reads)
         .buffer_unordered(READS_MAX)
         .try_collect()
         .await
+}
+
+async fn load_named(
+    store: &Store,
+    cache: &ManifestCache,
+    manifest: &ManifestFile,
+) -> Result<(String, Arc<Vec<ManifestEntry>>)> {
+    let entries = load_manifest(store, cache, manifest).await?;
+    Ok((manifest.manifest_path.clone(), entries))
 }
 
 /// Manifests that a commit's earlier attempts wrote and that a later one may use again.
@@ -405,7 +412,9 @@ pub async fn find_unreachable_files(
     let kept: HashSet<i64> = after.metadata().snapshots().map(|s| s.snapshot_id()).collect();
     let mut lists = BTreeSet::new();
     let mut dropped: HashMap<String, ManifestFile> = HashMap::new();
-    for snapshot in before.metadata().snapshots().filter(|s| !kept.contains(&s.snapshot_id())) {
+    let expired: Vec<_> =
+        before.metadata().snapshots().filter(|s| !kept.contains(&s.snapshot_id())).collect();
+    for snapshot in expired {
         lists.insert(snapshot.manifest_list().to_owned());
         for manifest in unless_gone(load_manifest_list(store, before.metadata(), snapshot).await)? {
             dropped.insert(manifest.manifest_path.clone(), manifest);

@@ -1,0 +1,124 @@
+//! Metadata files that were read or written lately.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use frazil_table::spec::TableMetadata;
+use serde_json::value::RawValue;
+
+/// A metadata file, parsed and as its text.
+#[derive(Clone, Debug)]
+pub(crate) struct CachedMetadata {
+    pub(crate) metadata: Arc<TableMetadata>,
+    pub(crate) json: Arc<RawValue>,
+}
+
+impl CachedMetadata {
+    pub(crate) fn new(metadata: Arc<TableMetadata>) -> Self {
+        let json = serde_json::value::to_raw_value(&*metadata).expect("table metadata has a JSON form");
+        Self { metadata, json: json.into() }
+    }
+
+    /// The parsed form takes about three times the text.
+    fn size_bytes(&self) -> usize {
+        self.json.get().len() * 4
+    }
+}
+
+/// The newest few metadata files by location. A metadata file never changes, so an entry is never stale.
+#[derive(Debug)]
+pub(crate) struct MetadataCache(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<String, (u64, CachedMetadata)>,
+    size_bytes: usize,
+    /// Counts uses; the entry with the smallest count goes first.
+    uses: u64,
+}
+
+/// More tables than are written to at the same time.
+const ENTRIES_MAX: usize = 256;
+/// A table with 10,000 snapshots takes about 40 MiB.
+const SIZE_BYTES_MAX: usize = 128 << 20;
+
+impl MetadataCache {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    pub(crate) fn get(&self, location: &str) -> Option<CachedMetadata> {
+        let mut inner = self.lock();
+        inner.uses += 1;
+        let now = inner.uses;
+        let (used, cached) = inner.entries.get_mut(location)?;
+        *used = now;
+        Some(cached.clone())
+    }
+
+    pub(crate) fn insert(&self, location: &str, cached: CachedMetadata) {
+        let size_bytes = cached.size_bytes();
+        if size_bytes > SIZE_BYTES_MAX / 2 {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.uses += 1;
+        let now = inner.uses;
+        inner.size_bytes += size_bytes;
+        if let Some((_, old)) = inner.entries.insert(location.to_owned(), (now, cached)) {
+            inner.size_bytes -= old.size_bytes();
+        }
+        while inner.entries.len() > ENTRIES_MAX || inner.size_bytes > SIZE_BYTES_MAX {
+            let oldest = inner.entries.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = oldest.map(|(location, _)| location.clone()).expect("it holds too much");
+            inner.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn remove(&self, location: &str) {
+        self.lock().remove(location);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, location: &str) {
+        if let Some((_, cached)) = self.entries.remove(location) {
+            self.size_bytes -= cached.size_bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use frazil_table::spec::{
+        FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec,
+    };
+
+    use super::*;
+
+    #[test]
+    fn holds_the_entries_used_last() {
+        let builder = TableMetadataBuilder::new(
+            Schema::builder().build().unwrap(),
+            UnboundPartitionSpec::builder().build(),
+            SortOrder::unsorted_order(),
+            "memory://w/t".to_owned(),
+            FormatVersion::V2,
+            HashMap::new(),
+        );
+        let cached = CachedMetadata::new(builder.unwrap().build().unwrap().metadata.into());
+        let cache = MetadataCache::new();
+        for n in 0..ENTRIES_MAX + 10 {
+            cache.insert(&n.to_string(), cached.clone());
+            cache.get("0").expect("used all the time");
+        }
+        assert!(cache.get("1").is_none());
+        let inner = cache.lock();
+        assert_eq!(inner.entries.len(), ENTRIES_MAX);
+        assert_eq!(inner.size_bytes, ENTRIES_MAX * cached.size_bytes());
+    }
+}
