@@ -20,6 +20,14 @@ pub enum Error {
     /// The change makes no sense for this table. Fix the change.
     #[error("the change can't be made: {0}")]
     InvalidChange(String),
+    /// A schema has a column that has no counterpart. Fix the schema.
+    #[error("{}: {reason}", if .field.is_empty() { "the schema".to_owned() } else { format!("field {field}") })]
+    InvalidSchema {
+        /// The field's name with the names of the fields around it, joined by dots; empty for the schema as a whole.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The specification's own implementation refused.
     #[error("{doing}: {source}")]
     Spec {
@@ -34,6 +42,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn spec(doing: &'static str) -> impl FnOnce(iceberg::Error) -> Self {
         move |source| Self::Spec { doing, source: Box::new(source) }
+    }
+
+    pub(crate) fn invalid_schema(field: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidSchema { field: field.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn damaged(location: &str, reason: impl ToString) -> Self {

@@ -7,8 +7,11 @@
 //! 2. [`io::store_commit`] writes the manifests that the plan asks for and returns what a catalog has to be told.
 //! 3. A catalog swaps the table's pointer. That is not done here.
 //!
-//! What this crate does not know: catalogs, Arrow, Parquet, jobs.
+//! [`arrow`] says what the table's schema and partition transforms are in Arrow's terms.
+//!
+//! What this crate does not know: catalogs, Parquet, jobs.
 
+pub mod arrow;
 mod change;
 mod commit;
 mod conflict;

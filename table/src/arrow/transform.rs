@@ -47,32 +47,37 @@ pub fn transform_array(transform: &Transform, array: &ArrayRef) -> Result<ArrayR
 
 /// Days since 1970-01-01.
 fn days(array: &ArrayRef) -> Option<PrimitiveArray<Date32Type>> {
-    if let Some(dates) = array.as_primitive_opt::<Date32Type>() {
-        return Some(dates.clone());
+    let since_epoch = |value: i64, per_hour: i64| narrow(value.div_euclid(24 * per_hour));
+    match array.data_type() {
+        DataType::Date32 => Some(array.as_primitive::<Date32Type>().clone()),
+        _ => map_moments(array, since_epoch),
     }
-    Some(hours(array)?.unary(|hour| hour.div_euclid(24)))
 }
 
-/// Hours since 1970-01-01T00:00. No 64-bit count of microseconds has more hours than fit.
+/// Hours since 1970-01-01T00:00.
 fn hours(array: &ArrayRef) -> Option<Int32Array> {
-    let narrow = |hours: i64| i32::try_from(hours).expect("i64::MAX microseconds are 2.6 billion hours at most");
+    map_moments(array, |value, per_hour| narrow(value.div_euclid(per_hour)))
+}
+
+/// Calls `of` with each moment and the number of its units in an hour.
+fn map_moments<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    of: impl Fn(i64, i64) -> T::Native,
+) -> Option<PrimitiveArray<T>> {
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let micros = array.as_primitive::<TimestampMicrosecondType>();
-            Some(micros.unary(|v| narrow(clamp_hours(v.div_euclid(MICROS_PER_HOUR)))))
+            Some(array.as_primitive::<TimestampMicrosecondType>().unary(|v| of(v, MICROS_PER_HOUR)))
         }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let nanos = array.as_primitive::<TimestampNanosecondType>();
-            Some(nanos.unary(|v| narrow(clamp_hours(v.div_euclid(NANOS_PER_HOUR)))))
+            Some(array.as_primitive::<TimestampNanosecondType>().unary(|v| of(v, NANOS_PER_HOUR)))
         }
         _ => None,
     }
 }
 
-/// `i64::MAX` microseconds are 2,562,047,788 hours, more than `i32::MAX`: such moments, beyond the year 246,000, all
-/// lie in the last hour (and before the year -243,000 in the first).
-fn clamp_hours(hours: i64) -> i64 {
-    hours.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+/// Microseconds reach 292,000 years, an `int` of hours 245,000: what lies beyond counts as its last hour.
+fn narrow(units: i64) -> i32 {
+    units.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
 /// Year and month (from 1) of a day since 1970-01-01 in the proleptic Gregorian calendar.
@@ -122,7 +127,11 @@ fn bucket(array: &ArrayRef, buckets: u32) -> Option<Int32Array> {
 
 /// A big-endian two's complement number in as few bytes as hold it.
 fn shortest(bytes: &[u8; 16]) -> &[u8] {
-    let redundant = |pair: &&[u8]| matches!(pair, [0x00, next] if next & 0x80 == 0) || matches!(pair, [0xff, next] if next & 0x80 != 0);
+    let redundant = |pair: &&[u8]| match pair {
+        [0x00, next] => next & 0x80 == 0,
+        [0xff, next] => next & 0x80 != 0,
+        _ => false,
+    };
     &bytes[bytes.windows(2).take_while(redundant).count()..]
 }
 
