@@ -1,0 +1,303 @@
+//! Changes on a table in memory, written and read back by the real code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use expect_test::expect;
+use frazil_storage::Env;
+
+use super::*;
+use crate::spec::{
+    DataFileBuilder, DataFileFormat, NestedField, PrimitiveType, Schema, Struct, TableCreation, TableIdent,
+    TableMetadata, TableMetadataBuilder, Type,
+};
+use crate::{ExpirePlan, ManifestCache, Retention, Table, io, plan_expire};
+
+pub(crate) struct TestTable {
+    pub(crate) env: Env,
+    pub(crate) cache: ManifestCache,
+    pub(crate) table: Table,
+    version: u32,
+}
+
+impl TestTable {
+    pub(crate) fn new(format_version: FormatVersion) -> Self {
+        let id = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
+        let creation = TableCreation::builder()
+            .name("t".to_owned())
+            .location("memory://w/t".to_owned())
+            .schema(Schema::builder().with_fields([id.into()]).build().unwrap())
+            .format_version(format_version)
+            .build();
+        let metadata = TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata;
+        let env = Env::in_memory(1);
+        Self { table: table(metadata, 0), env, cache: ManifestCache::default(), version: 0 }
+    }
+
+    pub(crate) async fn state(&self) -> TableState {
+        // A cache of its own: what is read is what was stored.
+        let cache = ManifestCache::default();
+        io::load_state(&self.env.store, &cache, &self.table, io::Entries::All).await.unwrap()
+    }
+
+    pub(crate) async fn try_commit(&mut self, changes: &[Change]) -> std::result::Result<CommitPlan, Conflict> {
+        let snapshots = changes.iter().filter(|change| change.makes_snapshot()).count();
+        let identity = CommitIdentity::draw(&self.env, snapshots);
+        let state = io::load_state_for(&self.env.store, &self.cache, &self.table, changes).await.unwrap();
+        let plan = plan_commit(&state, changes, &identity, self.env.now_ms()).unwrap()?;
+        let mut written = io::WrittenManifests::default();
+        let prepared = io::store_commit(&self.env, &self.cache, &state, &plan, &mut written).await.unwrap();
+        self.install(&prepared);
+        Ok(plan)
+    }
+
+    pub(crate) async fn commit(&mut self, changes: &[Change]) -> CommitPlan {
+        self.try_commit(changes).await.unwrap()
+    }
+
+    fn install(&mut self, prepared: &PreparedCommit) {
+        let metadata = self.table.metadata();
+        for requirement in &prepared.requirements {
+            requirement.check(Some(metadata)).unwrap();
+        }
+        let current = Some(self.table.metadata_location().to_owned());
+        let mut builder = metadata.as_ref().clone().into_builder(current);
+        for update in prepared.updates.clone() {
+            builder = update.apply(builder).unwrap();
+        }
+        self.version += 1;
+        self.table = table(builder.build().unwrap().metadata, self.version);
+    }
+
+    /// Live files with their data sequence numbers.
+    async fn live(&self) -> Vec<(String, i64)> {
+        let state = self.state().await;
+        let live = state.live_data_files().unwrap();
+        let mut live: Vec<_> =
+            live.iter().map(|l| (l.file.file_path().to_owned(), l.data_sequence_number)).collect();
+        live.sort();
+        live
+    }
+
+    /// A second after the last commit. The metadata builder of the ground crate looks at the machine's clock.
+    fn later(&self) -> i64 {
+        self.table.metadata().last_updated_ms() + 1_000
+    }
+
+    fn summary(&self) -> BTreeMap<String, String> {
+        let summary = &self.table.current_snapshot().unwrap().summary().additional_properties;
+        let fixed = |key: &str| !key.starts_with("frazil.") && !key.starts_with("engine-");
+        summary.iter().filter(|(k, _)| fixed(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    async fn replace(&mut self, removed: &[&str], added: &[&str]) -> std::result::Result<CommitPlan, Conflict> {
+        let live: std::collections::HashMap<_, _> = self.live().await.into_iter().collect();
+        let data_sequence_number = removed.iter().filter_map(|path| live.get(*path)).max().copied();
+        let change = Change::Replace {
+            removed: removed.iter().map(|&path| path.to_owned()).collect(),
+            added: added.iter().map(|&path| file(path)).collect(),
+            data_sequence_number: data_sequence_number.unwrap_or(1),
+            base_snapshot_id: self.table.current_snapshot().unwrap().snapshot_id(),
+            properties: SnapshotProperties::new(),
+        };
+        self.try_commit(&[change]).await
+    }
+}
+
+fn table(metadata: TableMetadata, version: u32) -> Table {
+    let ident = TableIdent::from_strs(["db", "t"]).unwrap();
+    Table::new(ident, Arc::new(metadata), &format!("memory://w/t/metadata/{version:05}-x.metadata.json"))
+}
+
+pub(crate) fn file(path: &str) -> TableFile {
+    let file = DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(path.to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::empty())
+        .record_count(10)
+        .file_size_in_bytes(100)
+        .build()
+        .unwrap();
+    TableFile { file, partition_spec_id: 0 }
+}
+
+pub(crate) fn append(paths: &[&str]) -> Change {
+    let files = paths.iter().map(|&path| file(path)).collect();
+    Change::Append { files, properties: SnapshotProperties::new() }
+}
+
+fn names(live: &[(String, i64)]) -> Vec<(&str, i64)> {
+    live.iter().map(|(path, number)| (path.as_str(), *number)).collect()
+}
+
+#[tokio::test]
+async fn appended_files_are_live_in_every_format_version() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let mut t = TestTable::new(version);
+        t.commit(&[append(&["a", "b"])]).await;
+        t.commit(&[append(&["c"])]).await;
+        let numbers = if version == FormatVersion::V1 { [0, 0, 0] } else { [1, 1, 2] };
+        let expected: Vec<_> = ["a", "b", "c"].into_iter().zip(numbers).collect();
+        assert_eq!(names(&t.live().await), expected, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn row_ids_are_given_out_once() {
+    let mut t = TestTable::new(FormatVersion::V3);
+    t.commit(&[append(&["a", "b"]), append(&["c"])]).await;
+    t.commit(&[append(&["d"])]).await;
+    let ranges: Vec<_> = t.table.ancestors("main").map(|s| s.row_range().unwrap()).collect();
+    assert_eq!(ranges, [(30, 10), (20, 10), (0, 20)]);
+    assert_eq!(t.table.metadata().next_row_id(), 40);
+}
+
+#[tokio::test]
+async fn a_replace_keeps_rows_and_sequence_numbers() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["a", "b"])]).await;
+    t.commit(&[append(&["c"])]).await;
+    t.commit(&[append(&["d"])]).await;
+    let plan = t.replace(&["b", "c"], &["bc"]).await.unwrap();
+    assert_eq!(names(&t.live().await), [("a", 1), ("bc", 2), ("d", 3)]);
+    expect![[r#"
+        replace snapshot on main: 3 manifests, 2 of them new; 1 files added, 2 removed
+    "#]]
+    .assert_eq(&plan.to_string());
+    expect![[r#"
+        {
+            "added-data-files": "1",
+            "added-files-size": "100",
+            "added-records": "10",
+            "changed-partition-count": "1",
+            "deleted-data-files": "2",
+            "deleted-records": "20",
+            "removed-files-size": "200",
+            "total-data-files": "3",
+            "total-delete-files": "0",
+            "total-equality-deletes": "0",
+            "total-files-size": "300",
+            "total-position-deletes": "0",
+            "total-records": "30",
+        }
+    "#]]
+    .assert_debug_eq(&t.summary());
+    // Manifests that list nothing live any more are not carried on.
+    t.replace(&["a", "bc", "d"], &["abcd"]).await.unwrap();
+    t.commit(&[append(&["e"])]).await;
+    assert_eq!(t.state().await.manifests().len(), 2);
+    assert_eq!(names(&t.live().await), [("abcd", 3), ("e", 6)]);
+}
+
+#[tokio::test]
+async fn append_and_replace_are_two_snapshots_under_one_swap() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["a"])]).await;
+    let replace = Change::Replace {
+        removed: vec!["a".to_owned(), "b".to_owned()],
+        added: vec![file("ab")],
+        data_sequence_number: 2,
+        base_snapshot_id: t.table.current_snapshot().unwrap().snapshot_id(),
+        properties: SnapshotProperties::new(),
+    };
+    let plan = t.commit(&[append(&["b"]), replace]).await;
+    assert_eq!(plan.snapshots.len(), 2);
+    assert_eq!(names(&t.live().await), [("ab", 2)]);
+    let chain: Vec<_> = t.table.ancestors("main").map(|s| s.sequence_number()).collect();
+    assert_eq!(chain, [3, 2, 1]);
+    let between = t.table.ancestors("main").nth(1).unwrap();
+    let between = t.table.metadata().snapshot_by_id(between.snapshot_id()).unwrap().clone();
+    let cache = ManifestCache::default();
+    let state =
+        io::load_state_at(&t.env.store, &cache, &t.table, "main", Some(between), io::Entries::All).await.unwrap();
+    assert_eq!(state.live_data_files().unwrap().len(), 2, "a and b are live in the snapshot between");
+}
+
+#[tokio::test]
+async fn conflict_when_a_replaced_file_is_gone() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["a", "b"])]).await;
+    t.replace(&["a"], &["a2"]).await.unwrap();
+    let conflict = t.replace(&["a", "b"], &["ab"]).await.unwrap_err();
+    assert_eq!(conflict, Conflict::FileGone { path: "a".to_owned() });
+    assert_eq!(names(&t.live().await), [("a2", 1), ("b", 1)]);
+}
+
+#[tokio::test]
+async fn a_retry_uses_its_append_manifests_again() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["a"])]).await;
+    let mut identity = CommitIdentity::draw(&t.env, 1);
+    let mut written = io::WrittenManifests::default();
+    let changes = [append(&["b"])];
+    for attempt in 0..3 {
+        identity.attempt = attempt;
+        let state = io::load_state_for(&t.env.store, &t.cache, &t.table, &changes).await.unwrap();
+        let plan = plan_commit(&state, &changes, &identity, t.env.now_ms()).unwrap().unwrap();
+        let writes = t.env.store.counters().snapshot().writes;
+        let prepared = io::store_commit(&t.env, &t.cache, &state, &plan, &mut written).await.unwrap();
+        let expected = if attempt == 0 { 2 } else { 1 };
+        assert_eq!(t.env.store.counters().snapshot().writes - writes, expected);
+        if attempt < 2 {
+            t.commit(&[append(&[&format!("other{attempt}")])]).await;
+        } else {
+            t.install(&prepared);
+        }
+    }
+    assert_eq!(names(&t.live().await), [("a", 1), ("b", 4), ("other0", 2), ("other1", 3)]);
+}
+
+#[tokio::test]
+async fn many_small_manifests_become_one() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[Change::SetProperties([("commit.manifest.min-count-to-merge".to_owned(), "5".to_owned())].into())])
+        .await;
+    for i in 0..12 {
+        t.commit(&[append(&[&format!("f{i:02}")])]).await;
+        assert!(t.state().await.manifests().len() <= 6, "after {i}");
+    }
+    let live = t.live().await;
+    let expected: Vec<_> = (0..12).map(|i| (format!("f{i:02}"), i + 1)).collect();
+    assert_eq!(live, expected, "files and their sequence numbers stay");
+}
+
+#[tokio::test]
+async fn expiry_deletes_what_only_old_snapshots_name() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    for name in ["a", "b", "c"] {
+        t.commit(&[append(&[name])]).await;
+    }
+    t.replace(&["a", "b", "c"], &["abc"]).await.unwrap();
+    t.commit(&[append(&["d"])]).await;
+    let keep_one = Retention { max_snapshot_age_ms: 0, min_snapshots_to_keep: 1 };
+    let plan = plan_expire(&t.table, keep_one, &[], t.later());
+    assert_eq!(plan.snapshot_ids.len(), 4);
+    let before = t.table.clone();
+    t.commit(&[Change::ExpireSnapshots { snapshot_ids: plan.snapshot_ids }]).await;
+    let files = io::find_unreachable_files(&t.env.store, &t.cache, &before, &t.table).await.unwrap();
+    let content: Vec<_> = files.content_files.iter().map(String::as_str).collect();
+    assert_eq!(content, ["a", "b", "c"]);
+    assert_eq!(files.manifest_lists.len(), 4);
+    for path in files.in_order_of_deletion() {
+        t.env.store.delete(path).await.unwrap();
+    }
+    assert_eq!(names(&t.live().await), [("abc", 3), ("d", 5)], "what is left reads on");
+    let none = plan_expire(&t.table, keep_one, &[], t.later());
+    assert_eq!(none, ExpirePlan::default());
+}
+
+#[tokio::test]
+async fn expiry_keeps_what_is_young_or_protected() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    for name in ["a", "b", "c", "d"] {
+        t.commit(&[append(&[name])]).await;
+    }
+    let ids: Vec<_> = t.table.ancestors("main").map(|s| s.snapshot_id()).collect();
+    let later = t.later();
+    let all_young = Retention { max_snapshot_age_ms: 10_000, min_snapshots_to_keep: 1 };
+    assert!(plan_expire(&t.table, all_young, &[], later).snapshot_ids.is_empty());
+    let keep_two = Retention { max_snapshot_age_ms: 0, min_snapshots_to_keep: 2 };
+    assert_eq!(plan_expire(&t.table, keep_two, &[], later).snapshot_ids, [ids[3], ids[2]]);
+    assert_eq!(plan_expire(&t.table, keep_two, &[ids[2]], later).snapshot_ids, [ids[3]]);
+}
