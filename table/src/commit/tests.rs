@@ -279,7 +279,7 @@ async fn expiry_deletes_what_only_old_snapshots_name() {
     let content: Vec<_> = files.content_files.iter().map(String::as_str).collect();
     assert_eq!(content, ["a", "b", "c"]);
     assert_eq!(files.manifest_lists.len(), 4);
-    for path in files.in_order_of_deletion() {
+    for path in files.in_order_of_deletion().filter(|path| path.starts_with("memory:")) {
         t.env.store.delete(path).await.unwrap();
     }
     assert_eq!(names(&t.live().await), [("abc", 3), ("d", 5)], "what is left reads on");
