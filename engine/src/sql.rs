@@ -11,6 +11,7 @@ mod error;
 mod hint;
 mod name;
 mod options_clause;
+pub mod planner;
 mod query;
 mod script;
 mod statement;

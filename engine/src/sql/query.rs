@@ -23,9 +23,10 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::hint::{Hints, QueryHint};
+use super::planner::wrap_unnest;
 use super::tokens::err_in;
 use super::version::VERSION_FUNCTION;
-use super::{Name, Span};
+use super::{Name, Span, SqlError};
 use crate::options::Options;
 
 /// A query for DataFusion's planner.
@@ -89,6 +90,28 @@ pub enum ConstructKind {
     LateralTable,
 }
 
+impl Query {
+    /// Refuses what can't run on a stream yet. Joins and aggregates are seen in the plan, not here.
+    ///
+    /// # Errors
+    /// The first such construct, with its place; `script` is the text that the query was parsed from.
+    pub fn check_streaming(&self, script: &str) -> Result<(), Box<SqlError>> {
+        match self.constructs.first() {
+            None => Ok(()),
+            Some(Construct { kind, span }) => {
+                let message = format!("{} is not supported in streaming mode yet", kind.name());
+                let error = SqlError::new(message, *span, script);
+                Err(Box::new(match kind {
+                    ConstructKind::WindowFunction | ConstructKind::LookupJoin => {
+                        error.help("it works in batch mode: --mode batch")
+                    }
+                    ConstructKind::MatchRecognize | ConstructKind::LateralTable => error,
+                }))
+            }
+        }
+    }
+}
+
 impl ConstructKind {
     /// As a person calls it.
     pub fn name(self) -> &'static str {
@@ -150,6 +173,11 @@ impl VisitorMut for Collector<'_> {
         for table in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.common.insert(table.alias.name.value.clone());
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Self::Break> {
+        wrap_unnest(select);
         ControlFlow::Continue(())
     }
 

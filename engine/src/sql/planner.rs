@@ -1,0 +1,172 @@
+//! Statements to DataFusion's logical plans.
+//!
+//! A session that is built from [`session`] plans what this crate's parser gives: names keep their case, Flink's types
+//! are known, and the table factors that DataFusion lacks are planned here ([`unnest`], [`window`]). Errors of planning
+//! come out as [`SqlError`]s with their place.
+
+mod insert;
+#[cfg(test)]
+mod tests;
+mod unnest;
+mod window;
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning, TypePlanner,
+};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{self, TableFactor};
+
+use super::query::Query;
+use super::type_parser::parse_type;
+use super::{Location, Span, SqlError};
+use crate::Result;
+use crate::suggest::nearest;
+
+pub use insert::plan_insert;
+pub(super) use unnest::wrap_unnest;
+
+/// A session's state, to which the caller adds its catalogs and tables.
+pub fn session(config: SessionConfig) -> SessionStateBuilder {
+    let mut config = config;
+    let parser = &mut config.options_mut().sql_parser;
+    parser.enable_ident_normalization = false;
+    parser.collect_spans = true;
+    parser.map_string_types_to_utf8view = false;
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_type_planner(Arc::new(FlinkTypes))
+        .with_relation_planners(vec![Arc::new(FlinkRelations)])
+}
+
+/// Plans a query. The tables in [`Query::tables`] have to be registered under their planned names. `script` is the text
+/// that the query was parsed from.
+///
+/// # Errors
+/// A table, column or function that does not exist, a type that does not fit, with the place in the script.
+pub async fn plan_query(query: &Query, state: &SessionState, script: &str) -> Result<LogicalPlan> {
+    let statement = ast::Statement::Query(query.ast.clone());
+    let statement = DfStatement::Statement(Box::new(statement));
+    let planned = state.statement_to_plan(statement).await;
+    planned.map_err(|error| planning_error(error, script))
+}
+
+/// An error of planning with its place, where DataFusion says one; otherwise the error as it is.
+pub fn planning_error(error: DataFusionError, script: &str) -> crate::Error {
+    let diagnostic = error.diagnostic().cloned();
+    let root = error.find_root();
+    let (message, help) = match root {
+        DataFusionError::SchemaError(schema, _) => in_words(schema),
+        _ => (None, None),
+    };
+    let Some(Diagnostic {
+        message: said,
+        span: Some(span),
+        helps,
+        ..
+    }) = diagnostic
+    else {
+        return match message {
+            Some(message) => with_help(SqlError::new(message, Span::empty(), script), help).into(),
+            None => error.into(),
+        };
+    };
+    let place = |at: datafusion::common::Location| Location::new(at.line, at.column);
+    let span = Span::new(place(span.start), place(span.end));
+    let help = help.or_else(|| helps.first().map(|help| help.message.clone()));
+    with_help(SqlError::new(message.unwrap_or(said), span, script), help).into()
+}
+
+fn with_help(error: SqlError, help: Option<String>) -> SqlError {
+    match help {
+        Some(help) => error.help(help),
+        None => error,
+    }
+}
+
+/// A column that is not there, with those that are near.
+fn in_words(error: &SchemaError) -> (Option<String>, Option<String>) {
+    let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = error
+    else {
+        return (None, None);
+    };
+    let names: Vec<&str> = valid_fields
+        .iter()
+        .map(|valid| valid.name.as_str())
+        .collect();
+    let near = nearest(&field.name, names.iter().copied(), 3);
+    const LISTED_MAX: usize = 12;
+    let help = match (near.is_empty(), names.len()) {
+        (false, _) => Some(format!("did you mean {}?", crate::suggest::one_of(&near))),
+        (true, 0) => None,
+        (true, 1..=LISTED_MAX) => Some(format!("there are {}", names.join(", "))),
+        (true, more) => {
+            let more = more - LISTED_MAX;
+            Some(format!(
+                "there are {} and {more} more",
+                names[..LISTED_MAX].join(", ")
+            ))
+        }
+    };
+    (
+        Some(format!("there is no column '{}'", field.flat_name())),
+        help,
+    )
+}
+
+/// Makes Arrow types of Flink's. What the dialect has parsed itself comes as a custom type whose name is its text.
+#[derive(Debug)]
+struct FlinkTypes;
+
+impl TypePlanner for FlinkTypes {
+    fn plan_type_field(
+        &self,
+        sql_type: &ast::DataType,
+    ) -> datafusion::error::Result<Option<FieldRef>> {
+        // What is no type of Flink (an interval, an unsigned integer) is left to DataFusion.
+        Ok(parse_type(&sql_type.to_string())
+            .ok()
+            .map(|data_type| Arc::new(data_type.to_field(""))))
+    }
+}
+
+/// Plans the table factors that DataFusion has no plan for.
+#[derive(Debug)]
+struct FlinkRelations;
+
+impl RelationPlanner for FlinkRelations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> datafusion::error::Result<RelationPlanning> {
+        let planned = match relation {
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } if unnest::ends_with_unnest(&table_with_joins) => {
+                PlannedRelation::new(unnest::plan(*table_with_joins, context)?, None)
+            }
+            TableFactor::TableFunction {
+                expr: ast::Expr::Function(function),
+                alias,
+            } if window::Kind::of(&function).is_some() => {
+                PlannedRelation::new(window::plan(&function, context)?, alias)
+            }
+            other => return Ok(RelationPlanning::Original(Box::new(other))),
+        };
+        Ok(RelationPlanning::Planned(Box::new(planned)))
+    }
+}

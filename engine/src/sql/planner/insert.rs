@@ -1,0 +1,162 @@
+//! `INSERT INTO t (columns) SELECT …`: the query's columns into the table's, by position.
+//!
+//! The plan gives the target's columns in their order and under their names; those that the statement does not write
+//! are NULL. The values keep the types of the query: [`coerce`](crate::coerce) converts the batches on their way into
+//! the table. What it would refuse is refused here already, with its place in the script.
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr, Spanned as _};
+
+use super::{plan_query, planning_error, with_help};
+use crate::coerce::check_coercion;
+use crate::sql::{Insert, Span, SqlError};
+use crate::suggest::nearest_one;
+use crate::{Error, Result};
+
+const KIND: &str = "INSERT";
+
+/// Plans the query of an insert so that its result has the target's columns.
+///
+/// `target` is the schema of what is written (physical columns and writable metadata columns). `script` is the text that
+/// the statement was parsed from.
+///
+/// # Errors
+/// As [`plan_query`]; when the columns don't match the target's; when a value has no conversion to its column's type;
+/// when a column that may not be NULL gets no value.
+pub async fn plan_insert(
+    insert: &Insert,
+    target: &Schema,
+    state: &SessionState,
+    script: &str,
+) -> Result<LogicalPlan> {
+    let written = written_columns(insert, target, script)?;
+    let plan = plan_query(&insert.query, state, script).await?;
+    let given = plan.schema().fields().len();
+    if given != written.len() {
+        let (table, wanted) = (&insert.target, written.len());
+        let message = format!("the query has {given} columns, but {table} takes {wanted}");
+        let help = column_list_help(&plan, target, &written);
+        return Err(refuse(message, insert.target.span(), Some(help), script));
+    }
+    let mut outputs = Vec::with_capacity(target.fields().len());
+    for (index, field) in target.fields().iter().enumerate() {
+        let output = match written
+            .iter()
+            .position(|target_index| *target_index == index)
+        {
+            Some(position) => output(insert, &plan, position, field, script)?,
+            None if field.is_nullable() => cast(lit(ScalarValue::Null), field.data_type().clone()),
+            None => {
+                let message = format!(
+                    "the column '{}' is NOT NULL and gets no value",
+                    field.name()
+                );
+                return Err(refuse(message, insert.target.span(), None, script));
+            }
+        };
+        outputs.push(output.alias(field.name()));
+    }
+    let projected = LogicalPlanBuilder::from(plan).project(outputs);
+    let built = projected.and_then(LogicalPlanBuilder::build);
+    built.map_err(|error| planning_error(error, script))
+}
+
+/// For each column of the query the index of its column in the target.
+fn written_columns(insert: &Insert, target: &Schema, script: &str) -> Result<Vec<usize>> {
+    if let Some((column, _)) = insert.partition.first() {
+        let message = format!("PARTITION ({column} = …) is not supported");
+        let help = format!("select the value as the column '{column}'");
+        return Err(refuse(message, insert.target.span(), Some(help), script));
+    }
+    if insert.columns.is_empty() {
+        return Ok((0..target.fields().len()).collect());
+    }
+    let names = || target.fields().iter().map(|field| field.name().as_str());
+    let find = |(name, span): &(String, Span)| {
+        names().position(|known| known == name).ok_or_else(|| {
+            let message = format!("{} has no column '{name}'", insert.target);
+            let help = match nearest_one(name, names()) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => format!("its columns are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            refuse(message, *span, Some(help), script)
+        })
+    };
+    insert.columns.iter().map(find).collect()
+}
+
+fn column_list_help(plan: &LogicalPlan, target: &Schema, written: &[usize]) -> String {
+    let query: Vec<&str> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    let table: Vec<&str> = written
+        .iter()
+        .map(|index| target.field(*index).name().as_str())
+        .collect();
+    format!(
+        "the query has ({}), the table ({})",
+        query.join(", "),
+        table.join(", ")
+    )
+}
+
+/// The query's column at `position`, when it can go into the target's column.
+fn output(
+    insert: &Insert,
+    plan: &LogicalPlan,
+    position: usize,
+    target: &Field,
+    script: &str,
+) -> Result<Expr> {
+    let (qualifier, source) = plan.schema().qualified_field(position);
+    let given = Schema::new(vec![source.as_ref().clone()]);
+    match check_coercion(&given, &Schema::new(vec![target.clone()])) {
+        Ok(()) => Ok(Expr::from((qualifier, source))),
+        Err(Error::Unfit { column, reason }) => {
+            let span = item_span(&insert.query.ast.body, position);
+            let message = format!("the value does not fit the column '{column}'");
+            Err(refuse(
+                message,
+                span.unwrap_or(insert.target.span()),
+                Some(reason),
+                script,
+            ))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the query's column stands, when it is an item of one `SELECT` without a wildcard before it.
+fn item_span(body: &SetExpr, position: usize) -> Option<Span> {
+    let SetExpr::Select(select) = body else {
+        return None;
+    };
+    let wild = |item: &SelectItem| {
+        matches!(
+            item,
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+        )
+    };
+    if select.projection.iter().take(position + 1).any(wild) {
+        return None;
+    }
+    select
+        .projection
+        .get(position)
+        .map(|item| item.span())
+        .filter(|span| span.start.line > 0)
+}
+
+fn refuse(message: String, span: Span, help: Option<String>, script: &str) -> Error {
+    with_help(
+        SqlError::new(message, span, script).in_statement(KIND),
+        help,
+    )
+    .into()
+}
