@@ -106,17 +106,22 @@ pub async fn commit(
 ) -> Result<CommitEnd> {
     let mut identity = request.identity;
     let mut written = io::WrittenManifests::default();
+    // What the attempts whose end nobody knows would have left in the table.
+    let mut in_doubt: Option<PreparedCommit> = None;
     loop {
         let table = catalog.load_table(request.ident).await?;
+        if let Some(prepared) = in_doubt.as_ref().filter(|_| has_landed(&table, &identity)) {
+            return Ok(CommitEnd::Committed(committed(table, prepared, identity.attempt)));
+        }
         match (request.precheck)(&table) {
             Precheck::Proceed => {}
             Precheck::AlreadyLanded => return Ok(CommitEnd::AlreadyLanded(table)),
-            Precheck::Refuse(reason) => return Ok(CommitEnd::Conflict(Conflict::Refused { reason })),
+            Precheck::Refuse(reason) => return lost(catalog, &in_doubt, Conflict::Refused { reason }),
         }
         let state = io::load_state_for(&env.store, cache, &table, request.changes).await?;
         let plan = match plan_commit(&state, request.changes, &identity, env.now_ms())? {
             Ok(plan) => plan,
-            Err(conflict) => return Ok(CommitEnd::Conflict(conflict)),
+            Err(conflict) => return lost(catalog, &in_doubt, conflict),
         };
         let prepared = io::store_commit(env, cache, &state, &plan, &mut written).await?;
         let sent = TableCommit {
@@ -134,7 +139,7 @@ pub async fn commit(
             CommitOutcome::Conflict(conflict) => {
                 delete_attempt(env, &prepared).await;
                 if retries >= retries_max(&table, request.retry) {
-                    return Ok(CommitEnd::Conflict(conflict));
+                    return lost(catalog, &in_doubt, conflict);
                 }
                 tracing::debug!(table = %request.ident, retries, %conflict, "commit goes again");
             }
@@ -145,7 +150,12 @@ pub async fn commit(
                     return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
                 }
                 // Not there now, but the request may still be on its way: its files stay, and since the next attempt
-                // requires the ref that it read, at most one of the two can land.
+                // requires the ref that it read, at most one of the two can land. Each load looks for it again.
+                in_doubt = Some(prepared);
+                if retries >= retries_max(&table, request.retry) {
+                    let reason = format!("{retries} attempts lost, the last one unknown");
+                    return lost(catalog, &in_doubt, Conflict::Moved { reason });
+                }
             }
         }
         tokio::time::sleep(wait(&table, request.retry, retries)).await;
@@ -155,6 +165,15 @@ pub async fn commit(
 
 fn committed(table: Table, prepared: &PreparedCommit, retries: u32) -> Committed {
     Committed { table, snapshot_ids: prepared.snapshot_ids.clone(), retries }
+}
+
+/// A commit that gives up. While an earlier attempt may still land, it can't say that it never will.
+fn lost(catalog: &dyn Catalog, in_doubt: &Option<PreparedCommit>, conflict: Conflict) -> Result<CommitEnd> {
+    if in_doubt.is_none() {
+        return Ok(CommitEnd::Conflict(conflict));
+    }
+    let reason = format!("an attempt ended unknown and may still land; the next one was refused: {conflict}");
+    Err(Error::Unavailable { uri: catalog.name(), reason })
 }
 
 /// Reads the table until the catalog answers. `Some` if the commit is in it.

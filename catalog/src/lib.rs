@@ -11,8 +11,10 @@ mod catalog;
 mod commit;
 mod error;
 mod queue;
+pub mod server;
 mod sql;
 mod warehouse;
+mod wire;
 
 pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit};
 pub use commit::{Committed, CommitEnd, CommitRequest, Precheck, Retry, commit};

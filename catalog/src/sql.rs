@@ -28,7 +28,7 @@ mod swap;
 
 use answers::Answers;
 use database::{Database, Pointer};
-pub(crate) use database::{KEY_AGE_MS_MAX, SEPARATOR};
+pub(crate) use database::SEPARATOR;
 use lanes::Lanes;
 pub use swap::TransactionOutcome;
 
@@ -203,6 +203,12 @@ impl SqlCatalog {
         self.warehouse.default_location(namespace, folder, name, Some(&id[24..]))
     }
 
+    async fn purge(&self, ident: &TableIdent, pointer: &Pointer) -> Result<()> {
+        let metadata = self.load_metadata(&pointer.metadata_location).await?.metadata;
+        let table = Table::new(ident.clone(), metadata, &pointer.metadata_location);
+        purge::run_purge(&self.env, &ManifestCache::default(), &self.warehouse, &table).await
+    }
+
     async fn insert(&self, ident: &TableIdent, metadata: TableMetadata, location: &str) -> Result<Table> {
         let place = self.warehouse.check(metadata.location())?;
         let pointer = Pointer { metadata_location: location.to_owned(), location: place };
@@ -291,10 +297,9 @@ impl Catalog for SqlCatalog {
 
     async fn drop_table(&self, ident: &TableIdent, purge: bool) -> Result<()> {
         let pointer = self.database.delete_table(ident).await?;
-        if purge {
-            let metadata = self.load_metadata(&pointer.metadata_location).await?.metadata;
-            let table = Table::new(ident.clone(), metadata, &pointer.metadata_location);
-            purge::run_purge(&self.env, &ManifestCache::default(), &self.warehouse, &table).await?;
+        if purge && let Err(error) = self.purge(ident, &pointer).await {
+            // The table is gone already; a second request would not find it.
+            tracing::warn!(%error, table = %ident, "files of a purged table stay as orphans");
         }
         self.cache.remove(&pointer.metadata_location);
         Ok(())

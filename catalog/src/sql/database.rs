@@ -22,7 +22,7 @@ const READERS_MAX: u32 = 4;
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long the key of a commit is known.
-pub(crate) const KEY_AGE_MS_MAX: i64 = 60 * 60 * 1000;
+const KEY_AGE_MS_MAX: i64 = 60 * 60 * 1000;
 
 /// The database of one catalog.
 #[derive(Debug)]

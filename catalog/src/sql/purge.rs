@@ -1,6 +1,7 @@
 //! Deletes what a dropped table leaves.
 
 use frazil_storage::Env;
+use frazil_table::spec::TableMetadata;
 use frazil_table::{ManifestCache, Table, io};
 
 use crate::Result;
@@ -20,9 +21,7 @@ pub(super) async fn run_purge(
     table: &Table,
 ) -> Result<()> {
     let metadata = table.metadata();
-    let snapshots: Vec<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
-    let emptied = metadata.as_ref().clone().into_builder(None).remove_snapshots(&snapshots).build();
-    let emptied = emptied.map_err(|error| crate::Error::BadRequest(error.to_string()))?.metadata;
+    let emptied = without_snapshots(metadata);
     let emptied = Table::new(table.ident().clone(), emptied.into(), table.metadata_location());
     let files = io::find_unreachable_files(&env.store, cache, table, &emptied).await?;
     let keeps_data = table.property("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"));
@@ -47,4 +46,14 @@ pub(super) async fn run_purge(
         }
     }
     Ok(())
+}
+
+/// The builder keeps the current snapshot in the history; the JSON form lets it go.
+fn without_snapshots(metadata: &TableMetadata) -> TableMetadata {
+    let mut json = serde_json::to_value(metadata).expect("table metadata has a JSON form");
+    let fields = json.as_object_mut().expect("table metadata is an object");
+    for key in ["snapshots", "refs", "current-snapshot-id", "snapshot-log", "statistics", "partition-statistics"] {
+        fields.remove(key);
+    }
+    serde_json::from_value(json).expect("a table without snapshots is a table")
 }

@@ -1,0 +1,162 @@
+//! The Iceberg REST service.
+//!
+//! Every answer that is an error has the protocol's envelope. What a client is told was done is done: handlers that
+//! change something run to their end even if the client goes away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::wire::CatalogConfig;
+use crate::SqlCatalog;
+
+mod error;
+mod extract;
+mod guard;
+mod namespaces;
+mod tables;
+
+pub(crate) use error::Refusal;
+
+/// A commit request of a table with very wide schemas and thousands of expired snapshots takes a few MiB.
+const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// What an operator chooses.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfig {
+    /// Host names besides loopback ones under which the server answers: the address it listens on, and names in front of
+    /// it.
+    pub hosts: Vec<String>,
+    /// A first path segment after `/v1` under which the catalog is found as well (Iceberg REST, `prefix`), and to which
+    /// clients are led.
+    pub prefix: Option<String>,
+    /// Told to clients as the catalog's name: a `warehouse` that they ask for must be this, or the warehouse's location.
+    /// `None` takes any.
+    pub warehouse_name: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct ServerState {
+    catalog: Arc<SqlCatalog>,
+    config: Arc<ServerConfig>,
+}
+
+type Handlers = MethodRouter<ServerState>;
+
+/// Every route below the prefix: OpenAPI path, methods, handlers. The list of endpoints that clients get is made of it.
+fn routes() -> [(&'static str, &'static [&'static str], Handlers); 11] {
+    [
+        ("/namespaces", &["GET", "POST"], get(namespaces::list).post(namespaces::create)),
+        (
+            "/namespaces/{namespace}",
+            &["GET", "HEAD", "DELETE"],
+            get(namespaces::load).head(namespaces::exists).delete(namespaces::drop),
+        ),
+        ("/namespaces/{namespace}/properties", &["POST"], post(namespaces::update)),
+        ("/namespaces/{namespace}/tables", &["GET", "POST"], get(tables::list).post(tables::create)),
+        ("/namespaces/{namespace}/register", &["POST"], post(tables::register)),
+        (
+            "/namespaces/{namespace}/tables/{table}",
+            &["GET", "POST", "HEAD", "DELETE"],
+            get(tables::load).post(tables::commit).head(tables::exists).delete(tables::drop),
+        ),
+        ("/namespaces/{namespace}/tables/{table}/metrics", &["POST"], post(tables::report_metrics)),
+        ("/tables/rename", &["POST"], post(tables::rename)),
+        ("/transactions/commit", &["POST"], post(tables::commit_transaction)),
+        // No views: a list without entries keeps engines that ask for both kinds going.
+        ("/namespaces/{namespace}/views", &[], get(no_views)),
+        ("/namespaces/{namespace}/views/{view}", &[], get(no_view).head(no_view)),
+    ]
+}
+
+/// The service: `/v1/…` and `/health`. Merge further routes beside it.
+pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
+    let state = ServerState { catalog, config: Arc::new(config) };
+    let mut router = Router::new().route("/v1/config", get(load_config)).route("/health", get(health));
+    for (path, _, handlers) in routes() {
+        router = router.route(&format!("/v1{path}"), handlers);
+    }
+    if let Some(prefix) = &state.config.prefix {
+        for (path, _, handlers) in routes() {
+            router = router.route(&format!("/v1/{prefix}{path}"), handlers);
+        }
+    }
+    router
+        .fallback(no_route)
+        .layer(middleware::from_fn(guard::envelope))
+        .layer(middleware::from_fn(guard::limit_time))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(guard::of_panic))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check_host))
+        .with_state(state)
+}
+
+/// Serves until `shutdown`, then lets requests that are under way finish.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+    let service = router.map_request(guard::plus_is_space as fn(Request) -> Request);
+    let make = tower::make::Shared::new(service);
+    axum::serve(listener, make).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+async fn load_config(
+    State(state): State<ServerState>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Result<Json<CatalogConfig>, Refusal> {
+    let warehouse = state.catalog.warehouse();
+    if let (Some(name), Some(asked)) = (&state.config.warehouse_name, query.get("warehouse"))
+        && asked != name
+        && asked.trim_end_matches('/') != warehouse
+    {
+        let message = format!("there is no warehouse {asked:?} here, only {name:?}");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "NoSuchWarehouseException", message));
+    }
+    let mut overrides = BTreeMap::new();
+    if let Some(prefix) = &state.config.prefix {
+        overrides.insert("prefix".to_owned(), prefix.clone());
+    }
+    Ok(Json(CatalogConfig { defaults: BTreeMap::new(), overrides, endpoints: endpoints() }))
+}
+
+fn endpoints() -> Vec<String> {
+    let of_route = |(path, methods, _): (&str, &[&str], Handlers)| -> Vec<String> {
+        methods.iter().map(|method| format!("{method} /v1/{{prefix}}{path}")).collect()
+    };
+    std::iter::once("GET /v1/config".to_owned()).chain(routes().into_iter().flat_map(of_route)).collect()
+}
+
+async fn health() -> Json<serde_json::Value> {
+    Json(serde_json::json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn no_route(uri: Uri) -> Response {
+    let message = format!("there is nothing at {}", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, "NotFoundException", message).into_response()
+}
+
+async fn no_views() -> Json<serde_json::Value> {
+    Json(serde_json::json!({"identifiers": [], "next-page-token": null}))
+}
+
+async fn no_view(uri: Uri) -> Refusal {
+    let message = format!("this catalog holds no views: {}", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, "NoSuchViewException", message)
+}
+
+impl ServerState {
+    /// What a client needs to reach a table's files: nothing for local ones, but PyIceberg picks its reader by it.
+    fn table_config(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
+    }
+}
