@@ -5,6 +5,7 @@
 //! come out as [`SqlError`]s with their place.
 
 mod insert;
+mod map;
 #[cfg(test)]
 mod tests;
 mod unnest;
@@ -43,6 +44,8 @@ pub fn session(config: SessionConfig) -> SessionStateBuilder {
     parser.map_string_types_to_utf8view = false;
     SessionStateBuilder::new()
         .with_config(config)
+        // Before DataFusion's own, so that it is asked first.
+        .with_expr_planners(vec![Arc::new(map::MapPlanner)])
         .with_default_features()
         .with_type_planner(Arc::new(FlinkTypes))
         .with_relation_planners(vec![Arc::new(FlinkRelations)])

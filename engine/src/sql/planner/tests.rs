@@ -139,6 +139,27 @@ async fn casts_take_flink_types() {
 }
 
 #[tokio::test]
+async fn maps_of_constants_and_columns() {
+    check(
+        "SELECT MAP['k', id, 'l', NULL], MAP {'a': 1}['a'], make_map(id, who.name), MAP['k', id]['k'] FROM orders",
+        expect![[r#"
+            NOT PARSED unexpected '{'
+              --> line 1, column 37, in SELECT
+               |
+             1 | SELECT MAP['k', id, 'l', NULL], MAP {'a': 1}['a'], make_map(id, who.name), MAP['k', id]['k'] FROM orders
+               |                                     ^
+               = is a ';' missing before it?"#]],
+    )
+    .await;
+    check("SELECT MAP['k', 1, 'k', 2]", expect!["FAILED Execution error: a MAP has two equal keys"]).await;
+    check("SELECT MAP[who.name, 1] FROM orders", expect!["FAILED Execution error: a key of a MAP is NULL"]).await;
+    check("SELECT MAP[1, 'a', 'x', 2]", expect![[r#"
+        NOT PLANNED Optimizer rule 'simplify_expressions' failed
+        caused by
+        Arrow error: Cast error: Cannot cast string 'a' to value of Int64 type"#]]).await;
+}
+
+#[tokio::test]
 async fn names_keep_their_case_and_functions_have_none() {
     let script = "SELECT UPPER(who.name) AS Upper, Count(*) AS `Number Of`, SUM(id) FROM orders AS O \
                   GROUP BY UPPER(O.who.name) ORDER BY Upper";
@@ -237,13 +258,17 @@ async fn fields_of_unnested_rows_are_theirs() {
     let script = "SELECT id, i.sku, i.at.x FROM (SELECT id, ARRAY[named_struct('sku', who.name, 'at', \
                   named_struct('x', id))] AS items FROM orders) AS o CROSS JOIN UNNEST(o.items) AS i \
                   WHERE i.at.x > 1 ORDER BY id";
-    check(script, expect![[r#"
+    check(
+        script,
+        expect![[r#"
         +----+-----+---------+
         | id | sku | i.at[x] |
         +----+-----+---------+
         | 2  | Bob | 2       |
         | 3  |     | 3       |
-        +----+-----+---------+"#]]).await;
+        +----+-----+---------+"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -274,7 +299,8 @@ async fn a_table_with_options_is_planned_under_its_own_name() {
         | 1  | 2    |
         | 2  | 3    |
         | 3  | 4    |
-        +----+------+"#]].assert_eq(&shown);
+        +----+------+"#]]
+    .assert_eq(&shown);
 }
 
 #[tokio::test]
