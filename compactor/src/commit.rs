@@ -1,0 +1,137 @@
+//! Puts the outputs of rewrites in the place of their inputs, in turn with the writers' commits.
+//!
+//! All results go into one swap of the table's pointer. If a group can't be committed any more, because one of its files
+//! is gone or rows of it were deleted meanwhile, that group is dropped, its outputs are deleted, and the rest goes again.
+
+use std::collections::BTreeMap;
+
+use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
+use frazil_storage::{Env, Step};
+use frazil_table::{Change, CommitIdentity, Conflict, SnapshotProperties, Table};
+
+use crate::listing::GROUPS_PROPERTY;
+use crate::run::{RewriteKind, RewriteResult};
+use crate::{FileGroup, Result};
+
+/// How the commit of some rewrites ended. Every result is in exactly one of the two lists.
+#[derive(Debug, Default)]
+pub struct RewriteEnd {
+    /// The table with the rewrites in it; `None` if all were dropped.
+    pub table: Option<Table>,
+    /// The new snapshots, oldest first.
+    pub snapshot_ids: Vec<i64>,
+    /// The rewrites that are in the table.
+    pub committed: Vec<RewriteResult>,
+    /// The groups that could not be committed any more, and why. Their outputs are deleted; the files are planned anew.
+    pub dropped: Vec<(FileGroup, Conflict)>,
+    /// Attempts that lost to commits of others.
+    pub retries: u32,
+}
+
+/// Commits rewrites that read the table at `base_snapshot_id`.
+///
+/// # Errors
+/// [`crate::Error::Catalog`]: the rewrites may be in the table or not. Their outputs stay: a later look at the table tells
+/// whether they are live, and files that no snapshot names are orphans, not damage.
+pub async fn commit_rewrite(
+    queue: &CommitQueue,
+    mut results: Vec<RewriteResult>,
+    base_snapshot_id: i64,
+) -> Result<RewriteEnd> {
+    let env = queue.env();
+    let mut end = RewriteEnd::default();
+    while !results.is_empty() {
+        let changes = build_changes(&results, base_snapshot_id);
+        let identity = CommitIdentity::draw(env, changes.len());
+        let conflict = match queue.commit(&changes, identity, &|_| Precheck::Proceed).await? {
+            CommitEnd::Committed(committed) => {
+                env.steps.reach(Step::RewriteCommitted)?;
+                end.snapshot_ids = committed.snapshot_ids;
+                end.retries += committed.retries;
+                end.table = Some(committed.table);
+                end.committed = results;
+                return Ok(end);
+            }
+            CommitEnd::AlreadyLanded(_) => unreachable!("the precheck never finds it landed"),
+            CommitEnd::Conflict(conflict) => conflict,
+        };
+        let (dropped, rest) = match gone_file(&conflict) {
+            Some(path) => results.into_iter().partition(|result| result.group.paths().any(|input| input == path)),
+            None => (results, Vec::new()),
+        };
+        // A conflict about a file that is in no group can't be cured by dropping one.
+        let (dropped, rest) = if dropped.is_empty() { (rest, Vec::new()) } else { (dropped, rest) };
+        for result in dropped {
+            tracing::info!(table = %queue.ident(), partition = result.group.place(), %conflict, "rewrite dropped");
+            delete_outputs(env, &result).await;
+            end.dropped.push((result.group, conflict.clone()));
+        }
+        results = rest;
+    }
+    Ok(end)
+}
+
+/// Deletes what a rewrite wrote. To be called only for outputs that no commit was sent for, or only ones that provably
+/// did not land.
+pub async fn delete_outputs(env: &Env, result: &RewriteResult) {
+    for output in &result.outputs {
+        if let Err(error) = env.store.delete(output.file.file_path()).await {
+            tracing::warn!(%error, "an output of a dropped rewrite stays as an orphan");
+        }
+    }
+}
+
+fn gone_file(conflict: &Conflict) -> Option<&str> {
+    match conflict {
+        Conflict::FileGone { path } | Conflict::RowsDeleted { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
+/// One change for all groups, or one for each sequence number where equality deletes are live: then an output must not
+/// get a greater one than its own inputs had.
+fn build_changes(results: &[RewriteResult], base_snapshot_id: i64) -> Vec<Change> {
+    let newest = results.iter().map(|result| result.group.data_sequence_number).max().unwrap_or(0);
+    let mut by_number: BTreeMap<i64, Vec<&RewriteResult>> = BTreeMap::new();
+    for result in results {
+        let group = &result.group;
+        let number = if group.exact_sequence_number { group.data_sequence_number } else { newest };
+        by_number.entry(number).or_default().push(result);
+    }
+    let changes = by_number.into_iter().map(|(data_sequence_number, results)| Change::Replace {
+        removed: results.iter().flat_map(|result| result.group.paths().map(str::to_owned)).collect(),
+        added: results.iter().flat_map(|result| result.outputs.iter().cloned()).collect(),
+        data_sequence_number,
+        base_snapshot_id,
+        properties: properties(&results),
+    });
+    changes.collect()
+}
+
+/// What a compaction says of itself in its snapshot's summary.
+fn properties(results: &[&RewriteResult]) -> SnapshotProperties {
+    let sum = |of: fn(&RewriteResult) -> u64| results.iter().map(|result| of(result)).sum::<u64>().to_string();
+    let count = |kind| results.iter().filter(|result| result.kind == kind).count();
+    let (copied, encoded) = (count(RewriteKind::Copy), count(RewriteKind::Encode));
+    let kind = match (copied, encoded) {
+        (_, 0) => "copy".to_owned(),
+        (0, _) => "encode".to_owned(),
+        _ => format!("copy:{copied},encode:{encoded}"),
+    };
+    let mut reasons: Vec<_> = results.iter().map(|result| result.group.reason).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    let reasons: Vec<_> = reasons.into_iter().map(|reason| reason.name()).collect();
+    SnapshotProperties::from([
+        (GROUPS_PROPERTY.to_owned(), results.len().to_string()),
+        ("frazil.compaction.reason".to_owned(), reasons.join(",")),
+        ("frazil.compaction.kind".to_owned(), kind),
+        ("frazil.compaction.files-in".to_owned(), sum(|result| result.group.inputs.len() as u64)),
+        ("frazil.compaction.bytes-in".to_owned(), sum(|result| result.group.bytes_in())),
+        ("frazil.compaction.bytes-out".to_owned(), sum(|result| result.bytes_out())),
+        ("frazil.compaction.rewrite-ms".to_owned(), sum(|result| result.elapsed_ms)),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

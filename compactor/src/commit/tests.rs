@@ -1,0 +1,90 @@
+use frazil_storage::{Env, StepAction, Steps};
+use frazil_table::spec::FormatVersion;
+
+use super::*;
+use crate::plan_rewrite;
+use crate::world::{World, config};
+
+async fn plan(world: &World) -> Vec<FileGroup> {
+    plan_rewrite(&world.state().await, &config().packing()).unwrap().groups
+}
+
+#[tokio::test]
+async fn all_groups_go_under_one_snapshot_that_says_what_it_did() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.append(&[(Some(1), 10), (Some(2), 20)]).await;
+    }
+    let groups = plan(&world).await;
+    let results = vec![world.rewrite(&groups[0]).await, world.rewrite(&groups[1]).await];
+    let end = commit_rewrite(&world.queue, results, groups[0].base_snapshot_id).await.unwrap();
+    assert_eq!((end.committed.len(), end.dropped.len(), end.snapshot_ids.len()), (2, 0, 1));
+    let table = end.table.unwrap();
+    let summary = &table.current_snapshot().unwrap().summary().additional_properties;
+    let said = |key: &str| summary[&format!("frazil.compaction.{key}")].as_str();
+    assert_eq!((said("groups"), said("files-in"), said("bytes-in"), said("kind")), ("2", "4", "60", "copy"));
+    let state = world.state().await;
+    let numbers: Vec<_> = state.live_data_files().unwrap().iter().map(|live| live.data_sequence_number).collect();
+    assert_eq!(numbers, [2, 2]);
+}
+
+#[tokio::test]
+async fn a_group_that_lost_a_file_is_dropped_and_the_rest_lands() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.append(&[(Some(1), 10), (Some(2), 20), (Some(3), 30)]).await;
+    }
+    let groups = plan(&world).await;
+    let mut results = Vec::new();
+    for group in &groups {
+        results.push(world.rewrite(group).await);
+    }
+    // Somebody else rewrites partition 2 meanwhile.
+    let other = world.rewrite(&groups[1]).await;
+    let end = commit_rewrite(&world.queue, vec![other], groups[1].base_snapshot_id).await.unwrap();
+    assert!(end.dropped.is_empty());
+    let lost = results[1].outputs[0].file.file_path().to_owned();
+    let kept = results[0].outputs[0].file.file_path().to_owned();
+
+    let end = commit_rewrite(&world.queue, results, groups[0].base_snapshot_id).await.unwrap();
+    assert_eq!(end.committed.len(), 2);
+    assert!(matches!(&end.dropped[..], [(group, Conflict::FileGone { .. })] if group.partition_path == "p=2"));
+    let store = &world.queue.env().store;
+    assert!(store.head(&lost).await.unwrap_err().is_not_found());
+    assert!(store.head(&kept).await.is_ok());
+    let sizes = world.sizes().await;
+    assert_eq!((&sizes[&Some(1)], &sizes[&Some(2)], &sizes[&Some(3)]), (&vec![20], &vec![40], &vec![60]));
+}
+
+#[tokio::test]
+async fn all_is_dropped_when_the_snapshot_it_read_is_gone() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.append(&[(Some(1), 10)]).await;
+    }
+    let groups = plan(&world).await;
+    let result = world.rewrite(&groups[0]).await;
+    let end = commit_rewrite(&world.queue, vec![result], 4711).await.unwrap();
+    assert!(end.table.is_none() && end.committed.is_empty());
+    assert!(matches!(&end.dropped[..], [(_, Conflict::Refused { .. })]));
+    assert_eq!(world.sizes().await[&Some(1)], [10, 10]);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_step_of_the_commit_keeps_every_output() {
+    for step in [Step::ManifestsWritten, Step::ManifestListWritten, Step::MetadataWritten, Step::PointerSwapped] {
+        let mut env = Env::in_memory(1);
+        // The two appends pass the step first.
+        env.steps = Steps::arm(step, 3, StepAction::Fail);
+        let world = World::with_env(FormatVersion::V2, env).await;
+        for _ in 0..2 {
+            world.append(&[(Some(1), 10)]).await;
+        }
+        let groups = plan(&world).await;
+        let result = world.rewrite(&groups[0]).await;
+        let output = result.outputs[0].file.file_path().to_owned();
+        commit_rewrite(&world.queue, vec![result], groups[0].base_snapshot_id).await.unwrap_err();
+        assert!(world.queue.env().store.head(&output).await.is_ok(), "{step}");
+        assert_eq!(world.sizes().await[&Some(1)].iter().sum::<u64>(), 20, "{step}");
+    }
+}

@@ -1,0 +1,165 @@
+//! When to merge what.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// Which of a partition's small files are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Every `delta_commits` commits the newest files become one, which is merged on with older ones so rarely that each
+    /// row is rewritten a logarithmic number of times; see [`crate::tier`].
+    Tiered,
+    /// All small files of a partition are packed into files of the target size.
+    Pack,
+}
+
+/// The settings of the coordinator and of a rewrite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether a job compacts as it commits (`auto-compact`).
+    pub enabled: bool,
+    /// A compaction is planned after so many commits that changed the table's files (`compact.delta.commits`).
+    pub delta_commits: usize,
+    /// Files that one commit may add to a partition: the job's writers.
+    pub writers: usize,
+    /// The size that files are to have (`write.target-file-size-bytes`).
+    pub target_file_size_bytes: u64,
+    /// The size that row groups are to have (`write.parquet.row-group-size-bytes`).
+    pub row_group_size_bytes: u64,
+    /// A group has at least so many files. Never less than 2.
+    pub min_input_files: usize,
+    /// A group has at most so many files.
+    pub group_files_max: usize,
+    /// A plan has at most so many bytes to read, but at least one group.
+    pub plan_bytes_max: u64,
+    /// How files are chosen.
+    pub policy: Policy,
+    /// What one rewrite may hold in memory.
+    pub memory_max_bytes: usize,
+}
+
+/// The key that switches compaction in a job on and off.
+pub const AUTO_COMPACT: &str = "auto-compact";
+/// The key of the number of commits between two compactions.
+pub const DELTA_COMMITS: &str = "compact.delta.commits";
+
+const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
+const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            delta_commits: 10,
+            writers: 1,
+            target_file_size_bytes: 512 << 20,
+            row_group_size_bytes: 128 << 20,
+            min_input_files: 2,
+            group_files_max: 1_000,
+            plan_bytes_max: 64 << 30,
+            policy: Policy::Tiered,
+            memory_max_bytes: 128 << 20,
+        }
+    }
+}
+
+/// With fewer places than this for small files, a bound on their number and a logarithmic number of rewrites exclude each
+/// other: one place means that every batch rewrites the whole file.
+const SLOTS_MIN: usize = 4;
+
+impl Config {
+    /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`) go.
+    /// `writers` is the job's parallelism.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] names the option whose value means nothing.
+    pub fn from_options(
+        properties: &HashMap<String, String>,
+        options: &HashMap<String, String>,
+        writers: usize,
+    ) -> Result<Self> {
+        let default = Self::default();
+        let read = Reader { properties, options };
+        Ok(Self {
+            enabled: read.parse(AUTO_COMPACT, default.enabled, "true or false", |_| true)?,
+            delta_commits: read.parse(DELTA_COMMITS, default.delta_commits, "a positive number", |n| *n > 0)?,
+            writers: writers.max(1),
+            target_file_size_bytes: read.size(TARGET_FILE_SIZE, default.target_file_size_bytes)?,
+            row_group_size_bytes: read.size(ROW_GROUP_SIZE, default.row_group_size_bytes)?,
+            ..default
+        })
+    }
+
+    /// The same settings for packing everything that is small, whoever wrote it and when.
+    pub fn packing(self) -> Self {
+        Self { policy: Policy::Pack, ..self }
+    }
+
+    /// A file below this size is a candidate: three quarters of the target.
+    pub fn small_file_size_bytes(&self) -> u64 {
+        self.target_file_size_bytes / 4 * 3
+    }
+
+    /// How many small files a partition may keep after a compaction: N × writers, at least 4.
+    pub fn slots(&self) -> usize {
+        self.delta_commits.saturating_mul(self.writers).max(SLOTS_MIN)
+    }
+
+    /// A row group below this size is encoded anew, so that it can grow together with its neighbours.
+    pub fn small_row_group_bytes(&self) -> u64 {
+        self.row_group_size_bytes / 4
+    }
+}
+
+struct Reader<'a> {
+    properties: &'a HashMap<String, String>,
+    options: &'a HashMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn parse<T: FromStr>(
+        &self,
+        name: &str,
+        default: T,
+        wanted: &'static str,
+        valid: impl Fn(&T) -> bool,
+    ) -> Result<T> {
+        let Some(value) = self.options.get(name).or_else(|| self.properties.get(name)) else { return Ok(default) };
+        value.trim().parse().ok().filter(valid).ok_or_else(|| Error::BadOption {
+            name: name.to_owned(),
+            value: value.clone(),
+            wanted,
+        })
+    }
+
+    fn size(&self, name: &str, default: u64) -> Result<u64> {
+        self.parse(name, default, "a positive number of bytes", |n| *n > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_job_s_options_go_over_the_table_s() {
+        let properties = map(&[(DELTA_COMMITS, "7"), (AUTO_COMPACT, "false"), (TARGET_FILE_SIZE, "1000")]);
+        let config = Config::from_options(&properties, &map(&[(AUTO_COMPACT, "true")]), 2).unwrap();
+        assert!(config.enabled);
+        assert_eq!((config.delta_commits, config.slots(), config.small_file_size_bytes()), (7, 14, 750));
+    }
+
+    #[test]
+    fn a_value_that_means_nothing_is_named() {
+        for (name, value) in [(DELTA_COMMITS, "0"), (AUTO_COMPACT, "yes"), (TARGET_FILE_SIZE, "-1")] {
+            let error = Config::from_options(&HashMap::new(), &map(&[(name, value)]), 1).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A table in memory behind the real catalog, for this crate's tests. Its data files are names only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use frazil_catalog::{Catalog, CommitEnd, CommitQueue, Precheck, SqlCatalog};
+use frazil_storage::Env;
+use frazil_table::spec::{
+    DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, NestedField,
+    PrimitiveType, Schema, Struct, TableCreation, TableIdent, Transform, Type, UnboundPartitionSpec,
+};
+use frazil_table::{Change, CommitIdentity, SnapshotProperties, TableFile, TableState, io};
+
+use crate::run::{RewriteKind, RewriteResult};
+use crate::{Config, FileGroup};
+
+/// A table partitioned by `p`, whose target file size is 1,000 bytes.
+pub(crate) struct World {
+    pub(crate) queue: CommitQueue,
+    files: std::cell::Cell<u32>,
+}
+
+pub(crate) fn config() -> Config {
+    Config { delta_commits: 3, target_file_size_bytes: 1_000, ..Config::default() }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with_version(FormatVersion::V2).await
+    }
+
+    pub(crate) async fn with_version(format_version: FormatVersion) -> Self {
+        Self::with_env(format_version, Env::in_memory(1)).await
+    }
+
+    pub(crate) async fn with_env(format_version: FormatVersion, env: Env) -> Self {
+        let catalog = SqlCatalog::in_memory(env.clone(), "memory://w").await.unwrap();
+        let namespace = NamespaceIdent::new("db".to_owned());
+        catalog.create_namespace(&namespace, Default::default()).await.unwrap();
+        let field = |id, name: &str, r#type| Arc::new(NestedField::optional(id, name, Type::Primitive(r#type)));
+        let fields = [field(1, "id", PrimitiveType::Long), field(2, "p", PrimitiveType::Int)];
+        let creation = TableCreation::builder()
+            .name("t".to_owned())
+            .schema(Schema::builder().with_fields(fields).build().unwrap())
+            .partition_spec(
+                UnboundPartitionSpec::builder().add_partition_field(2, "p", Transform::Identity).unwrap().build(),
+            )
+            .format_version(format_version)
+            .build();
+        catalog.create_table(&namespace, creation).await.unwrap();
+        let ident = TableIdent::new(namespace, "t".to_owned());
+        Self { queue: CommitQueue::new(Arc::new(catalog), env, ident), files: Default::default() }
+    }
+
+    pub(crate) async fn state(&self) -> TableState {
+        let table = self.queue.load().await.unwrap();
+        io::load_state(&self.queue.env().store, self.queue.cache(), &table, io::Entries::All).await.unwrap()
+    }
+
+    /// A data file of `size` bytes and as many rows in partition `p`.
+    pub(crate) fn file(&self, p: Option<i32>, size: u64) -> TableFile {
+        let n = self.files.replace(self.files.get() + 1);
+        let file = DataFileBuilder::default()
+            .content(DataContentType::Data)
+            .file_path(format!("memory://w/db/t/data/{n:05}.parquet"))
+            .file_format(DataFileFormat::Parquet)
+            .partition(Struct::from_iter([p.map(Literal::int)]))
+            .record_count(size)
+            .file_size_in_bytes(size)
+            .build()
+            .unwrap();
+        TableFile { file, partition_spec_id: 0 }
+    }
+
+    /// One append of files given by partition and size.
+    pub(crate) async fn append(&self, files: &[(Option<i32>, u64)]) {
+        let files = files.iter().map(|(p, size)| self.file(*p, *size)).collect();
+        self.commit(Change::Append { files, properties: SnapshotProperties::new() }).await;
+    }
+
+    async fn commit(&self, change: Change) {
+        let identity = CommitIdentity::draw(self.queue.env(), 1);
+        let end = self.queue.commit(&[change], identity, &|_| Precheck::Proceed).await.unwrap();
+        assert!(matches!(end, CommitEnd::Committed(_)), "{end:?}");
+    }
+
+    /// Pretends to have rewritten a group; the output is there as a file of one byte.
+    pub(crate) async fn rewrite(&self, group: &FileGroup) -> RewriteResult {
+        let mut output = self.file(None, group.bytes_in());
+        output.file = DataFileBuilder::default()
+            .content(DataContentType::Data)
+            .file_path(output.file.file_path().to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .partition(group.partition.clone())
+            .record_count(group.rows_in())
+            .file_size_in_bytes(group.bytes_in())
+            .build()
+            .unwrap();
+        self.queue.env().store.put_new(output.file.file_path(), "x".into()).await.unwrap();
+        RewriteResult { group: group.clone(), outputs: vec![output], kind: RewriteKind::Copy, elapsed_ms: 1 }
+    }
+
+    /// Sizes of the live files by partition, in order of path.
+    pub(crate) async fn sizes(&self) -> HashMap<Option<i32>, Vec<u64>> {
+        let state = self.state().await;
+        let mut sizes: HashMap<Option<i32>, Vec<u64>> = HashMap::new();
+        for (_, live) in state.live_data_files_by_path().unwrap() {
+            let p = match &live.file.partition()[0] {
+                Some(Literal::Primitive(frazil_table::spec::PrimitiveLiteral::Int(p))) => Some(*p),
+                _ => None,
+            };
+            sizes.entry(p).or_default().push(live.file.file_size_in_bytes());
+        }
+        sizes
+    }
+}
