@@ -1,1 +1,43 @@
 //! A snapshot becomes record batches: scans, increments, only the leaves that were asked for.
+//!
+//! A scan goes through three hands:
+//! 1. [`plan_scan`] is pure: a table's state and a [`ScanRequest`] become a [`ScanPlan`] that can be printed; it leaves
+//!    out files by partition and column bounds and gives every other one the deletes that apply to it.
+//! 2. [`FileReader`] reads one [`ScanTask`]: only the column chunks of the wanted leaves, matched by field id at every
+//!    depth, without the rows that are deleted or do not match.
+//! 3. [`scan`] runs the tasks on several cores.
+//!
+//! What this crate does not know: SQL, jobs, how files are written.
+
+mod context;
+mod deletes;
+mod error;
+mod fetch;
+mod file_reader;
+mod file_schema;
+mod footer;
+mod literal;
+mod parquet_rows;
+mod plan;
+mod predicate;
+mod projection;
+mod reconcile;
+mod row_groups;
+mod row_plan;
+mod scan;
+mod stats;
+mod task;
+mod thrift;
+
+pub use context::{ReadContext, ReadSpec};
+pub use error::{Error, Result};
+pub use file_reader::{FileBatch, FileReader, read_file};
+pub use footer::FooterCache;
+pub use plan::{
+    Pruned, ScanPlan, ScanRequest, SelectedSnapshot, SnapshotSelector, load_scan, plan_scan, select_snapshot,
+};
+pub use predicate::{BoundColumn, BoundPredicate, Comparison, Predicate, Test};
+pub use projection::{FILE_COLUMN, POS_COLUMN, ProjectedSchema, Projection, project};
+pub use scan::{ScanStream, read_tasks, scan};
+pub use stats::{ReadCounters, ReadStats};
+pub use task::ScanTask;

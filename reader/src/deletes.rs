@@ -1,0 +1,244 @@
+//! Which rows of a data file have been deleted (Iceberg spec, "Scan Planning" and "Delete Formats").
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use frazil_table::LiveFile;
+use frazil_table::spec::{DataContentType, DataFile, DataFileFormat, PrimitiveLiteral, Struct, TableMetadata};
+use roaring::RoaringTreemap;
+use tokio::sync::OnceCell;
+
+use crate::{Error, ReadContext, ReadSpec, Result, ScanTask};
+
+mod equality;
+mod position;
+mod vector;
+
+use equality::EqualityGroup;
+use position::FILE_PATH_ID;
+
+/// A position delete file or a deletion vector; its contents are loaded once, whatever the number of tasks that need it.
+#[derive(Debug)]
+pub(crate) struct DeleteFile {
+    pub file: Arc<DataFile>,
+    pub data_sequence_number: i64,
+    /// Positions by data file.
+    positions: OnceCell<HashMap<String, Arc<RoaringTreemap>>>,
+}
+
+/// The deletes that apply to one data file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ApplicableDeletes {
+    /// Position delete files, or the one deletion vector.
+    positions: Vec<Arc<DeleteFile>>,
+    equality: Vec<Arc<EqualityGroup>>,
+}
+
+impl ApplicableDeletes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.equality.is_empty()
+    }
+}
+
+/// A partition spec and a tuple of it.
+type Partition = (i32, Struct);
+
+/// A delete file with its data sequence number.
+type Numbered = (Arc<DataFile>, i64);
+
+/// All deletes of a snapshot, by what they can apply to.
+#[derive(Debug, Default)]
+pub(crate) struct DeleteIndex {
+    vectors: HashMap<String, Arc<DeleteFile>>,
+    by_path: HashMap<String, Vec<Arc<DeleteFile>>>,
+    by_partition: HashMap<Partition, Vec<Arc<DeleteFile>>>,
+    /// By the partition that they are limited to; `None` for those of unpartitioned specs, which apply everywhere.
+    equality: HashMap<Option<Partition>, Vec<Arc<EqualityGroup>>>,
+}
+
+impl DeleteIndex {
+    /// # Errors
+    /// [`Error::Unsupported`] for a delete file of a format that can't be read, [`Error::Damaged`] for one that lacks
+    /// what its kind must have.
+    pub(crate) fn new(live: &[LiveFile<'_>], metadata: &TableMetadata) -> Result<Self> {
+        let mut index = Self::default();
+        let mut equality: HashMap<(Option<Partition>, Vec<i32>), Vec<Numbered>> = HashMap::new();
+        for delete in live {
+            let file = Arc::new(delete.file.clone());
+            let partition = (delete.partition_spec_id, file.partition().clone());
+            match (delete.content(), file.file_format()) {
+                (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => {
+                    let mut ids = file.equality_ids().unwrap_or_default();
+                    if ids.is_empty() {
+                        return Err(Error::damaged(file.file_path(), "an equality delete file without field ids"));
+                    }
+                    ids.sort_unstable();
+                    let spec = metadata.partition_spec_by_id(delete.partition_spec_id);
+                    let is_global = spec.is_some_and(|spec| spec.is_unpartitioned());
+                    let scope = (!is_global).then_some(partition);
+                    equality.entry((scope, ids)).or_default().push((file, delete.data_sequence_number));
+                }
+                (DataContentType::PositionDeletes, DataFileFormat::Puffin | DataFileFormat::Parquet) => {
+                    index.add_positions(file, delete.data_sequence_number, partition)?;
+                }
+                (DataContentType::Data, _) => {
+                    return Err(Error::damaged(delete.manifest_path, "a data file among deletes"));
+                }
+                (_, format) => {
+                    let reason = format!("deletes in {format} files can't be read");
+                    return Err(Error::unsupported(file.file_path(), reason));
+                }
+            }
+        }
+        for ((scope, ids), files) in equality {
+            index.equality.entry(scope).or_default().push(Arc::new(EqualityGroup::new(ids, files)));
+        }
+        Ok(index)
+    }
+
+    fn add_positions(&mut self, file: Arc<DataFile>, data_sequence_number: i64, partition: Partition) -> Result<()> {
+        let is_vector = file.file_format() == DataFileFormat::Puffin;
+        let only = file.referenced_data_file().or_else(|| only_path(&file));
+        let delete = Arc::new(DeleteFile { file, data_sequence_number, positions: OnceCell::new() });
+        match (is_vector, only) {
+            (true, Some(path)) => {
+                if let Some(other) = self.vectors.insert(path.clone(), delete.clone()) {
+                    let reason = format!("it is the second deletion vector of {path}; {} is the other", other.path());
+                    return Err(Error::damaged(delete.path(), reason));
+                }
+            }
+            (true, None) => {
+                return Err(Error::damaged(delete.path(), "a deletion vector that names no data file"));
+            }
+            (false, Some(path)) => self.by_path.entry(path).or_default().push(delete),
+            (false, None) => self.by_partition.entry(partition).or_default().push(delete),
+        }
+        Ok(())
+    }
+
+    /// The deletes that apply to a data file: position deletes that are not older, equality deletes that are newer.
+    pub(crate) fn for_file(&self, data: &LiveFile<'_>) -> ApplicableDeletes {
+        let path = data.file.file_path();
+        let partition = (data.partition_spec_id, data.file.partition().clone());
+        let is_newer_or_same = |delete: &&Arc<DeleteFile>| delete.data_sequence_number >= data.data_sequence_number;
+        let positions = match self.vectors.get(path).filter(is_newer_or_same) {
+            // A deletion vector holds what position delete files said before it.
+            Some(vector) => vec![vector.clone()],
+            None => {
+                let by_path = self.by_path.get(path).into_iter().flatten();
+                let by_partition = self.by_partition.get(&partition).into_iter().flatten();
+                let all = by_path.chain(by_partition.filter(|delete| delete.may_name(path)));
+                all.filter(is_newer_or_same).cloned().collect()
+            }
+        };
+        let scoped = self.equality.get(&Some(partition)).into_iter().flatten();
+        let global = self.equality.get(&None).into_iter().flatten();
+        let equality = scoped
+            .chain(global)
+            .filter(|group| group.newest() > data.data_sequence_number)
+            .cloned()
+            .collect();
+        ApplicableDeletes { positions, equality }
+    }
+}
+
+impl DeleteFile {
+    fn path(&self) -> &str {
+        self.file.file_path()
+    }
+
+    /// Whether its bounds allow a data file's path.
+    fn may_name(&self, path: &str) -> bool {
+        let text = |literal: &PrimitiveLiteral| match literal {
+            PrimitiveLiteral::String(text) => Some(text.clone()),
+            _ => None,
+        };
+        let lower = self.file.lower_bounds().get(&FILE_PATH_ID).and_then(|bound| text(bound.literal()));
+        let upper = self.file.upper_bounds().get(&FILE_PATH_ID).and_then(|bound| text(bound.literal()));
+        lower.is_none_or(|lower| lower.as_str() <= path) && upper.is_none_or(|upper| path <= upper.as_str())
+    }
+
+    /// The deleted positions of one data file.
+    async fn positions_of(&self, context: &ReadContext, path: &str) -> Result<Option<Arc<RoaringTreemap>>> {
+        let load = || async {
+            match self.file.file_format() {
+                DataFileFormat::Puffin => vector::load(context, &self.file).await,
+                _ => position::load(context, &self.file).await,
+            }
+        };
+        Ok(self.positions.get_or_try_init(load).await?.get(path).cloned())
+    }
+}
+
+/// The one data file that a delete file's bounds allow.
+fn only_path(file: &DataFile) -> Option<String> {
+    let lower = file.lower_bounds().get(&FILE_PATH_ID)?.literal();
+    match (lower, file.upper_bounds().get(&FILE_PATH_ID)?.literal()) {
+        (PrimitiveLiteral::String(lower), PrimitiveLiteral::String(upper)) if lower == upper => Some(lower.clone()),
+        _ => None,
+    }
+}
+
+/// The deletes of one task, loaded.
+#[derive(Debug, Default)]
+pub(crate) struct TaskDeletes {
+    positions: Option<Arc<RoaringTreemap>>,
+    equality: Vec<Arc<EqualityGroup>>,
+    data_sequence_number: i64,
+}
+
+impl TaskDeletes {
+    pub(crate) async fn load(context: &ReadContext, spec: &ReadSpec, task: &ScanTask) -> Result<Self> {
+        let mut positions: Option<Arc<RoaringTreemap>> = None;
+        for delete in &task.deletes.positions {
+            let Some(more) = delete.positions_of(context, task.path()).await? else { continue };
+            positions = Some(match positions {
+                None => more,
+                Some(sum) => Arc::new(sum.as_ref() | more.as_ref()),
+            });
+        }
+        for group in &task.deletes.equality {
+            group.load(context, spec).await?;
+        }
+        Ok(Self {
+            positions,
+            equality: task.deletes.equality.clone(),
+            data_sequence_number: task.data_sequence_number,
+        })
+    }
+
+    /// The columns that equality deletes compare, by field id.
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = i32> + '_ {
+        self.equality.iter().flat_map(|group| group.ids().iter().copied())
+    }
+
+    /// Which of `rows` rows from `first_row` of the file on are still there. `None`: all of them.
+    pub(crate) fn keep(
+        &self,
+        first_row: u64,
+        rows: usize,
+        keys: &HashMap<i32, ArrayRef>,
+        location: &str,
+    ) -> Result<Option<BooleanArray>> {
+        let mut deleted: Vec<usize> = Vec::new();
+        if let Some(positions) = &self.positions {
+            let range = first_row..first_row + rows as u64;
+            let mut here = positions.iter();
+            here.advance_to(range.start);
+            deleted.extend(here.take_while(|row| range.contains(row)).map(|row| (row - first_row) as usize));
+        }
+        for group in &self.equality {
+            group
+                .find(keys, self.data_sequence_number, &mut deleted)
+                .map_err(|error| Error::damaged(location, error))?;
+        }
+        if deleted.is_empty() {
+            return Ok(None);
+        }
+        let mut keep = vec![true; rows];
+        deleted.into_iter().for_each(|row| keep[row] = false);
+        Ok(Some(BooleanArray::new(BooleanBuffer::from(keep), None)))
+    }
+}

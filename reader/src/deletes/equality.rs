@@ -1,0 +1,159 @@
+//! Equality delete files (Iceberg spec, "Equality Delete Files").
+//!
+//! All files that compare the same columns in the same partition become one hash table from key to the greatest data
+//! sequence number that deletes it. A row is looked up once, whatever the number of files, and is gone if that number
+//! is greater than its own file's. Null equals null.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use frazil_table::spec::{DataFile, NameMapping, Schema};
+use tokio::sync::OnceCell;
+
+use super::Numbered;
+use crate::context::KeyField;
+use crate::file_reader::leaf_bytes;
+use crate::file_schema::file_fields;
+use crate::footer::load_footer;
+use crate::parquet_rows::ParquetRows;
+use crate::predicate::BoundPredicate;
+use crate::row_groups::choose_row_groups;
+use crate::row_plan::{Constants, RowPlanner};
+use crate::stats::ByteKind;
+use crate::{Error, Projection, ReadContext, ReadSpec, Result, project};
+
+/// Rows of a delete file that are decoded at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// Equality delete files that compare the same columns and apply to the same partition.
+#[derive(Debug)]
+pub(crate) struct EqualityGroup {
+    /// Sorted.
+    ids: Vec<i32>,
+    files: Vec<Numbered>,
+    keys: OnceCell<KeyTable>,
+}
+
+#[derive(Debug)]
+struct KeyTable {
+    converter: RowConverter,
+    newest: HashMap<Box<[u8]>, i64>,
+}
+
+impl EqualityGroup {
+    pub(super) fn new(ids: Vec<i32>, files: Vec<Numbered>) -> Self {
+        Self { ids, files, keys: OnceCell::new() }
+    }
+
+    pub(super) fn ids(&self) -> &[i32] {
+        &self.ids
+    }
+
+    /// The greatest data sequence number of its files.
+    pub(super) fn newest(&self) -> i64 {
+        self.files.iter().map(|(_, number)| *number).max().unwrap_or(i64::MIN)
+    }
+
+    pub(super) async fn load(&self, context: &ReadContext, spec: &ReadSpec) -> Result<()> {
+        self.keys.get_or_try_init(|| self.read(context, spec)).await.map(drop)
+    }
+
+    async fn read(&self, context: &ReadContext, spec: &ReadSpec) -> Result<KeyTable> {
+        let first = self.files.first().map_or("", |(file, _)| file.file_path());
+        let mut columns = BTreeMap::new();
+        for id in &self.ids {
+            let key = spec.key_field(*id).ok_or_else(|| {
+                let reason = format!("it names field {id}, which no schema of the table has as a leaf of its own");
+                Error::unsupported(first, reason)
+            })?;
+            columns.insert(*id, key);
+        }
+        let types = columns.values().map(|key| {
+            let data_type = frazil_table::arrow::arrow_type(&key.field.field_type)?;
+            Ok(SortField::new(data_type))
+        });
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let converter = RowConverter::new(types).map_err(|error| Error::unsupported(first, error))?;
+        let mut newest: HashMap<Box<[u8]>, i64> = HashMap::new();
+        for (file, number) in &self.files {
+            read_keys(context, file, &columns, spec.name_mapping(), &mut |columns| {
+                let rows = convert(&converter, &self.ids, columns)
+                    .map_err(|error| Error::damaged(file.file_path(), error))?;
+                for row in &rows {
+                    let known = newest.entry(row.as_ref().into()).or_insert(*number);
+                    *known = (*known).max(*number);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(KeyTable { converter, newest })
+    }
+
+    /// Adds the rows that are deleted from a file of that data sequence number. The group is loaded.
+    pub(super) fn find(
+        &self,
+        columns: &HashMap<i32, ArrayRef>,
+        data_sequence_number: i64,
+        deleted: &mut Vec<usize>,
+    ) -> std::result::Result<(), ArrowError> {
+        let table = self.keys.get().expect("a task loads its deletes before it reads rows");
+        let rows = convert(&table.converter, &self.ids, columns)?;
+        for (index, row) in rows.iter().enumerate() {
+            if table.newest.get(row.as_ref()).is_some_and(|number| *number > data_sequence_number) {
+                deleted.push(index);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn convert(
+    converter: &RowConverter,
+    ids: &[i32],
+    columns: &HashMap<i32, ArrayRef>,
+) -> std::result::Result<arrow::row::Rows, ArrowError> {
+    let columns: Vec<ArrayRef> = ids.iter().filter_map(|id| columns.get(id).cloned()).collect();
+    converter.convert_columns(&columns)
+}
+
+/// What takes the columns of a batch, by field id.
+type Visit<'a> = dyn FnMut(&HashMap<i32, ArrayRef>) -> Result<()> + Send + 'a;
+
+/// Reads some columns of a delete file whole.
+pub(super) async fn read_keys(
+    context: &ReadContext,
+    file: &DataFile,
+    keys: &BTreeMap<i32, KeyField>,
+    mapping: Option<&NameMapping>,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let location = file.file_path();
+    let opened = (location, file.file_size_in_bytes(), ByteKind::Delete);
+    let footer = load_footer(&context.env.store, &context.footers, &context.counters, opened).await?;
+    let fields = file_fields(location, footer.metadata.schema(), mapping)?;
+    let (groups, _) = choose_row_groups(footer.metadata.metadata(), &fields, None, 0, &BoundPredicate::True);
+    let planner = RowPlanner {
+        location,
+        file: &fields,
+        leaf_bytes: &leaf_bytes(&footer),
+        constants: &Constants::new(),
+    };
+    let nothing = project(
+        &Schema::builder().build().expect("an empty schema has no two fields alike"),
+        &Projection::All,
+    )?;
+    let plan = planner.plan(&nothing, keys)?;
+    if let Some(missing) = plan.keys.iter().find(|(_, leaf)| leaf.path.is_empty()) {
+        return Err(Error::damaged(location, format!("a delete file without its column {}", missing.0)));
+    }
+    let leaves = plan.leaves.iter().copied();
+    let mut rows = ParquetRows::new(context, location, ByteKind::Delete, &footer).read(leaves, groups, BATCH_ROWS);
+    while let Some((_, batch)) = rows.next().await? {
+        visit(&plan.keys(&batch, location)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What can keep a table from being read.
+
+use frazil_table::spec::Operation;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error that names the place and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed. A retry may help.
+    #[error(transparent)]
+    Storage(#[from] frazil_storage::Error),
+    /// The table's metadata failed or is damaged.
+    #[error(transparent)]
+    Table(#[from] frazil_table::Error),
+    /// The catalog failed. A retry may help.
+    #[error(transparent)]
+    Catalog(#[from] frazil_catalog::Error),
+    /// The schema has no column of that path. Fix the request.
+    #[error("there is no column {path:?}{}", did_you_mean(.nearest))]
+    UnknownColumn {
+        /// The dotted path as it was asked for.
+        path: String,
+        /// The paths that look most like it.
+        nearest: Vec<String>,
+    },
+    /// A predicate makes no sense for the column's type. Fix the request.
+    #[error("the condition on {path} can't be used: {reason}")]
+    InvalidPredicate {
+        /// The column.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The table has no such snapshot, branch or tag. Fix the request.
+    #[error("the table has no {wanted}; {hint}")]
+    NoSuchSnapshot {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        hint: String,
+    },
+    /// Bytes that are not what the specification or the table's metadata say. Not retryable.
+    #[error("{location} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        location: String,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A file of a kind that this program can't read. No row of it was given out.
+    #[error("{location} can't be read: {reason}")]
+    Unsupported {
+        /// The file.
+        location: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// Snapshots between the position and the head have been expired: what they added can't be told any more.
+    #[error(
+        "increments after snapshot {from} can't be read: snapshot {missing} has been expired; start again from \
+         earliest or latest, or read the table whole, and let snapshots live longer (history.expire.max-snapshot-age-ms)"
+    )]
+    SnapshotsExpired {
+        /// Where reading was to begin.
+        from: i64,
+        /// The parent that is named but no longer retained.
+        missing: i64,
+    },
+    /// The position is not in the history of the head: the table was rolled back, or the id is of another branch.
+    #[error(
+        "snapshot {from} is not in the history of snapshot {head}: the table was rolled back, or the id belongs to \
+         another branch; start again from a snapshot of this history, earliest or latest"
+    )]
+    NotAnAncestor {
+        /// The position.
+        from: i64,
+        /// The head.
+        head: i64,
+    },
+    /// A snapshot changes or removes rows, which an append increment can't express.
+    #[error(
+        "snapshot {snapshot_id} is {}: it changes or removes rows, which an append increment can't express; skip such \
+         snapshots if appended rows alone are wanted", article(.operation)
+    )]
+    RowLevelChange {
+        /// The snapshot.
+        snapshot_id: i64,
+        /// What it does.
+        operation: Operation,
+    },
+    /// The runtime ended a part of the scan before it was done. What was given out is only a part.
+    #[error("the scan was stopped before it was done")]
+    Cancelled,
+}
+
+impl Error {
+    pub(crate) fn damaged(location: &str, reason: impl ToString) -> Self {
+        Self::Damaged { location: location.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn unsupported(location: &str, reason: impl ToString) -> Self {
+        Self::Unsupported { location: location.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn invalid_predicate(path: &str, reason: impl ToString) -> Self {
+        Self::InvalidPredicate { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn unknown_column<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        Self::UnknownColumn { path: path.to_owned(), nearest: nearest(path, known) }
+    }
+}
+
+/// How many names an error suggests.
+const NEAREST_MAX: usize = 3;
+
+fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let score = |name: &str| {
+        let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_lowercase();
+        let whole = strsim::jaro_winkler(&path.to_lowercase(), &name.to_lowercase());
+        whole.max(0.95 * strsim::jaro_winkler(&last(path), &last(name)))
+    };
+    let mut scored: Vec<(f64, &str)> = known.map(|name| (score(name), name)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    scored.into_iter().take(NEAREST_MAX).map(|(_, name)| name.to_owned()).collect()
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        names => format!("; the nearest are {}", names.join(", ")),
+    }
+}
+
+fn article(operation: &Operation) -> String {
+    match operation {
+        Operation::Overwrite => "an overwrite".to_owned(),
+        other => format!("a {}", other.as_str()),
+    }
+}

@@ -1,0 +1,181 @@
+//! One data file as record batches of the projected schema.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{and_kleene, filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::Schema as ArrowSchema;
+use frazil_table::spec::DataFileFormat;
+use futures::{Stream, TryFutureExt};
+
+use crate::deletes::TaskDeletes;
+use crate::file_schema::file_fields;
+use crate::footer::{Footer, load_footer};
+use crate::parquet_rows::ParquetRows;
+use crate::predicate::{BoundPredicate, evaluate};
+use crate::row_groups::choose_row_groups;
+use crate::row_plan::{RowPlan, RowPlanner};
+use crate::stats::ByteKind;
+use crate::{Error, ReadContext, ReadSpec, Result, ScanTask};
+
+/// Some rows of a file.
+#[derive(Clone, Debug)]
+pub struct FileBatch {
+    /// The rows, never none.
+    pub batch: RecordBatch,
+    /// Where reading goes on after them: the rows of the file before this one are done.
+    pub next_row: u64,
+}
+
+/// Reads one task. Memory: the wanted column chunks of one row group, and one batch.
+#[derive(Debug)]
+pub struct FileReader {
+    context: ReadContext,
+    location: String,
+    predicate: BoundPredicate,
+    plan: RowPlan,
+    rows: ParquetRows,
+    deletes: TaskDeletes,
+}
+
+impl FileReader {
+    /// Reads the footer, and the deletes that apply.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and [`Error::Unsupported`] name the file and what is wrong in it.
+    pub async fn open(context: &ReadContext, spec: &ReadSpec, task: &ScanTask) -> Result<Self> {
+        let location = task.path();
+        if task.file.file_format() != DataFileFormat::Parquet {
+            let reason = format!("it is {}; only Parquet data files are read", task.file.file_format());
+            return Err(Error::unsupported(location, reason));
+        }
+        let opened = (location, task.file.file_size_in_bytes(), ByteKind::Leaf);
+        let footer = load_footer(&context.env.store, &context.footers, &context.counters, opened).await?;
+        let file = file_fields(location, footer.metadata.schema(), spec.name_mapping())?;
+        let metadata = footer.metadata.metadata();
+        let (groups, pruned) =
+            choose_row_groups(metadata, &file, task.split.as_ref(), task.first_row, spec.predicate());
+        context.counters.file(groups.len() as u64, pruned);
+        let deletes = match groups.is_empty() {
+            true => TaskDeletes::default(),
+            false => TaskDeletes::load(context, spec, task).await?,
+        };
+        let wanted_keys = spec.predicate().columns().into_keys().chain(deletes.key_ids());
+        let keys = wanted_keys
+            .map(|id| {
+                let key = spec.key_field(id).ok_or_else(|| {
+                    let reason = format!("deletes name field {id}, which no schema of the table has as a leaf of its own");
+                    Error::unsupported(location, reason)
+                })?;
+                Ok((id, key))
+            })
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let planner = RowPlanner {
+            location,
+            file: &file,
+            leaf_bytes: &leaf_bytes(&footer),
+            constants: &spec.constants(task.partition_spec_id, task.file.partition()),
+        };
+        let plan = planner.plan(spec.projected(), &keys)?;
+        let rows = ParquetRows::new(context, location, ByteKind::Leaf, &footer)
+            .read(plan.leaves.iter().copied(), groups, spec.batch_rows());
+        Ok(Self {
+            context: context.clone(),
+            location: location.to_owned(),
+            predicate: spec.predicate().clone(),
+            plan,
+            rows,
+            deletes,
+        })
+    }
+
+    /// The next rows that are left after deletes and the condition. `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; [`Error::Damaged`] if pages can't be decoded or hold what the table rules out.
+    pub async fn next(&mut self) -> Result<Option<FileBatch>> {
+        while let Some((first_row, read)) = self.rows.next().await? {
+            let next_row = first_row + read.num_rows() as u64;
+            let batch = self.finish(first_row, &read)?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(FileBatch { batch, next_row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The batches as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<FileBatch>> + Send {
+        futures::stream::try_unfold(self, |mut reader| async move {
+            Ok(reader.next().await?.map(|batch| (batch, reader)))
+        })
+    }
+
+    fn finish(&self, first_row: u64, read: &RecordBatch) -> Result<RecordBatch> {
+        let rows = read.num_rows();
+        let damaged = |error: arrow::error::ArrowError| Error::damaged(&self.location, error);
+        let keys = self.plan.keys(read, &self.location)?;
+        let mut keep: Option<BooleanArray> = self.deletes.keep(first_row, rows, &keys, &self.location)?;
+        let deleted = keep.as_ref().map_or(0, |keep| rows - keep.true_count());
+        if self.predicate != BoundPredicate::True {
+            let matches = evaluate(&self.predicate, &keys, rows).map_err(damaged)?;
+            keep = Some(match keep {
+                None => matches,
+                Some(keep) => and_kleene(&keep, &matches).map_err(damaged)?,
+            });
+        }
+        let positions = first_row as i64..(first_row + rows as u64) as i64;
+        let (read, positions) = match keep {
+            None => (read.clone(), Int64Array::from_iter_values(positions)),
+            Some(keep) => {
+                let keep = match keep.null_count() {
+                    0 => keep,
+                    _ => prep_null_mask_filter(&keep),
+                };
+                let kept_rows = positions.zip(keep.values()).filter(|(_, keep)| *keep);
+                let kept_rows = Int64Array::from_iter_values(kept_rows.map(|(row, _)| row));
+                (filter(read, &keep, kept_rows.len()).map_err(damaged)?, kept_rows)
+            }
+        };
+        self.context.counters.rows(rows as u64, deleted as u64, read.num_rows() as u64);
+        self.plan.output(&read, &positions, &self.location)
+    }
+}
+
+fn filter(
+    batch: &RecordBatch,
+    keep: &BooleanArray,
+    kept: usize,
+) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+    if batch.num_columns() > 0 {
+        return filter_record_batch(batch, keep);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(kept));
+    RecordBatch::try_new_with_options(Arc::new(ArrowSchema::empty()), Vec::new(), &options)
+}
+
+pub(crate) fn leaf_bytes(footer: &Footer) -> Vec<u64> {
+    let metadata = footer.metadata.metadata();
+    let mut bytes = vec![0_u64; metadata.file_metadata().schema_descr().num_columns()];
+    for group in metadata.row_groups() {
+        for (sum, chunk) in bytes.iter_mut().zip(group.columns()) {
+            *sum += chunk.compressed_size().unsigned_abs();
+        }
+    }
+    bytes
+}
+
+/// Reads a task as a stream of batches.
+///
+/// # Errors
+/// The stream ends with the first error, as [`FileReader::open`] and [`FileReader::next`] have them.
+pub fn read_file(
+    context: &ReadContext,
+    spec: &ReadSpec,
+    task: &ScanTask,
+) -> impl Stream<Item = Result<FileBatch>> + Send + use<> {
+    let (context, spec, task) = (context.clone(), spec.clone(), task.clone());
+    let open = async move { Ok(FileReader::open(&context, &spec, &task).await?.into_stream()) };
+    Box::pin(open).try_flatten_stream()
+}

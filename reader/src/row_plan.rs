@@ -1,0 +1,354 @@
+//! How the rows of one file become rows of the projected schema.
+//!
+//! Made once for each file, in two passes:
+//! 1. choose the Parquet leaves: every wanted leaf that the file has, by field id at every depth. Where a file has none of
+//!    the wanted leaves of a struct, list or map, the cheapest leaf in it is read for its levels alone, since only they
+//!    tell which structs are null and how long the lists are;
+//! 2. build the steps that turn what is then read into the projected types: pick children by id, widen, fill in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
+use frazil_table::arrow::arrow_type;
+use frazil_table::spec::{Literal, NestedField, PrimitiveLiteral, Type};
+
+use crate::context::KeyField;
+use crate::file_schema::{FileField, FileKind, by_id};
+use crate::literal::to_array;
+use crate::projection::{FILE_FIELD_ID, POS_FIELD_ID};
+use crate::reconcile::{Leaf, Step};
+use crate::{Error, ProjectedSchema, Result};
+
+/// What a file lacks but its partition says (Iceberg spec, "Column Projection": identity transforms), by field id.
+pub(crate) type Constants = HashMap<i32, Option<PrimitiveLiteral>>;
+
+/// How to read one file.
+#[derive(Debug)]
+pub(crate) struct RowPlan {
+    /// The Parquet leaf columns to read. Empty: only the number of rows is needed.
+    pub leaves: BTreeSet<usize>,
+    /// The output columns.
+    pub columns: Vec<OutputColumn>,
+    /// The schema of the output.
+    pub output: ArrowSchemaRef,
+    /// Columns for conditions and keys, by field id.
+    pub keys: HashMap<i32, Leaf>,
+}
+
+#[derive(Debug)]
+pub(crate) enum OutputColumn {
+    /// From a column of what is read, or from nothing.
+    Read(Option<usize>, Step),
+    /// The file's location.
+    File,
+    /// The row's position.
+    Position,
+}
+
+/// What a plan is made from.
+pub(crate) struct RowPlanner<'a> {
+    pub location: &'a str,
+    pub file: &'a [FileField],
+    /// Compressed bytes of each Parquet leaf column.
+    pub leaf_bytes: &'a [u64],
+    pub constants: &'a Constants,
+}
+
+impl RowPlanner<'_> {
+    /// Plans the output columns, and beside them `keys`: leaves in structs, by field id.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a column of the file can't be what the table says it is, or a required one is missing.
+    pub(crate) fn plan(&self, output: &ProjectedSchema, keys: &BTreeMap<i32, KeyField>) -> Result<RowPlan> {
+        let mut leaves = BTreeSet::new();
+        let wanted = output.schema().as_struct().fields();
+        for field in wanted {
+            self.choose(field, by_id(self.file, field.id), &mut leaves);
+        }
+        for key in keys.keys() {
+            if let Some(path) = self.find(self.file, *key) {
+                let leaf = path.last().expect("a path that was found has an end");
+                leaves.extend(leaf.leaves.clone());
+            }
+        }
+        let columns = wanted
+            .iter()
+            .zip(output.arrow().fields())
+            .map(|(field, arrow)| self.output_column(field, arrow, &leaves))
+            .collect::<Result<_>>()?;
+        let keys = keys
+            .iter()
+            .map(|(id, key)| Ok((*id, self.key(*id, key, &leaves)?)))
+            .collect::<Result<_>>()?;
+        Ok(RowPlan { leaves, columns, output: output.arrow().clone(), keys })
+    }
+
+    /// Pass 1.
+    fn choose(&self, field: &NestedField, file: Option<&FileField>, leaves: &mut BTreeSet<usize>) {
+        let Some(file) = file else { return };
+        match (field.field_type.as_ref(), &file.kind) {
+            (Type::Primitive(_), FileKind::Leaf) => {
+                leaves.insert(file.leaves.start);
+            }
+            (Type::Struct(fields), FileKind::Struct(children)) => {
+                for field in fields.fields() {
+                    self.choose(field, by_id(children, field.id), leaves);
+                }
+                if file.nullable {
+                    self.choose_cheapest(file, leaves);
+                }
+            }
+            (Type::List(list), FileKind::List(element)) => {
+                self.choose(&list.element_field, Some(element.as_ref()), leaves);
+                self.choose_cheapest(element, leaves);
+            }
+            (Type::Map(map), FileKind::Map(key, value)) => {
+                self.choose(&map.key_field, Some(key.as_ref()), leaves);
+                self.choose_cheapest(key, leaves);
+                self.choose(&map.value_field, Some(value.as_ref()), leaves);
+                self.choose_cheapest(value, leaves);
+            }
+            // Pass 2 says what is wrong.
+            _ => {}
+        }
+    }
+
+    /// The cheapest leaf below a field, unless one below it is read already.
+    fn choose_cheapest(&self, file: &FileField, leaves: &mut BTreeSet<usize>) {
+        if leaves.range(file.leaves.clone()).next().is_none() {
+            let bytes = |leaf: &usize| self.leaf_bytes.get(*leaf).copied().unwrap_or(u64::MAX);
+            leaves.extend(file.leaves.clone().min_by_key(bytes));
+        }
+    }
+
+    fn output_column(
+        &self,
+        field: &NestedField,
+        arrow: &FieldRef,
+        leaves: &BTreeSet<usize>,
+    ) -> Result<OutputColumn> {
+        match field.id {
+            FILE_FIELD_ID => return Ok(OutputColumn::File),
+            POS_FIELD_ID => return Ok(OutputColumn::Position),
+            _ => {}
+        }
+        let file = by_id(self.file, field.id);
+        let index = file.and_then(|file| index_in(self.file, file, leaves));
+        Ok(OutputColumn::Read(index, self.step(field, arrow, file, leaves, &field.name)?))
+    }
+
+    /// Pass 2.
+    fn step(
+        &self,
+        field: &NestedField,
+        arrow: &Field,
+        file: Option<&FileField>,
+        leaves: &BTreeSet<usize>,
+        path: &str,
+    ) -> Result<Step> {
+        let Some(file) = file else { return self.absent(field, arrow, path) };
+        match (field.field_type.as_ref(), &file.kind, arrow.data_type()) {
+            (Type::Primitive(_), FileKind::Leaf, to) => self.leaf_step(&file.data_type, to, path),
+            (Type::Struct(wanted), FileKind::Struct(children), DataType::Struct(fields)) => {
+                let mut steps = Vec::with_capacity(fields.len());
+                for (field, arrow) in wanted.fields().iter().zip(fields) {
+                    let child = by_id(children, field.id);
+                    let index = child.and_then(|child| index_in(children, child, leaves));
+                    let path = format!("{path}.{}", field.name);
+                    steps.push((index, self.step(field, arrow, child, leaves, &path)?));
+                }
+                let is_read = leaves.range(file.leaves.clone()).next().is_some();
+                Ok(match is_read {
+                    true => Step::Struct(fields.clone(), steps),
+                    false => Step::NewStruct(fields.clone(), steps.into_iter().map(|(_, s)| s).collect()),
+                })
+            }
+            (Type::List(list), FileKind::List(element), DataType::List(arrow)) => {
+                let path = format!("{path}.element");
+                let step = self.step(&list.element_field, arrow, Some(element.as_ref()), leaves, &path)?;
+                Ok(Step::List(arrow.clone(), Box::new(step)))
+            }
+            (Type::Map(map), FileKind::Map(key, value), DataType::Map(entries, _)) => {
+                let DataType::Struct(pair) = entries.data_type() else {
+                    unreachable!("map entries are made as structs")
+                };
+                let (key_path, value_path) = (format!("{path}.key"), format!("{path}.value"));
+                let key = self.step(&map.key_field, &pair[0], Some(key.as_ref()), leaves, &key_path)?;
+                let value = self.step(&map.value_field, &pair[1], Some(value.as_ref()), leaves, &value_path)?;
+                Ok(Step::Map(entries.clone(), Box::new((key, value))))
+            }
+            _ => Err(self.mismatch(path, &file.data_type, arrow.data_type())),
+        }
+    }
+
+    /// A field that the file does not have (Iceberg spec, "Column Projection" and "Default Values").
+    fn absent(&self, field: &NestedField, arrow: &Field, path: &str) -> Result<Step> {
+        let to = arrow.data_type().clone();
+        if let Some(constant) = self.constants.get(&field.id) {
+            return self.constant(field, constant.as_ref(), to, path);
+        }
+        match (&field.initial_default, field.field_type.as_ref()) {
+            (Some(Literal::Primitive(value)), _) => self.constant(field, Some(value), to, path),
+            (Some(Literal::Struct(_)), Type::Struct(wanted)) => {
+                let DataType::Struct(fields) = &to else { unreachable!("a struct is made as a struct") };
+                let steps = wanted.fields().iter().zip(fields).map(|(field, arrow)| {
+                    self.absent(field, arrow, &format!("{path}.{}", field.name))
+                });
+                Ok(Step::NewStruct(fields.clone(), steps.collect::<Result<_>>()?))
+            }
+            (Some(_), _) => {
+                let reason = format!("the default of column {path} is of a kind that is not supported yet");
+                Err(Error::unsupported(self.location, reason))
+            }
+            (None, _) if field.required => {
+                let reason = format!("it lacks column {path}, which is required and has no default");
+                Err(Error::damaged(self.location, reason))
+            }
+            (None, _) => Ok(Step::Null(to)),
+        }
+    }
+
+    fn constant(
+        &self,
+        field: &NestedField,
+        value: Option<&PrimitiveLiteral>,
+        to: DataType,
+        path: &str,
+    ) -> Result<Step> {
+        let Some(value) = value else { return Ok(Step::Null(to)) };
+        let array = field.field_type.as_primitive_type().and_then(|primitive| to_array(value, primitive));
+        array.map(Step::Constant).ok_or_else(|| {
+            Error::damaged(self.location, format!("the value {value:?} does not fit column {path}"))
+        })
+    }
+
+    fn leaf_step(&self, from: &DataType, to: &DataType, path: &str) -> Result<Step> {
+        if from == to {
+            return Ok(Step::Keep);
+        }
+        match is_widening(from, to) {
+            true => Ok(Step::Cast(to.clone())),
+            false => Err(self.mismatch(path, from, to)),
+        }
+    }
+
+    fn mismatch(&self, path: &str, from: &DataType, to: &DataType) -> Error {
+        let (from, to) = (kind_of(from), kind_of(to));
+        Error::damaged(self.location, format!("column {path} is {from} in it and {to} in the table"))
+    }
+
+    fn key(&self, id: i32, key: &KeyField, leaves: &BTreeSet<usize>) -> Result<Leaf> {
+        let KeyField { field, path: name } = key;
+        let to = arrow_type(&field.field_type)?;
+        let arrow = Field::new(name, to, true);
+        let optional = NestedField { required: false, ..field.as_ref().clone() };
+        let Some(path) = self.find(self.file, id) else {
+            return Ok(Leaf { path: Vec::new(), step: self.absent(&optional, &arrow, name)? });
+        };
+        let mut siblings = self.file;
+        let mut indexes = Vec::with_capacity(path.len());
+        for part in &path {
+            indexes.push(index_in(siblings, part, leaves).expect("a key's leaf is among those that are read"));
+            if let FileKind::Struct(children) = &part.kind {
+                siblings = children;
+            }
+        }
+        let leaf = path.last().expect("a path that was found has an end");
+        Ok(Leaf { path: indexes, step: self.step(&optional, &arrow, Some(leaf), leaves, name)? })
+    }
+
+    /// The way to a leaf through structs.
+    fn find<'f>(&self, fields: &'f [FileField], id: i32) -> Option<Vec<&'f FileField>> {
+        fields.iter().find_map(|field| match &field.kind {
+            FileKind::Leaf if field.id == Some(id) => Some(vec![field]),
+            FileKind::Struct(children) => {
+                let mut below = self.find(children, id)?;
+                below.insert(0, field);
+                Some(below)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Where a field is among those of its siblings that are read.
+fn index_in(siblings: &[FileField], field: &FileField, leaves: &BTreeSet<usize>) -> Option<usize> {
+    let is_read = |field: &FileField| leaves.range(field.leaves.clone()).next().is_some();
+    if !is_read(field) {
+        return None;
+    }
+    Some(siblings.iter().take_while(|f| f.leaves.start < field.leaves.start).filter(|f| is_read(f)).count())
+}
+
+/// Types that Parquet has for an Iceberg type, and the promotions (Iceberg spec, "Schema Evolution").
+fn is_widening(from: &DataType, to: &DataType) -> bool {
+    use DataType::{
+        Binary, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Time32, Time64, Timestamp, UInt8,
+        UInt16, UInt32, Utf8,
+    };
+    match (from, to) {
+        (Int8 | Int16 | UInt8 | UInt16, Int32 | Int64) | (Int32 | UInt32, Int64) => true,
+        (Float32, Float64) | (Binary, Utf8) | (Date32, Timestamp(_, None)) => true,
+        (Decimal128(from, scale), Decimal128(to, same)) => scale == same && from <= to,
+        (Timestamp(_, from), Timestamp(_, to)) => from.is_some() == to.is_some(),
+        (Time32(_) | Time64(_), Time64(_)) => true,
+        _ => false,
+    }
+}
+
+fn kind_of(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Struct(_) => "a struct".to_owned(),
+        DataType::List(_) => "a list".to_owned(),
+        DataType::Map(_, _) => "a map".to_owned(),
+        leaf => leaf.to_string(),
+    }
+}
+
+impl RowPlan {
+    /// The output rows of a batch as it was read, whose first row is at `first_position` of the file.
+    pub(crate) fn output(
+        &self,
+        read: &RecordBatch,
+        positions: &arrow::array::Int64Array,
+        location: &str,
+    ) -> Result<RecordBatch> {
+        let rows = read.num_rows();
+        let damaged = |error: arrow::error::ArrowError| Error::damaged(location, error);
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            columns.push(match column {
+                OutputColumn::Read(index, step) => {
+                    let array = index.map(|index| read.column(index));
+                    step.apply(array, rows).map_err(damaged)?
+                }
+                OutputColumn::File => {
+                    let file = to_array(
+                        &PrimitiveLiteral::String(location.to_owned()),
+                        &frazil_table::spec::PrimitiveType::String,
+                    );
+                    crate::literal::repeat(&file.expect("a string is a string"), rows)
+                }
+                OutputColumn::Position => std::sync::Arc::new(positions.clone()),
+            });
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.output.clone(), columns, &options).map_err(damaged)
+    }
+
+    /// The columns for conditions and keys.
+    pub(crate) fn keys(
+        &self,
+        read: &RecordBatch,
+        location: &str,
+    ) -> Result<HashMap<i32, arrow::array::ArrayRef>> {
+        self.keys
+            .iter()
+            .map(|(id, leaf)| {
+                let array = leaf.read(read).map_err(|error| Error::damaged(location, error))?;
+                Ok((*id, array))
+            })
+            .collect()
+    }
+}
