@@ -4,6 +4,7 @@ A table is named `namespace.table`. A schema is Iceberg's JSON; a partition spec
 """
 
 import datetime
+import decimal
 import json
 import sys
 
@@ -41,7 +42,7 @@ class Operations:
         )
 
     def append(self, table, rows):
-        """Rows are objects; a timestamp is ISO 8601 text."""
+        """Rows are objects; times and dates are ISO 8601 text, decimals text."""
         loaded = self.catalog.load_table(table)
         schema = loaded.schema().as_arrow()
         loaded.append(pa.Table.from_pylist([from_json(row, pa.struct(schema)) for row in rows], schema=schema))
@@ -84,6 +85,10 @@ def from_json(value, kind):
         return None
     if pa.types.is_timestamp(kind):
         return datetime.datetime.fromisoformat(value)
+    if pa.types.is_date(kind):
+        return datetime.date.fromisoformat(value)
+    if pa.types.is_decimal(kind):
+        return decimal.Decimal(value)
     if pa.types.is_struct(kind):
         return {field.name: from_json(value.get(field.name), field.type) for field in kind}
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -108,7 +108,12 @@ def typed(value, signature):
 
 
 def query(url, sql):
-    headers = {"X-Trino-User": "tests", "X-Trino-Time-Zone": "UTC"}
+    headers = {
+        "X-Trino-User": "tests",
+        "X-Trino-Time-Zone": "UTC",
+        # Without it timestamps come rounded to milliseconds.
+        "X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME",
+    }
     request = urllib.request.Request(f"{url}/v1/statement", data=sql.encode(), headers=headers)
     columns, rows = [], []
     deadline = time.monotonic() + QUERY_TIMEOUT_S

@@ -133,11 +133,11 @@ impl fmt::Display for Error {
             message,
             log,
         } = self;
-        write!(
-            f,
-            "{engine}: {message}\n  asked: {request}\n  log: {}",
-            log.display()
-        )
+        // Engines append whole plans; the log has them.
+        let message = message.lines().take(4).collect::<Vec<_>>().join(" ");
+        let request: String = request.chars().take(300).collect();
+        writeln!(f, "{engine}: {message}")?;
+        write!(f, "    asked: {request}\n    log: {}", log.display())
     }
 }
 
