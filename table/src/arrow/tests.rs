@@ -100,13 +100,13 @@ fn types_that_iceberg_lacks_widen() {
     let cases = [
         (DataType::UInt8, "int"),
         (DataType::UInt32, "long"),
-        (DataType::UInt64, "decimal(20,0)"),
+        (DataType::UInt64, "decimal(20, 0)"),
         (DataType::Float16, "float"),
         (DataType::Timestamp(TimeUnit::Millisecond, None), "timestamp"),
         (DataType::Timestamp(TimeUnit::Second, Some("Europe/Paris".into())), "timestamptz"),
         (DataType::Utf8View, "string"),
         (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8)), "string"),
-        (DataType::Decimal64(9, 0), "decimal(9,0)"),
+        (DataType::Decimal64(9, 0), "decimal(9, 0)"),
     ];
     for (arrow, iceberg) in cases {
         let schema = ArrowSchema::new(vec![Field::new("a", arrow.clone(), true)]);

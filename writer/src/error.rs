@@ -1,0 +1,126 @@
+//! What can go wrong between a record batch and a commit.
+
+use parquet::errors::ParquetError;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error that names the field, file or property.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed. The writer is to be dropped; nothing of its open files stays.
+    #[error(transparent)]
+    Storage(#[from] frazil_storage::Error),
+    /// The table can't be read or changed as asked.
+    #[error(transparent)]
+    Table(#[from] frazil_table::Error),
+    /// The catalog failed before anything was changed.
+    #[error(transparent)]
+    Catalog(#[from] frazil_catalog::Error),
+    /// The table can't tell whether a checkpoint of the sink landed. Nothing may start before a person chose.
+    #[error(
+        "table {table} does not say whether checkpoint {checkpoint_id} of {sink} is in it: its snapshot is neither in the \
+         history of main nor before the oldest snapshot that is kept; start from a snapshot you name, from the beginning, \
+         or under a new job id"
+    )]
+    Undecidable {
+        /// The table.
+        table: String,
+        /// The sink.
+        sink: String,
+        /// The checkpoint that the table's properties name.
+        checkpoint_id: u64,
+    },
+    /// A newer run of the same job has taken over. Stop; do not retry.
+    #[error("table {table}: a newer run of {sink} took over from epoch {epoch}; this run must stop")]
+    Fenced {
+        /// The table.
+        table: String,
+        /// The sink.
+        sink: String,
+        /// This run's epoch.
+        epoch: u64,
+    },
+    /// The table has changed so that the commit makes no sense any more. Not retryable as it is.
+    #[error("table {table}: {conflict}")]
+    Conflict {
+        /// The table.
+        table: String,
+        /// What is in the way.
+        conflict: frazil_table::Conflict,
+    },
+    /// The sink's own record in the table can't be read. Not retryable.
+    #[error("the record of {sink} is damaged at {place}")]
+    DamagedLedger {
+        /// The sink.
+        sink: String,
+        /// Which part of it.
+        place: String,
+    },
+    /// A table property has a value that means nothing. Fix the property.
+    #[error("table property {property} is {value:?}, but it must be {wanted}")]
+    BadProperty {
+        /// The property's key.
+        property: String,
+        /// The value it has.
+        value: String,
+        /// What it may be.
+        wanted: String,
+    },
+    /// A batch does not have the table's columns. Fix the query or the schema.
+    #[error("field {field}: {reason}")]
+    BadBatch {
+        /// The field's full name in the table.
+        field: String,
+        /// How it differs.
+        reason: String,
+    },
+    /// A required field is null. Fix the input, or make the field optional.
+    #[error("field {field} is required but row {row} of the batch has no value for it")]
+    RequiredNull {
+        /// The field's full name.
+        field: String,
+        /// Row in the batch, from 0.
+        row: usize,
+    },
+    /// Rows could not be encoded. Not retryable.
+    #[error("encoding {location}: {source}")]
+    Encode {
+        /// The file that was being written.
+        location: String,
+        /// Why.
+        #[source]
+        source: ParquetError,
+    },
+    /// An array operation failed. Not retryable.
+    #[error("{doing}: {source}")]
+    Arrow {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// The thread that encoded a file is gone; its message is in the log. A bug: please report it.
+    #[error("the encoder of {location} stopped without a result: {reason}")]
+    EncoderLost {
+        /// The file that was being written.
+        location: String,
+        /// Whether it panicked or was cancelled.
+        reason: String,
+    },
+    /// An earlier call failed or was cancelled half-way, so that rows may be missing from the writer. Drop it and start
+    /// again from the last commit.
+    #[error("this writer failed before; drop it and start again from the last commit")]
+    WriterFailed,
+}
+
+impl Error {
+    pub(crate) fn arrow(doing: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+        move |source| Self::Arrow { doing, source }
+    }
+
+    pub(crate) fn bad_batch(field: &str, reason: impl Into<String>) -> Self {
+        Self::BadBatch { field: field.to_owned(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Int32Type, Int64Type};
+use expect_test::expect;
+use frazil_table::spec::{Literal, Transform};
+
+use super::*;
+use crate::fixture::{batch, id, read, table};
+
+const ID_NAME: &str = r#"{"id":1,"name":"id","required":true,"type":"long"},
+                         {"id":2,"name":"name","required":false,"type":"string"}"#;
+
+fn names(range: std::ops::Range<i64>) -> Vec<ArrayRef> {
+    let names = range.clone().map(|i| (i % 7 != 0).then(|| format!("name-{i}")));
+    vec![Arc::new(Int64Array::from_iter_values(range)), Arc::new(names.collect::<StringArray>())]
+}
+
+#[tokio::test]
+async fn an_unpartitioned_table_gets_one_file_with_its_rows_in_order() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &[]));
+    let mut writer = TableWriter::new(env.clone(), &table, WriterConfig::default()).unwrap();
+    assert!(!writer.is_open());
+    writer.write(batch(&table, names(0..100))).await.unwrap();
+    writer.write(batch(&table, names(100..150))).await.unwrap();
+    assert!(writer.is_open());
+    let files = writer.flush().await.unwrap();
+    assert!(!writer.is_open());
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    assert!(file.file.file_path().starts_with("memory://w/t/data/frazil-"), "{}", file.file.file_path());
+    assert_eq!(file.file.record_count(), 150);
+    let (rows, parquet) = read(&env, &table, file.file.file_path()).await;
+    let expected =
+        concat_batches(writer.schema(), &[batch(&table, names(0..100)), batch(&table, names(100..150))]).unwrap();
+    assert_eq!(rows, expected);
+    assert_eq!(env.store.head(file.file.file_path()).await.unwrap().size_bytes, file.file.file_size_in_bytes());
+    assert_eq!(file.file.split_offsets(), Some(&[4][..]));
+    assert!(parquet.row_group(0).column(0).offset_index_offset().is_some(), "page index");
+    assert_eq!(writer.counters().rows, 150);
+    assert_eq!(writer.counters().file_bytes, file.file.file_size_in_bytes());
+    assert!(writer.flush().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn rows_go_to_the_files_of_their_partitions() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[("id", Transform::Truncate(10)), ("name", Transform::Identity)], &[]));
+    let mut writer = TableWriter::new(env.clone(), &table, WriterConfig::default()).unwrap();
+    for _ in 0..2 {
+        let ids = Int64Array::from(vec![1, 12, 3, 14, -1]);
+        let names = StringArray::from(vec![Some("a/b"), None, Some("a/b"), None, Some("é ")]);
+        writer.write(batch(&table, vec![Arc::new(ids), Arc::new(names)])).await.unwrap();
+    }
+    let mut files = writer.close().await.unwrap();
+    files.sort_by(|a, b| a.file.file_path().cmp(b.file.file_path()));
+    let mut listing = String::new();
+    for file in &files {
+        let (rows, _) = read(&env, &table, file.file.file_path()).await;
+        let folder = file.file.file_path().rsplit_once('/').unwrap().0;
+        let ids = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        listing += &format!("{folder} {ids:?}\n");
+    }
+    expect![[r#"
+        memory://w/t/data/id_truncate=-10/name_identity=%C3%A9+ [-1, -1]
+        memory://w/t/data/id_truncate=0/name_identity=a%2Fb [1, 3, 1, 3]
+        memory://w/t/data/id_truncate=10/name_identity=null [12, 14, 12, 14]
+    "#]]
+    .assert_eq(&listing);
+    let tuples: Vec<Vec<_>> = files.iter().map(|file| file.file.partition().iter().map(Option::<&Literal>::cloned).collect()).collect();
+    assert_eq!(tuples[0], [Some(Literal::long(-10)), Some(Literal::string("é "))]);
+    assert_eq!(tuples[2], [Some(Literal::long(10)), None]);
+}
+
+#[tokio::test]
+async fn a_file_ends_when_it_has_its_size() {
+    let properties = [("write.target-file-size-bytes", "200000"), ("write.parquet.compression-codec", "uncompressed")];
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &properties));
+    let config = WriterConfig { memory_max_bytes: 1 << 20, ..WriterConfig::default() };
+    let mut writer = TableWriter::new(env.clone(), &table, config).unwrap();
+    for start in (0..200_000).step_by(20_000) {
+        writer.write(batch(&table, names(start..start + 20_000))).await.unwrap();
+    }
+    let files = writer.flush().await.unwrap();
+    assert_eq!(files.iter().map(|file| file.file.record_count()).sum::<u64>(), 200_000);
+    let mut sizes: Vec<_> = files.iter().map(|file| file.file.file_size_in_bytes()).collect();
+    sizes.sort_unstable();
+    assert!(sizes.len() > 5, "{sizes:?}");
+    // All but the last are full; a piece of 64 KiB and the footer are what a file may have beyond its size.
+    assert!(sizes[1..].iter().all(|size| (200_000..300_000).contains(size)), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_thousand_partitions_stay_within_memory_and_open_files() {
+    let fields = r#"{"id":1,"name":"k","required":true,"type":"int"},{"id":2,"name":"text","required":true,"type":"string"}"#;
+    let (env, table) = (Env::in_memory(1), table(fields, &[("k", Transform::Identity)], &[]));
+    let config = WriterConfig { memory_max_bytes: 4 << 20, open_files_max: 16, ..WriterConfig::default() };
+    let mut writer = TableWriter::new(env.clone(), &table, config.clone()).unwrap();
+    let mut batch_bytes_max = 0;
+    for round in 0..30i32 {
+        let keys = Int32Array::from_iter_values((0..4000).map(|i| (i * 7 + round) % 1000));
+        let text = StringArray::from_iter_values((0..4000).map(|i| format!("{round}-{i}-{}", "x".repeat(100))));
+        let rows = batch(&table, vec![Arc::new(keys), Arc::new(text)]);
+        batch_bytes_max = batch_bytes_max.max(memory_bytes(&rows));
+        writer.write(rows).await.unwrap();
+        assert!(writer.buffered_bytes() <= config.memory_max_bytes);
+        assert!(writer.open_files() <= config.open_files_max);
+    }
+    let files = writer.flush().await.unwrap();
+    let counters = writer.counters();
+    // A thousand parts of a batch take more than the batch: some hundred bytes for each column of each part.
+    let parts = 1000 * 2 * 400;
+    assert!(counters.buffered_bytes_max <= config.memory_max_bytes + batch_bytes_max + parts, "{counters:?}");
+    assert!(counters.early_spills > 0);
+    assert_eq!(files.iter().map(|file| file.file.record_count()).sum::<u64>(), 120_000);
+    assert_eq!(counters.files, files.len() as u64);
+    let one = &files[0];
+    let (rows, _) = read(&env, &table, one.file.file_path()).await;
+    let key = rows.column(0).as_primitive::<Int32Type>();
+    assert!(key.values().iter().all(|k| Some(&Literal::int(*k)) == one.file.partition()[0].as_ref()));
+    assert_eq!(writer.buffered_bytes(), 0);
+    assert_eq!(writer.open_files(), 0);
+}
+
+#[tokio::test]
+async fn a_null_in_a_required_field_is_an_error_and_the_writer_goes_on() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &[]));
+    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+    let rows = RecordBatch::try_from_iter([("id", ids), ("name", names.clone())]).unwrap();
+    let error = writer.write(rows).await.unwrap_err().to_string();
+    expect!["field id is required but row 2 of the batch has no value for it"].assert_eq(&error);
+    assert!(!writer.is_open());
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    writer.write(RecordBatch::try_from_iter([("x", ids), ("y", names)]).unwrap()).await.unwrap();
+    let files = writer.close().await.unwrap();
+    assert_eq!(files[0].file.null_value_counts().get(&id(&table, "id")), Some(&0));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_fails_the_writer_for_good() {
+    let env = Env::in_memory(1);
+    let blocked = tempfile::tempdir().unwrap();
+    std::fs::write(blocked.path().join("data"), "a file where the folder would be").unwrap();
+    let location = format!("file://{}/data", blocked.path().display());
+    let table = table(ID_NAME, &[], &[("write.data.path", &location)]);
+    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    writer.write(batch(&table, names(0..10))).await.unwrap();
+    assert!(matches!(writer.flush().await, Err(Error::Storage(_))));
+    assert!(matches!(writer.flush().await, Err(Error::WriterFailed)));
+}
