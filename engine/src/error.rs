@@ -51,6 +51,10 @@ pub enum Error {
     #[error(transparent)]
     Catalog(#[from] frazil_catalog::Error),
 
+    /// A table's metadata failed or is damaged.
+    #[error(transparent)]
+    Table(#[from] frazil_table::Error),
+
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] frazil_storage::Error),

@@ -78,6 +78,11 @@ impl Name {
         &self.parts
     }
 
+    /// The same name at a place in the script.
+    pub(crate) fn at(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+
     /// Where it stands in the script; empty when it does not come from one.
     pub fn span(&self) -> Span {
         self.span

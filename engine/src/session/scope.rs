@@ -1,0 +1,320 @@
+//! What DataFusion is told of a session while it plans one query.
+//!
+//! DataFusion asks for tables by name from synchronous code, and a catalog answers over a network. So:
+//! 1. [`Session::tables_of`] lists the names that a query and the views in it use, and resolves them.
+//! 2. The caller makes a provider for each table, however long that takes.
+//! 3. [`Session::planning_state`] builds a state that knows these tables and no others.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    TableProvider,
+};
+use datafusion::common::TableReference;
+use datafusion::datasource::ViewTable;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{self, Spanned as _};
+use futures::future::BoxFuture;
+
+use super::external::ExternalTable;
+use super::iceberg_options::iceberg_schema_of_options;
+use super::resolve::{IcebergTable, Resolved, View};
+use super::text::refuse;
+use super::{Current, Session};
+use crate::Result;
+use crate::options::Options;
+use crate::sql::{AsOf, Name, Query, Span, planner};
+
+/// How deep views may stand on views.
+const VIEW_DEPTH_MAX: usize = 16;
+
+/// The tables of one query, resolved.
+#[derive(Debug)]
+pub struct Scope {
+    tables: Vec<TableUse>,
+    root: Names,
+}
+
+/// A table where a query uses it.
+#[derive(Clone, Debug)]
+pub struct TableUse {
+    /// Counts the uses of a query from 0.
+    pub id: usize,
+    /// The table.
+    pub table: UsedTable,
+    /// The table's own options with those of a hint over them.
+    pub options: Options,
+    /// As of when it is read.
+    pub as_of: Option<AsOf>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// A table, with views taken apart.
+#[derive(Clone, Debug)]
+pub enum UsedTable {
+    /// A table in a catalog.
+    Iceberg(IcebergTable),
+    /// A table of another connector.
+    External(Arc<ExternalTable>),
+}
+
+/// The names in one query (or in the query of one view) and what they stand for.
+#[derive(Debug)]
+struct Names {
+    current: Current,
+    bound: Vec<(TableReference, Bound)>,
+}
+
+#[derive(Debug)]
+enum Bound {
+    /// An index into [`Scope::tables`].
+    Table(usize),
+    View(Arc<View>, Names),
+}
+
+/// Makes the provider of a table: of its physical and metadata columns, which [`ExternalTable::source_schema`] has.
+pub type Provide<'a> = &'a (dyn Fn(&TableUse) -> Result<Arc<dyn TableProvider>> + Send + Sync);
+
+impl Scope {
+    /// The tables, through views too.
+    pub fn tables(&self) -> &[TableUse] {
+        &self.tables
+    }
+}
+
+impl Session {
+    /// The tables that a query reads. `script` is the text that it was parsed from.
+    ///
+    /// # Errors
+    /// As [`Session::resolve`]; a hint or a version at what has none.
+    pub async fn tables_of(&self, query: &Query, script: &str) -> Result<Scope> {
+        let mut tables = Vec::new();
+        let root = self.names_in(query, self.current.clone(), script, 0, &mut tables).await?;
+        Ok(Scope { tables, root })
+    }
+
+    /// A state in which the query's tables, and no others, can be planned.
+    ///
+    /// # Errors
+    /// What `provide` says; a view or a computed column that can't be planned.
+    pub async fn planning_state(&self, scope: &Scope, provide: Provide<'_>) -> Result<SessionState> {
+        self.state_of(&scope.root, &scope.tables, provide).await
+    }
+
+    /// Plans a query whose tables are given by the caller.
+    ///
+    /// # Errors
+    /// As [`Session::tables_of`], [`Session::planning_state`] and [`planner::plan_query`].
+    pub async fn plan_query(&self, query: &Query, script: &str, provide: Provide<'_>) -> Result<LogicalPlan> {
+        let scope = self.tables_of(query, script).await?;
+        let state = self.planning_state(&scope, provide).await?;
+        planner::plan_query(query, &state, script).await
+    }
+
+    /// A view's plan over empty tables: enough to tell its columns.
+    pub(super) async fn plan_for_types(&self, view: &View) -> Result<LogicalPlan> {
+        let mut tables = Vec::new();
+        let names = self.names_in(&view.query, view.current.clone(), &view.script, 1, &mut tables).await?;
+        let state = self.state_of(&names, &tables, &empty_table).await?;
+        planner::plan_query(&view.query, &state, &view.script).await
+    }
+
+    fn names_in<'a>(
+        &'a self,
+        query: &'a Query,
+        current: Current,
+        script: &'a str,
+        depth: usize,
+        tables: &'a mut Vec<TableUse>,
+    ) -> BoxFuture<'a, Result<Names>> {
+        Box::pin(async move {
+            let spans = spans_of(query);
+            let statement = ast::Statement::Query(query.ast.clone());
+            let statement = DfStatement::Statement(Box::new(statement));
+            let mut bound = Vec::new();
+            for reference in self.state.resolve_table_references(&statement)? {
+                let span = spans.get(&reference).copied().unwrap_or_else(Span::empty);
+                let hinted = query.tables.iter().find(|hinted| hinted.planned_name == reference.table());
+                let name = match hinted {
+                    Some(hinted) => hinted.name.clone(),
+                    None => name_of(&reference, span),
+                };
+                let path = self.path_from(&name, &current);
+                let resolved = self.resolve_path(&path, &name, script).await?;
+                let hint = hinted.map(|hinted| (&hinted.options, hinted.as_of.as_ref()));
+                let entry = match resolved {
+                    Resolved::View(view) => {
+                        if hint.is_some() {
+                            let help = Some("write them at the tables inside of the view".to_owned());
+                            return refuse(format!("the view '{name}' has no options and no versions"), help, &name, script);
+                        }
+                        if depth == VIEW_DEPTH_MAX {
+                            return refuse(format!("views stand on views more than {VIEW_DEPTH_MAX} deep"), None, &name, script);
+                        }
+                        let place = view.current.clone();
+                        let names = self.names_in(&view.query, place, &view.script, depth + 1, &mut *tables).await?;
+                        Bound::View(Arc::clone(&view), names)
+                    }
+                    Resolved::Iceberg(table) => {
+                        let options = overlaid(&table.options, hint);
+                        iceberg_schema_of_options().check(&options)?;
+                        Bound::Table(put(tables, UsedTable::Iceberg(table), options, hint, span))
+                    }
+                    Resolved::External(table) => {
+                        if matches!(hint, Some((_, Some(AsOf::Time(_) | AsOf::Snapshot(_) | AsOf::Ref(_))))) {
+                            return refuse(
+                                format!("'{name}' is a {} table, which has no versions", table.connector()),
+                                Some("FOR SYSTEM_TIME AS OF a constant is for Iceberg tables".to_owned()),
+                                &name,
+                                script,
+                            );
+                        }
+                        let options = overlaid(table.options(), hint);
+                        Bound::Table(put(tables, UsedTable::External(table), options, hint, span))
+                    }
+                };
+                bound.push((reference, entry));
+            }
+            Ok(Names { current, bound })
+        })
+    }
+
+    fn state_of<'a>(
+        &'a self,
+        names: &'a Names,
+        tables: &'a [TableUse],
+        provide: Provide<'a>,
+    ) -> BoxFuture<'a, Result<SessionState>> {
+        Box::pin(async move {
+            let mut state = self.bare_state()?;
+            let options = state.config_mut().options_mut();
+            options.catalog.default_catalog.clone_from(&names.current.catalog);
+            options.catalog.default_schema.clone_from(&names.current.database);
+            let catalogs = Arc::new(MemoryCatalogProviderList::new());
+            for (reference, bound) in &names.bound {
+                let provider = match bound {
+                    Bound::Table(index) => {
+                        let used = &tables[*index];
+                        let provider = provide(used)?;
+                        match &used.table {
+                            UsedTable::Iceberg(_) => provider,
+                            UsedTable::External(table) => table.visible(provider, &state)?,
+                        }
+                    }
+                    Bound::View(view, inner) => {
+                        let inner = self.state_of(inner, tables, provide).await?;
+                        planned_view(view, &inner).await?
+                    }
+                };
+                register(&catalogs, reference, &names.current, provider)?;
+            }
+            state.register_catalog_list(catalogs);
+            Ok(state)
+        })
+    }
+}
+
+/// A table of the right schema without a row.
+fn empty_table(used: &TableUse) -> Result<Arc<dyn TableProvider>> {
+    let schema = match &used.table {
+        UsedTable::External(table) => table.source_schema(),
+        UsedTable::Iceberg(table) => {
+            Arc::new(frazil_table::arrow::arrow_schema(table.table.metadata().current_schema())?)
+        }
+    };
+    Ok(Arc::new(EmptyTable::new(schema)))
+}
+
+fn overlaid(own: &Options, hint: Option<(&Options, Option<&AsOf>)>) -> Options {
+    hint.map_or_else(|| own.clone(), |(options, _)| own.overlaid(options))
+}
+
+fn put(
+    tables: &mut Vec<TableUse>,
+    table: UsedTable,
+    options: Options,
+    hint: Option<(&Options, Option<&AsOf>)>,
+    span: Span,
+) -> usize {
+    let id = tables.len();
+    let as_of = hint.and_then(|(_, as_of)| as_of.cloned());
+    tables.push(TableUse { id, table, options, as_of, span });
+    id
+}
+
+async fn planned_view(view: &View, state: &SessionState) -> Result<Arc<dyn TableProvider>> {
+    let mut plan = planner::plan_query(&view.query, state, &view.script).await?;
+    if !view.columns.is_empty() {
+        let fields = plan.schema().fields().len();
+        if fields != view.columns.len() {
+            let named = view.columns.len();
+            let message = format!("the view '{}' names {named} columns, but its query has {fields}", view.path);
+            return Err(crate::sql::SqlError::new(message, Span::empty(), "").into());
+        }
+        let columns = plan.schema().columns();
+        let renamed = columns.into_iter().zip(&view.columns).map(|(column, name)| {
+            Expr::Column(column).alias(name)
+        });
+        let renamed: Vec<_> = renamed.collect();
+        plan = LogicalPlanBuilder::from(plan).project(renamed)?.build()?;
+    }
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
+fn register(
+    catalogs: &Arc<MemoryCatalogProviderList>,
+    reference: &TableReference,
+    current: &Current,
+    provider: Arc<dyn TableProvider>,
+) -> Result<()> {
+    let full = reference.clone().resolve(&current.catalog, &current.database);
+    let catalog = match catalogs.catalog(&full.catalog) {
+        Some(catalog) => catalog,
+        None => {
+            let catalog = Arc::new(MemoryCatalogProvider::new());
+            catalogs.register_catalog(full.catalog.to_string(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
+            catalog
+        }
+    };
+    let schema = match catalog.schema(&full.schema) {
+        Some(schema) => schema,
+        None => {
+            let schema = Arc::new(MemorySchemaProvider::new());
+            catalog.register_schema(&full.schema, Arc::clone(&schema) as _)?;
+            schema
+        }
+    };
+    // `t` and `db.t` may be the same table: the provider is, too.
+    if !schema.table_exist(&full.table) {
+        schema.register_table(full.table.to_string(), provider)?;
+    }
+    Ok(())
+}
+
+/// Where the names of tables stand; the first place of each.
+fn spans_of(query: &Query) -> HashMap<TableReference, Span> {
+    let mut spans = HashMap::new();
+    let _all: ControlFlow<()> = ast::visit_relations(&query.ast, |name| {
+        let parts: Option<Vec<&str>> = name.0.iter().map(|part| Some(part.as_ident()?.value.as_str())).collect();
+        let reference = match parts.as_deref() {
+            Some([table]) => TableReference::bare(*table),
+            Some([database, table]) => TableReference::partial(*database, *table),
+            Some([catalog, database, table]) => TableReference::full(*catalog, *database, *table),
+            _ => return ControlFlow::Continue(()),
+        };
+        spans.entry(reference).or_insert_with(|| name.span());
+        ControlFlow::Continue(())
+    });
+    spans
+}
+
+fn name_of(reference: &TableReference, span: Span) -> Name {
+    Name::new(reference.to_vec()).at(span)
+}
