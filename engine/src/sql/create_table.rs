@@ -1,6 +1,4 @@
-//! `CREATE TABLE`, as Flink writes it, with Iceberg's partition transforms.
-
-use std::fmt;
+//! `CREATE TABLE`, as Flink writes it.
 
 use datafusion::sql::sqlparser::ast::{Expr, Spanned as _};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -9,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::data_type::{DataType, TypeKind};
 use super::hint::Hints;
-use super::name::quoted;
 use super::options_clause::{parse_with, text};
+use super::partition::{PartitionField, parse_partition_fields};
 use super::query::{Query, parse_query};
 use super::tokens::{err_at, err_in, expect_word, found, is_word, take_word};
 use super::type_parser::parse_data_type;
@@ -87,56 +85,6 @@ pub struct Watermark {
     pub span: Span,
 }
 
-/// One field of `PARTITIONED BY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionField {
-    /// What is made of the column's value.
-    pub transform: Transform,
-    /// The path of the source: a column, then fields inside of it.
-    pub column: Vec<String>,
-    /// Where it stands.
-    pub span: Span,
-}
-
-/// A partition transform (Iceberg spec, "Partition Transforms").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    /// The value itself.
-    Identity,
-    /// The year of a date or timestamp.
-    Year,
-    /// The month of a date or timestamp.
-    Month,
-    /// The day of a date or timestamp.
-    Day,
-    /// The hour of a timestamp.
-    Hour,
-    /// A hash of the value modulo this number.
-    Bucket(u32),
-    /// The value cut to this width.
-    Truncate(u32),
-}
-
-impl fmt::Display for PartitionField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let column = self
-            .column
-            .iter()
-            .map(|part| quoted(part))
-            .collect::<Vec<_>>()
-            .join(".");
-        match self.transform {
-            Transform::Identity => f.write_str(&column),
-            Transform::Year => write!(f, "year({column})"),
-            Transform::Month => write!(f, "month({column})"),
-            Transform::Day => write!(f, "day({column})"),
-            Transform::Hour => write!(f, "hour({column})"),
-            Transform::Bucket(count) => write!(f, "bucket({count}, {column})"),
-            Transform::Truncate(width) => write!(f, "truncate({width}, {column})"),
-        }
-    }
-}
-
 /// Reads the statement from after `CREATE [TEMPORARY] TABLE`.
 pub(super) fn parse_create_table(
     parser: &mut Parser<'_>,
@@ -199,6 +147,9 @@ fn check_complete(parser: &Parser<'_>, table: &CreateTable) -> Result<(), Parser
         let help = match &next.token {
             Token::Word(_) if is_word(&next.token, "PARTITIONED") || is_word(&next.token, "COMMENT") => {
                 Some("the order is: (columns) COMMENT '…' PARTITIONED BY (…) WITH (…) LIKE t | AS SELECT …".to_owned())
+            }
+            Token::Word(_) if is_word(&next.token, "DISTRIBUTED") => {
+                Some("use PARTITIONED BY (bucket(4, column))".to_owned())
             }
             Token::Word(word) => nearest_one(
                 &word.value,
@@ -513,7 +464,7 @@ pub(super) fn parse_identifier(
 }
 
 /// `column.field.field`
-fn parse_path(parser: &mut Parser<'_>) -> Result<(Vec<String>, Span), ParserError> {
+pub(super) fn parse_path(parser: &mut Parser<'_>) -> Result<(Vec<String>, Span), ParserError> {
     let (first, mut span) = parse_identifier(parser, "a column's name")?;
     let mut path = vec![first];
     while parser.consume_token(&Token::Period) {
@@ -522,122 +473,6 @@ fn parse_path(parser: &mut Parser<'_>) -> Result<(Vec<String>, Span), ParserErro
         span = span.union(&part_span);
     }
     Ok((path, span))
-}
-
-/// `(a, month(ts), bucket(16, id), …)`
-fn parse_partition_fields(parser: &mut Parser<'_>) -> Result<Vec<PartitionField>, ParserError> {
-    parser.expect_token(&Token::LParen)?;
-    let fields = parser.parse_comma_separated(parse_partition_field)?;
-    parser.expect_token(&Token::RParen)?;
-    for (index, field) in fields.iter().enumerate() {
-        let same = |other: &&PartitionField| {
-            other.column == field.column && other.transform == field.transform
-        };
-        if fields[..index].iter().any(|other| same(&other)) {
-            return err_in(
-                format!("the table is partitioned by {field} twice"),
-                field.span.start,
-                None,
-            );
-        }
-    }
-    Ok(fields)
-}
-
-fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, ParserError> {
-    let start = parser.peek_token();
-    if parser.peek_nth_token_ref(1).token != Token::LParen {
-        let (column, span) = parse_path(parser)?;
-        return Ok(PartitionField {
-            transform: Transform::Identity,
-            column,
-            span,
-        });
-    }
-    let (name, _) = parse_identifier(parser, "a partition transform")?;
-    parser.expect_token(&Token::LParen)?;
-    let number = match parser.peek_token_ref().token {
-        Token::Number(..) => {
-            let number = parse_count(parser)?;
-            parser.expect_token(&Token::Comma)?;
-            Some(number)
-        }
-        _ => None,
-    };
-    let (column, _) = parse_path(parser)?;
-    let end = parser.expect_token(&Token::RParen)?;
-    let transform = transform(&name, number, &start)?;
-    Ok(PartitionField {
-        transform,
-        column,
-        span: start.span.union(&end.span),
-    })
-}
-
-fn parse_count(parser: &mut Parser<'_>) -> Result<u32, ParserError> {
-    let token = parser.next_token();
-    let count = match &token.token {
-        Token::Number(digits, _) => digits
-            .parse()
-            .ok()
-            .filter(|n| (1..=i32::MAX as u32).contains(n)),
-        _ => None,
-    };
-    match count {
-        Some(count) => Ok(count),
-        None => err_at(
-            format!("expected a number from 1 up, found {}", found(&token)),
-            &token,
-            None,
-        ),
-    }
-}
-
-fn transform(
-    name: &str,
-    number: Option<u32>,
-    start: &TokenWithSpan,
-) -> Result<Transform, ParserError> {
-    const NAMES: [&str; 7] = [
-        "identity", "year", "month", "day", "hour", "bucket", "truncate",
-    ];
-    let lower = name.to_ascii_lowercase();
-    let transform = match (lower.as_str(), number) {
-        ("identity", None) => Transform::Identity,
-        ("year" | "years", None) => Transform::Year,
-        ("month" | "months", None) => Transform::Month,
-        ("day" | "days", None) => Transform::Day,
-        ("hour" | "hours", None) => Transform::Hour,
-        ("bucket", Some(count)) => Transform::Bucket(count),
-        ("truncate", Some(width)) => Transform::Truncate(width),
-        ("bucket", None) => {
-            return err_at(
-                "bucket needs the number of buckets",
-                start,
-                Some("write bucket(16, id)"),
-            );
-        }
-        ("truncate", None) => {
-            return err_at(
-                "truncate needs the width",
-                start,
-                Some("write truncate(4, name)"),
-            );
-        }
-        (known, Some(_)) if NAMES[..5].contains(&known.trim_end_matches('s')) => {
-            let help = format!("write {lower}(column)");
-            return err_at(format!("{lower} takes no number"), start, Some(&help));
-        }
-        _ => {
-            let help = match nearest_one(&lower, NAMES) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("there are {}", NAMES.join(", ")),
-            };
-            let message = format!("'{name}' is not a partition transform");
-            return err_at(message, start, Some(&help));
-        }
-    };
-    Ok(transform)
 }
 
 impl Column {

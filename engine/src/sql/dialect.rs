@@ -101,6 +101,10 @@ impl Dialect for FlinkDialect {
         true
     }
 
+    fn support_map_literal_syntax(&self) -> bool {
+        true
+    }
+
     fn supports_parens_around_table_factor(&self) -> bool {
         true
     }

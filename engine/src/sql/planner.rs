@@ -57,6 +57,7 @@ pub fn session(config: SessionConfig) -> SessionStateBuilder {
 /// # Errors
 /// A table, column or function that does not exist, a type that does not fit, with the place in the script.
 pub async fn plan_query(query: &Query, state: &SessionState, script: &str) -> Result<LogicalPlan> {
+    query.check_supported(script)?;
     let statement = ast::Statement::Query(query.ast.clone());
     let statement = DfStatement::Statement(Box::new(statement));
     let planned = state.statement_to_plan(statement).await;

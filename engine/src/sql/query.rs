@@ -91,6 +91,24 @@ pub enum ConstructKind {
 }
 
 impl Query {
+    /// Refuses what can't run at all yet.
+    ///
+    /// # Errors
+    /// The first such construct, with its place; `script` is the text that the query was parsed from.
+    pub fn check_supported(&self, script: &str) -> Result<(), Box<SqlError>> {
+        let never = |construct: &&Construct| match construct.kind {
+            ConstructKind::MatchRecognize | ConstructKind::LateralTable => true,
+            ConstructKind::WindowFunction | ConstructKind::LookupJoin => false,
+        };
+        match self.constructs.iter().find(never) {
+            None => Ok(()),
+            Some(Construct { kind, span }) => {
+                let message = format!("{} is not supported yet", kind.name());
+                Err(Box::new(SqlError::new(message, *span, script)))
+            }
+        }
+    }
+
     /// Refuses what can't run on a stream yet. Joins and aggregates are seen in the plan, not here.
     ///
     /// # Errors

@@ -11,8 +11,9 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use super::dialect::FlinkDialect;
 use super::error::SqlError;
+use super::opening::{Opening, opening};
 use super::statement::{Insert, Spanned, Statement};
-use super::statements::{Opening, opening, parse_insert_alone, parse_statement, wrap_set};
+use super::statements::{parse_insert_alone, parse_statement, wrap_set};
 use super::tokens::{is_word, taken_apart};
 
 /// Parses all statements of a script.
@@ -65,13 +66,14 @@ pub fn parse_one(text: &str) -> Result<Spanned<Statement>, Box<SqlError>> {
 fn unreadable(error: TokenizerError, text: &str) -> SqlError {
     // sqlparser knows the end of the text that it could not read; one column is marked.
     let span = Span::new(error.location, error.location);
-    let help = match error.message.contains("Unterminated") {
+    let help = match error.message.contains("Unterminated") || error.message.contains("delimiter") {
         true => Some(
             "a quote is opened and not closed; a quote inside of a text is written twice: 'it''s'",
         ),
         false => None,
     };
-    let error = SqlError::new(lower_first(&error.message), span, text);
+    let message = lower_first(error.message.trim_end_matches('.'));
+    let error = SqlError::new(message, span, text);
     match help {
         Some(help) => error.help(help),
         None => error,
@@ -92,11 +94,9 @@ impl Piece {
 
     /// Nothing but whitespace and comments. A hint counts as something, so that a stray one is refused.
     fn is_empty(&self) -> bool {
-        self.tokens.iter().all(|token| match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(text)) => !text.starts_with('+'),
-            Token::Whitespace(_) => true,
-            _ => false,
-        })
+        self.tokens
+            .iter()
+            .all(|token| matches!(token.token, Token::Whitespace(_)) && !is_hint(&token.token))
     }
 
     fn span(&self) -> Span {
@@ -229,16 +229,18 @@ impl Script<'_> {
         tokens: &[TokenWithSpan],
     ) -> Box<SqlError> {
         let (message, help, place) = taken_apart(error);
-        let last = tokens
+        let tokens: Vec<&TokenWithSpan> = tokens
             .iter()
-            .rev()
-            .find(|token| !matches!(token.token, Token::Whitespace(_)));
+            .filter(|token| is_hint(&token.token) || !matches!(token.token, Token::Whitespace(_)))
+            .collect();
         let span = match place {
-            Some(place) => match tokens.iter().find(|token| token.span.start == place) {
-                Some(token) => token.span,
+            Some(place) => match tokens.iter().position(|token| token.span.start == place) {
+                Some(index) => meant(&tokens, index, &message).span,
                 None => Span::new(place, place),
             },
-            None => last.map_or(Span::empty(), |token| after(token.span.end)),
+            None => tokens
+                .last()
+                .map_or(Span::empty(), |token| after(token.span.end)),
         };
         let message = readable(&message);
         let help = help.or_else(|| suggestion(&message));
@@ -251,6 +253,20 @@ impl Script<'_> {
 
     fn text_of(&self, span: Span) -> String {
         text_of(self.text, span)
+    }
+}
+
+fn is_hint(token: &Token) -> bool {
+    matches!(token, Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+'))
+}
+
+/// The token that an error is about. sqlparser sometimes names a token and gives the place of the one after it.
+fn meant<'a>(tokens: &[&'a TokenWithSpan], index: usize, message: &str) -> &'a TokenWithSpan {
+    let named = message.rsplit_once(", found: ").map(|(_, named)| named);
+    let is_named = |token: &TokenWithSpan| named == Some(token.token.to_string().as_str());
+    match index.checked_sub(1).map(|before| tokens[before]) {
+        Some(before) if !is_named(tokens[index]) && is_named(before) => before,
+        _ => tokens[index],
     }
 }
 

@@ -1,140 +1,24 @@
-//! The statements other than `CREATE TABLE`.
+//! One statement out of its tokens.
 
-use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::create_table::{parse_comment, parse_create_table, parse_identifier, parse_name};
+use super::Name;
+use super::create_table::{parse_comment, parse_create_table, parse_name};
 use super::dialect::FlinkDialect;
 use super::hint::{self, Hints};
+use super::insert::{column_list, insert};
+use super::opening::{OPENINGS, refuse_not_yet};
 use super::options_clause::{parse_with, text};
 use super::query::parse_query;
+use super::setting::{reset, set};
 use super::statement::{
-    CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Setting, Show, Spanned, Statement,
+    CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Show, Spanned, Statement,
 };
 use super::tokens::{err_at, expect_word, found, is_word, take_word, take_words};
 use super::version;
-use super::{Name, Span};
-use crate::options::Options;
 use crate::suggest::nearest_one;
-
-/// The first words of the statements that exist.
-const OPENINGS: [&str; 19] = [
-    "CREATE", "DROP", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET", "INSERT", "EXECUTE",
-    "BEGIN", "EXPLAIN", "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE",
-];
-
-/// Statements of Flink that are read and refused: the words that they begin with, and what to do instead.
-const NOT_YET: [(&[&str], &str); 16] = [
-    (
-        &["CREATE", "MATERIALIZED", "TABLE"],
-        "write a job: CREATE TABLE …; INSERT INTO … SELECT …",
-    ),
-    (&["CREATE", "FUNCTION"], "use the built-in functions"),
-    (
-        &["CREATE", "TEMPORARY", "FUNCTION"],
-        "use the built-in functions",
-    ),
-    (
-        &["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"],
-        "use the built-in functions",
-    ),
-    (&["CREATE", "MODEL"], "models are out of scope"),
-    (
-        &["CREATE", "OR", "REPLACE"],
-        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
-    ),
-    (
-        &["REPLACE", "TABLE"],
-        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
-    ),
-    (&["LOAD", "MODULE"], "there are no modules"),
-    (&["UNLOAD", "MODULE"], "there are no modules"),
-    (&["ADD", "JAR"], "there is no JVM here"),
-    (&["REMOVE", "JAR"], "there is no JVM here"),
-    (&["COMPILE", "PLAN"], "use EXPLAIN"),
-    (&["EXECUTE", "PLAN"], "run the script itself"),
-    (
-        &["ALTER"],
-        "change an Iceberg table through its catalog with any Iceberg client",
-    ),
-    (
-        &["CALL"],
-        "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`",
-    ),
-    (&["STOP", "JOB"], "end the process that runs it"),
-];
-
-/// How a statement begins.
-pub(super) enum Opening {
-    /// A statement set; this many words come before its first insert.
-    Set {
-        /// Words before the first insert.
-        words: usize,
-        /// The set is only explained.
-        explain: bool,
-    },
-    /// Any other.
-    Plain {
-        /// Its kind, for errors.
-        kind: &'static str,
-    },
-}
-
-/// Looks at a statement's first significant tokens.
-pub(super) fn opening(words: &[&Token]) -> Opening {
-    let starts = |pattern: &[&str], from: usize| {
-        pattern.iter().enumerate().all(|(index, word)| {
-            words
-                .get(from + index)
-                .is_some_and(|token| is_word(token, word))
-        })
-    };
-    for (explain, from) in [(false, 0), (true, 1)] {
-        if explain && !starts(&["EXPLAIN"], 0) {
-            continue;
-        }
-        for pattern in [
-            &["EXECUTE", "STATEMENT", "SET", "BEGIN"][..],
-            &["BEGIN", "STATEMENT", "SET"],
-            &["STATEMENT", "SET", "BEGIN"],
-        ] {
-            if starts(pattern, from) {
-                return Opening::Set {
-                    words: from + pattern.len(),
-                    explain,
-                };
-            }
-        }
-    }
-    let kinds: [(&[&str], &str); 19] = [
-        (&["CREATE", "TEMPORARY", "TABLE"], "CREATE TABLE"),
-        (&["CREATE", "TABLE"], "CREATE TABLE"),
-        (&["CREATE", "TEMPORARY", "VIEW"], "CREATE VIEW"),
-        (&["CREATE", "VIEW"], "CREATE VIEW"),
-        (&["CREATE", "CATALOG"], "CREATE CATALOG"),
-        (&["CREATE", "DATABASE"], "CREATE DATABASE"),
-        (&["CREATE"], "CREATE"),
-        (&["DROP"], "DROP"),
-        (&["INSERT"], "INSERT"),
-        (&["SELECT"], "SELECT"),
-        (&["WITH"], "SELECT"),
-        (&["VALUES"], "VALUES"),
-        (&["EXPLAIN"], "EXPLAIN"),
-        (&["USE"], "USE"),
-        (&["SET"], "SET"),
-        (&["RESET"], "RESET"),
-        (&["SHOW"], "SHOW"),
-        (&["DESCRIBE"], "DESCRIBE"),
-        (&["DESC"], "DESCRIBE"),
-    ];
-    let kind = kinds
-        .iter()
-        .find(|(pattern, _)| starts(pattern, 0))
-        .map_or("", |(_, kind)| kind);
-    Opening::Plain { kind }
-}
 
 /// Parses the tokens of one statement.
 pub(super) fn parse_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParserError> {
@@ -178,16 +62,31 @@ fn run<T>(
     let tokens = version::rewrite(tokens);
     let mut parser = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens);
     let parsed = parse(&mut parser, &mut hints)?;
-    let next = parser.peek_token_ref();
-    if next.token != Token::EOF {
-        return err_at(
-            format!("unexpected {}", found(next)),
-            next,
-            Some("is a ';' missing before it?"),
-        );
-    }
+    check_used_up(&parser)?;
     hints.check_all_used()?;
     Ok(parsed)
+}
+
+/// Nothing is left of the statement.
+fn check_used_up(parser: &Parser<'_>) -> Result<(), ParserError> {
+    const CLAUSES: [&str; 14] = [
+        "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "JOIN", "LEFT", "RIGHT",
+        "CROSS", "INNER", "ON", "WITH",
+    ];
+    let next = parser.peek_token_ref();
+    if next.token == Token::EOF {
+        return Ok(());
+    }
+    // A misspelt clause is taken for an alias, so the word before may be the culprit.
+    let slip = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) => nearest_one(&word.value, CLAUSES)
+            .filter(|near| !near.eq_ignore_ascii_case(&word.value))
+            .map(|near| format!("did you mean '{near}' by '{}'?", word.value)),
+        _ => None,
+    };
+    let help = slip(next).or_else(|| slip(parser.get_current_token()));
+    let help = help.unwrap_or_else(|| "is a ';' missing before it?".to_owned());
+    err_at(format!("unexpected {}", found(next)), next, Some(&help))
 }
 
 fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
@@ -237,20 +136,6 @@ fn other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     parser
         .parse_statement()
         .map(|statement| Statement::Other(Box::new(statement)))
-}
-
-fn refuse_not_yet(parser: &Parser<'_>) -> Result<(), ParserError> {
-    for (words, help) in NOT_YET {
-        let all = words
-            .iter()
-            .enumerate()
-            .all(|(index, word)| is_word(&parser.peek_nth_token_ref(index).token, word));
-        if all {
-            let message = format!("{} is not supported", words.join(" "));
-            return err_at(message, parser.peek_token_ref(), Some(help));
-        }
-    }
-    Ok(())
 }
 
 fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
@@ -327,29 +212,6 @@ fn create_view(
         query,
     };
     Ok(Statement::CreateView(Box::new(view)))
-}
-
-/// `[(name, …)]`; none when the parenthesis begins a query.
-fn column_list(parser: &mut Parser<'_>) -> Result<Vec<(String, Span)>, ParserError> {
-    let opens = parser.peek_token_ref().token == Token::LParen;
-    let query = match &parser.peek_nth_token_ref(1).token {
-        Token::Word(word) => {
-            matches!(
-                word.keyword,
-                Keyword::SELECT | Keyword::WITH | Keyword::VALUES
-            )
-        }
-        Token::LParen => true,
-        _ => false,
-    };
-    if !opens || query {
-        return Ok(Vec::new());
-    }
-    parser.advance_token();
-    let names =
-        parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
-    parser.expect_token(&Token::RParen)?;
-    Ok(names)
 }
 
 fn if_not_exists(parser: &mut Parser<'_>) -> bool {
@@ -501,154 +363,6 @@ fn describe(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     parser.advance_token();
     let _ = parser.parse_keyword(Keyword::TABLE);
     parse_name(parser).map(Statement::Describe)
-}
-
-/// `SET 'key' = 'value'`, `SET key.part = value`, `SET`.
-fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
-    parser.advance_token();
-    if parser.peek_token_ref().token == Token::EOF {
-        return Ok(Statement::Set(None));
-    }
-    let (key, key_span) = setting_key(parser)?;
-    parser.expect_token(&Token::Eq)?;
-    let first = parser.peek_token();
-    if first.token == Token::EOF {
-        return err_at(
-            "expected a value, found the end of the statement",
-            &first,
-            None,
-        );
-    }
-    let (value, value_span) = match first.token {
-        Token::SingleQuotedString(value) => {
-            parser.advance_token();
-            (value, first.span)
-        }
-        _ => bare_value(parser),
-    };
-    Ok(Statement::Set(Some(Setting {
-        key,
-        value,
-        key_span,
-        value_span,
-    })))
-}
-
-/// Everything up to the end, as in `SET parallelism.default = 2` and `SET x = 10 min`.
-fn bare_value(parser: &mut Parser<'_>) -> (String, Span) {
-    let mut words: Vec<String> = Vec::new();
-    let mut span = Span::empty();
-    loop {
-        let token = parser.next_token();
-        if token.token == Token::EOF {
-            return (words.concat(), span);
-        }
-        let gap = span != Span::empty() && span.end != token.span.start;
-        words.push(if gap {
-            format!(" {}", token.token)
-        } else {
-            token.token.to_string()
-        });
-        span = span.union(&token.span);
-    }
-}
-
-/// `'key'`, or words with dots and dashes between them.
-fn setting_key(parser: &mut Parser<'_>) -> Result<(String, Span), ParserError> {
-    let first = parser.next_token();
-    let mut key = match &first.token {
-        Token::SingleQuotedString(key) => return Ok((key.clone(), first.span)),
-        Token::Word(word) => word.value.clone(),
-        _ => {
-            return err_at(
-                format!("expected a key, found {}", found(&first)),
-                &first,
-                None,
-            );
-        }
-    };
-    let mut span = first.span;
-    loop {
-        let divider = match parser.peek_token_ref().token {
-            Token::Period => '.',
-            Token::Minus => '-',
-            _ => return Ok((key, span)),
-        };
-        parser.advance_token();
-        let token = parser.next_token();
-        let Token::Word(word) = &token.token else {
-            return err_at(
-                format!("expected a key, found {}", found(&token)),
-                &token,
-                None,
-            );
-        };
-        key.push(divider);
-        key.push_str(&word.value);
-        span = span.union(&token.span);
-    }
-}
-
-fn reset(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
-    parser.advance_token();
-    match parser.peek_token_ref().token {
-        Token::EOF => Ok(Statement::Reset(None)),
-        _ => setting_key(parser).map(|(key, _)| Statement::Reset(Some(key))),
-    }
-}
-
-/// From after `INSERT`.
-fn insert(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Insert, ParserError> {
-    let overwrite = parser.parse_keyword(Keyword::OVERWRITE);
-    if !overwrite {
-        let token = parser.peek_token();
-        if !parser.parse_keyword(Keyword::INTO) {
-            let message = format!("expected INTO or OVERWRITE, found {}", found(&token));
-            return err_at(message, &token, Some("write INSERT INTO table SELECT …"));
-        }
-    }
-    let _ = parser.parse_keyword(Keyword::TABLE);
-    let target = parse_name(parser)?;
-    let mut options = hints.at_table(target.span().end);
-    let partition = match parser.parse_keyword(Keyword::PARTITION) {
-        true => partition_values(parser)?,
-        false => Vec::new(),
-    };
-    let columns = column_list(parser)?;
-    if options.is_none() && !columns.is_empty() {
-        options = hints.at_table(parser.get_current_token().span.end);
-    }
-    for (index, (name, _)) in columns.iter().enumerate() {
-        if columns[..index].iter().any(|(other, _)| other == name) {
-            return super::tokens::err_in(
-                format!("the column '{name}' is there twice"),
-                columns[index].1.start,
-                None,
-            );
-        }
-    }
-    let query = parse_query(parser, hints)?;
-    let options: Options = options.unwrap_or_default();
-    Ok(Insert {
-        target,
-        options,
-        columns,
-        overwrite,
-        partition,
-        query,
-    })
-}
-
-/// `(column = value, …)`
-fn partition_values(parser: &mut Parser<'_>) -> Result<Vec<(String, ast::Expr)>, ParserError> {
-    parser.expect_token(&Token::LParen)?;
-    let values = parser.parse_comma_separated(|parser| {
-        let (column, _) = parse_identifier(parser, "a column's name")?;
-        parser.expect_token(&Token::Eq)?;
-        Ok((column, parser.parse_expr()?))
-    })?;
-    parser.expect_token(&Token::RParen)?;
-    Ok(values)
 }
 
 /// `EXPLAIN [ANALYZE] [VERBOSE] [PLAN FOR | detail, …] statement`

@@ -143,20 +143,33 @@ async fn maps_of_constants_and_columns() {
     check(
         "SELECT MAP['k', id, 'l', NULL], MAP {'a': 1}['a'], make_map(id, who.name), MAP['k', id]['k'] FROM orders",
         expect![[r#"
-            NOT PARSED unexpected '{'
-              --> line 1, column 37, in SELECT
-               |
-             1 | SELECT MAP['k', id, 'l', NULL], MAP {'a': 1}['a'], make_map(id, who.name), MAP['k', id]['k'] FROM orders
-               |                                     ^
-               = is a ';' missing before it?"#]],
+            +--------------------------------------------+-------------------------------+------------------------------------+--------------------------------+
+            | map_of(Utf8("k"),orders.id,Utf8("l"),NULL) | map_of(Utf8("a"),Int64(1))[a] | map_of(orders.id,orders.who[name]) | map_of(Utf8("k"),orders.id)[k] |
+            +--------------------------------------------+-------------------------------+------------------------------------+--------------------------------+
+            | {k: 1, l: }                                | 1                             | {1: Ada}                           | 1                              |
+            | {k: 2, l: }                                | 1                             | {2: Bob}                           | 2                              |
+            | {k: 3, l: }                                | 1                             | {3: }                              | 3                              |
+            +--------------------------------------------+-------------------------------+------------------------------------+--------------------------------+"#]],
     )
     .await;
-    check("SELECT MAP['k', 1, 'k', 2]", expect!["FAILED Execution error: a MAP has two equal keys"]).await;
-    check("SELECT MAP[who.name, 1] FROM orders", expect!["FAILED Execution error: a key of a MAP is NULL"]).await;
-    check("SELECT MAP[1, 'a', 'x', 2]", expect![[r#"
+    check(
+        "SELECT MAP['k', 1, 'k', 2]",
+        expect!["FAILED Execution error: a MAP has two equal keys"],
+    )
+    .await;
+    check(
+        "SELECT MAP[who.name, 1] FROM orders",
+        expect!["FAILED Execution error: a key of a MAP is NULL"],
+    )
+    .await;
+    check(
+        "SELECT MAP[1, 'a', 'x', 2]",
+        expect![[r#"
         NOT PLANNED Optimizer rule 'simplify_expressions' failed
         caused by
-        Arrow error: Cast error: Cannot cast string 'a' to value of Int64 type"#]]).await;
+        Arrow error: Cast error: Cannot cast string 'a' to value of Int64 type"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
