@@ -74,6 +74,8 @@ pub struct Committer {
     last_checkpoint_id: CheckpointId,
     positions: SourcePositions,
     quiet_checkpoints: u32,
+    /// The fence is in the table: from then on nobody else has this epoch.
+    has_fenced: bool,
 }
 
 impl Committer {
@@ -113,6 +115,7 @@ impl Committer {
             last_checkpoint_id: checkpoint_id,
             positions: ledger.as_ref().map(|l| l.positions.clone()).unwrap_or_default(),
             quiet_checkpoints: 0,
+            has_fenced: false,
         };
         let fence = Committable {
             // After a rollback the checkpoints between are gone from the history: their numbers are not used again.
@@ -122,6 +125,7 @@ impl Committer {
             watermark_ms: ledger.as_ref().and_then(|l| l.watermark_ms),
         };
         committer.append(fence).await?;
+        committer.has_fenced = true;
         committer.queue.env().steps.reach(Step::FenceCommitted)?;
         let ledger = ledger.map(|ledger| Ledger { checkpoint_id: committer.last_checkpoint_id, ..ledger });
         Ok((committer, Recovered { ledger, rolled_back_from }))
@@ -220,13 +224,18 @@ impl Committer {
             Precheck::AlreadyLanded
         } else if found == self.last_snapshot_id {
             Precheck::Proceed
-        } else if newest.is_some_and(|newest| newest.fencing_epoch >= self.epoch) {
+        } else if newest.is_some_and(|newest| self.is_of_newer_run(&newest)) {
             Precheck::Refuse(FENCED.to_owned())
         } else {
             Precheck::Refuse(
                 "the table was rolled back while the job ran; start the job again to rewind its sources".to_owned(),
             )
         }
+    }
+
+    /// Two runs that start together draw the same epoch: the one that fences first has it.
+    fn is_of_newer_run(&self, entry: &LedgerEntry) -> bool {
+        entry.fencing_epoch > self.epoch || (entry.fencing_epoch == self.epoch && !self.has_fenced)
     }
 
     fn refused(&self, conflict: Conflict) -> Error {
