@@ -59,12 +59,12 @@ pub enum Error {
     },
     /// Snapshots between the position and the head have been expired: what they added can't be told any more.
     #[error(
-        "increments after snapshot {from} can't be read: snapshot {missing} has been expired; start again from \
+        "increments from {from} on can't be read: snapshot {missing} has been expired; start again from \
          earliest or latest, or read the table whole, and let snapshots live longer (history.expire.max-snapshot-age-ms)"
     )]
     SnapshotsExpired {
-        /// Where reading was to begin.
-        from: i64,
+        /// Where reading was to begin, in words.
+        from: String,
         /// The parent that is named but no longer retained.
         missing: i64,
     },

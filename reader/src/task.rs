@@ -39,6 +39,11 @@ impl ScanTask {
         }
     }
 
+    /// All of a live data file, without any delete: for callers that know that none applies.
+    pub fn without_deletes(live: &LiveFile<'_>) -> Self {
+        Self::new(live)
+    }
+
     /// The data file's location.
     pub fn path(&self) -> &str {
         self.file.file_path()

@@ -22,6 +22,11 @@ pub(crate) fn check_footer(bytes: &[u8]) -> Result<(), String> {
     check_schema_tree(&walker.children)
 }
 
+/// Checks the bytes of any other structure, such as a page index.
+pub(crate) fn check_struct(bytes: &[u8]) -> Result<(), String> {
+    Walker { bytes, at: 0, children: Vec::new() }.read_struct(0, Place::Elsewhere)
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     FileMetaData,

@@ -5,7 +5,6 @@
 //! is greater than its own file's. Null equals null.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
