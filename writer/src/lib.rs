@@ -26,6 +26,7 @@ mod open_file;
 mod partition;
 mod partition_path;
 mod partition_writer;
+mod rewriter;
 mod table_writer;
 
 pub use committer::{Committable, Committer, Landed, QUIET_CHECKPOINTS_MAX, Recovered};
@@ -35,4 +36,5 @@ pub use file_options::FileOptions;
 pub use ledger::{CheckpointId, FencingEpoch, Ledger, SinkId, SourcePositions};
 pub use metrics::{FileIdentity, NanCounts, data_file_from_parquet};
 pub use metrics_mode::{MetricsConfig, MetricsMode};
+pub use rewriter::{Rewriter, new_file_location};
 pub use table_writer::{TableWriter, WriterCounters};
