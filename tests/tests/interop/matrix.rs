@@ -95,9 +95,7 @@ impl Matrix {
         for batch in &rows.batches {
             appended = appended.and_then(|()| writer.append(&table, batch));
             if appended.is_ok() {
-                if appended.is_ok() {
-                    written.extend(batch);
-                }
+                written.extend(batch);
             }
         }
         groups.push(self.group("append", name, appended));
@@ -113,9 +111,7 @@ impl Matrix {
         {
             let appended = other.append(&table, &rows.batches[0]);
             if appended.is_ok() {
-                if appended.is_ok() {
-                    written.extend(&rows.batches[0]);
-                }
+                written.extend(&rows.batches[0]);
             }
             others
                 .cells
