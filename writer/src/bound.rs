@@ -155,3 +155,6 @@ fn next_text(prefix: &str) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

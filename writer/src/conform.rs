@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 
@@ -42,16 +43,19 @@ fn conform(array: &ArrayRef, wanted: &DataType, path: &str) -> Result<ArrayRef> 
         }
         (DataType::List(_), DataType::List(element)) => {
             let array = array.as_list::<i32>();
-            let values = conform(array.values(), element.data_type(), &join(path, "element"))?;
-            let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+            let (offsets, values) = (rebased(array.offsets()), shown(array.offsets(), array.values()));
+            let values = conform(&values, element.data_type(), &join(path, "element"))?;
+            let nulls = array.nulls().cloned();
             Arc::new(ListArray::try_new(element.clone(), offsets, values, nulls).map_err(Error::arrow("taking a list"))?)
         }
         (DataType::Map(_, _), DataType::Map(entries, _)) => {
             let array = array.as_map();
             let DataType::Struct(fields) = entries.data_type() else { return Err(differs()) };
-            let columns = conform_fields(array.entries().columns(), fields, path)?;
+            let columns: Vec<_> =
+                array.entries().columns().iter().map(|column| shown(array.offsets(), column)).collect();
+            let columns = conform_fields(&columns, fields, path)?;
             let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(Error::arrow("taking a map"))?;
-            let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+            let (offsets, nulls) = (rebased(array.offsets()), array.nulls().cloned());
             let map = MapArray::try_new(entries.clone(), offsets, pairs, nulls, false);
             Arc::new(map.map_err(Error::arrow("taking a map"))?)
         }
@@ -66,6 +70,20 @@ fn conform(array: &ArrayRef, wanted: &DataType, path: &str) -> Result<ArrayRef> 
 fn conform_fields(columns: &[ArrayRef], fields: &Fields, path: &str) -> Result<Vec<ArrayRef>> {
     let columns = fields.iter().zip(columns);
     columns.map(|(field, column)| conform(column, field.data_type(), &join(path, field.name()))).collect()
+}
+
+/// The elements that some list shows. What a slice leaves outside may break rules that only shown elements keep.
+fn shown(offsets: &OffsetBuffer<i32>, values: &ArrayRef) -> ArrayRef {
+    let (first, end) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+    values.slice(first, end - first)
+}
+
+/// The offsets of the same lists in [`shown`].
+fn rebased(offsets: &OffsetBuffer<i32>) -> OffsetBuffer<i32> {
+    match offsets[0] {
+        0 => offsets.clone(),
+        first => OffsetBuffer::new(offsets.iter().map(|offset| offset - first).collect()),
+    }
 }
 
 /// Whether a value means the same in both types, so that only its encoding differs.
@@ -122,3 +140,6 @@ fn holder(offsets: &[i32], element: usize) -> Option<usize> {
 fn join(path: &str, name: &str) -> String {
     format!("{path}.{name}")
 }
+
+#[cfg(test)]
+mod tests;

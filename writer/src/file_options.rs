@@ -207,3 +207,6 @@ impl Reader<'_> {
 fn bad(property: &str, value: &str, wanted: &str) -> Error {
     Error::BadProperty { property: property.to_owned(), value: value.to_owned(), wanted: wanted.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,3 +227,6 @@ impl Column<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ fn inferred_max(metadata: &TableMetadata) -> Result<usize> {
         wanted: "a number of columns".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;

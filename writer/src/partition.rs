@@ -195,3 +195,6 @@ fn literal(array: &ArrayRef, row: usize, r#type: &PrimitiveType) -> Result<Optio
         other => return Err(Error::bad_batch("*", format!("{other} can't be a partition value"))),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,51 @@ async fn a_store_that_fails_fails_the_writer_for_good() {
     assert!(matches!(writer.flush().await, Err(Error::Storage(_))));
     assert!(matches!(writer.flush().await, Err(Error::WriterFailed)));
 }
+
+#[tokio::test]
+async fn a_cancelled_call_fails_the_writer_for_good() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &[]));
+    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    writer.write(batch(&table, names(0..10))).await.unwrap();
+    // The first poll starts the encoder; the call is dropped while it runs.
+    assert!(futures::FutureExt::now_or_never(writer.flush()).is_none());
+    assert!(matches!(writer.flush().await, Err(Error::WriterFailed)));
+}
+
+#[tokio::test]
+async fn a_slice_of_a_large_batch_does_not_count_as_the_whole() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &[]));
+    let large = batch(&table, names(0..100_000));
+    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    for start in 0..50 {
+        writer.write(large.slice(start * 10, 10)).await.unwrap();
+    }
+    assert!(writer.buffered_bytes() < memory_bytes(&large) / 10, "{}", writer.buffered_bytes());
+    let files = writer.close().await.unwrap();
+    assert_eq!(files[0].file.record_count(), 500);
+}
+
+#[tokio::test]
+async fn files_on_disk_are_whole_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = format!("file://{}/data", folder.path().display());
+    let table = table(ID_NAME, &[("id", Transform::Bucket(4))], &[("write.data.path", &location)]);
+    let env = Env::in_memory(1);
+    let mut writer = TableWriter::new(env.clone(), &table, WriterConfig { memory_max_bytes: 1 << 14, ..WriterConfig::default() }).unwrap();
+    for start in (0..5000).step_by(1000) {
+        writer.write(batch(&table, names(start..start + 1000))).await.unwrap();
+    }
+    assert!(writer.open_files() > 0);
+    let listed = |env: Env, location: String| async move {
+        let mut files: Vec<_> = env.store.list(&location).await.unwrap().try_collect().await.unwrap();
+        files.retain(|file: &frazil_storage::ObjectMeta| file.location.ends_with(".parquet"));
+        files.into_iter().map(|file| file.size_bytes).sum::<u64>()
+    };
+    assert_eq!(listed(env.clone(), location.clone()).await, writer.counters().file_bytes);
+    let files = writer.flush().await.unwrap();
+    assert_eq!(files.iter().map(|file| file.file.record_count()).sum::<u64>(), 5000);
+    assert_eq!(listed(env.clone(), location.clone()).await, writer.counters().file_bytes);
+    writer.write(batch(&table, names(0..3000))).await.unwrap();
+    drop(writer);
+    assert_eq!(std::fs::read_dir(folder.path().join("data")).unwrap().count(), 4, "folders of 4 buckets");
+}
