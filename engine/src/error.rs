@@ -2,6 +2,7 @@
 
 use datafusion::error::DataFusionError;
 
+use crate::connectors::SourceError;
 use crate::options::OptionError;
 use crate::sql::SqlError;
 
@@ -29,6 +30,10 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+
+    /// A source's definition, place, position or data is wrong; see [`SourceError`] for what to do about which.
+    #[error(transparent)]
+    Source(#[from] Box<SourceError>),
 
     /// DataFusion could not plan or run a statement.
     #[error("{}", .0.strip_backtrace())]

@@ -49,6 +49,11 @@ pub trait Source: Debug + Send + Sync {
     /// One line for a person: connector, place, format.
     fn describe(&self) -> String;
 
+    /// Malformed rows that were passed over since it was made, because its options say so.
+    fn rows_skipped(&self) -> u64 {
+        0
+    }
+
     /// Starts reading the splits of `subtask` (of `parallelism`), each from its position; splits without one from where
     /// the source's options say. Reads in a task of its own into a queue of [`SOURCE_QUEUE_BATCHES`].
     ///

@@ -55,3 +55,4 @@ pub use raw::{load_page_indexes, load_parquet};
 pub use scan::{ScanStream, read_tasks, scan};
 pub use stats::{ReadCounters, ReadStats};
 pub use task::ScanTask;
+pub use thrift::check_footer;

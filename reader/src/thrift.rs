@@ -16,7 +16,7 @@ const SCHEMA_FIELD: i16 = 2;
 const NUM_CHILDREN_FIELD: i16 = 5;
 
 /// Checks the bytes of a `FileMetaData`. The error says what is wrong, and where.
-pub(crate) fn check_footer(bytes: &[u8]) -> Result<(), String> {
+pub fn check_footer(bytes: &[u8]) -> Result<(), String> {
     let mut walker = Walker { bytes, at: 0, children: Vec::new() };
     walker.read_struct(0, Place::FileMetaData)?;
     check_schema_tree(&walker.children)

@@ -1,0 +1,144 @@
+//! The options that say how rows are written, which connectors share.
+
+use super::csv::Layout;
+use super::decode::{Format, OnError};
+use super::definition::TableDefinition;
+use super::error::SourceError;
+use crate::Result;
+use crate::options::{Checked, Kind, Schema, Spec};
+
+/// What the files of a source are written in.
+#[derive(Debug, Clone)]
+pub(super) enum Encoding {
+    Json,
+    Csv(CsvEncoding),
+    Parquet,
+}
+
+/// How CSV files are written.
+#[derive(Debug, Clone)]
+pub(super) struct CsvEncoding {
+    pub(super) delimiter: u8,
+    pub(super) null_literal: Option<String>,
+    pub(super) header: CsvHeader,
+}
+
+/// What the first line of a CSV file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CsvHeader {
+    /// The names of its columns, by which they are found.
+    Names,
+    /// Passed over: columns are in the table's order.
+    Ignore,
+    /// A row: columns are in the table's order.
+    None,
+}
+
+impl Encoding {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv(_) => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// For records in the table's order of `columns` columns.
+    pub(super) fn format(&self, columns: usize) -> Format {
+        match self {
+            Self::Csv(csv) => Format::Csv(csv.layout((0..columns).map(Some).collect())),
+            Self::Json | Self::Parquet => Format::Json,
+        }
+    }
+}
+
+impl CsvEncoding {
+    /// `columns`: for each field of a record the table's column.
+    pub(super) fn layout(&self, columns: Vec<Option<usize>>) -> Layout {
+        Layout {
+            delimiter: self.delimiter,
+            null_literal: self.null_literal.clone(),
+            columns,
+        }
+    }
+}
+
+/// Keys of every source that makes batches of rows.
+pub(super) fn batch_options() -> Schema {
+    let rows = Kind::Integer {
+        min: 1,
+        max: 1_000_000,
+    };
+    Schema::new("a batch")
+        .key(Spec::new("batch-rows", rows).default("8192"))
+        .key(Spec::new("on-error", Kind::OneOf(&["fail", "skip"])))
+}
+
+/// Keys of the format `json`.
+pub(super) fn json_options() -> Schema {
+    Schema::new("format 'json'").key(Spec::new("json.ignore-parse-errors", Kind::Boolean))
+}
+
+/// Keys of the format `csv`.
+pub(super) fn csv_options() -> Schema {
+    Schema::new("format 'csv'")
+        .key(Spec::new("csv.field-delimiter", Kind::Text).default(","))
+        .key(Spec::new("csv.header", Kind::OneOf(&["names", "ignore", "none"])).default("names"))
+        .key(Spec::new("csv.null-literal", Kind::Text))
+        .key(Spec::new("csv.ignore-parse-errors", Kind::Boolean))
+}
+
+/// What `on-error` and Flink's names for it say.
+///
+/// # Errors
+/// [`SourceError::Definition`] when they contradict each other.
+pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnError> {
+    let mut wanted = options.text_opt("on-error").map(|word| match word {
+        "skip" => OnError::Skip,
+        _ => OnError::Fail,
+    });
+    for key in ["json.ignore-parse-errors", "csv.ignore-parse-errors"] {
+        let given = table.options.get(key).is_some();
+        if let Some(ignore) = options.boolean_opt(key).filter(|_| given) {
+            let alias = if ignore { OnError::Skip } else { OnError::Fail };
+            if wanted.is_some_and(|wanted| wanted != alias) {
+                let reason =
+                    format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
+                return Err(definition(table, reason));
+            }
+            wanted = Some(alias);
+        }
+    }
+    Ok(wanted.unwrap_or(OnError::Fail))
+}
+
+/// What the keys of [`csv_options`] say.
+///
+/// # Errors
+/// [`SourceError::Definition`] when the delimiter is not one ASCII character.
+pub(super) fn csv_encoding(table: &TableDefinition, options: &Checked) -> Result<CsvEncoding> {
+    let delimiter = match options.text("csv.field-delimiter") {
+        r"\t" => b'\t',
+        text => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => *byte,
+            _ => {
+                let reason = "'csv.field-delimiter' has to be one ASCII character, but no quote and no line end";
+                return Err(definition(table, reason.to_owned()));
+            }
+        },
+    };
+    Ok(CsvEncoding {
+        delimiter,
+        null_literal: options.text_opt("csv.null-literal").map(str::to_owned),
+        header: match options.text("csv.header") {
+            "ignore" => CsvHeader::Ignore,
+            "none" => CsvHeader::None,
+            _ => CsvHeader::Names,
+        },
+    })
+}
+
+fn definition(table: &TableDefinition, reason: String) -> crate::Error {
+    let table = table.name.clone();
+    Box::new(SourceError::Definition { table, reason }).into()
+}

@@ -1,0 +1,265 @@
+//! One JSON object, one row.
+//!
+//! Fields are matched by name, case counts; a field that the table does not have is passed over, and one that is not
+//! there is NULL. Numbers are taken from their text, so that no digit is lost on the way through a float. A string is
+//! taken where a number, a date or a truth value is declared, if it reads as one; a `STRING` column takes any value,
+//! objects and arrays as their JSON text (both as Flink does).
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::columns::{ColumnBuilder, FieldError, Values};
+use super::text;
+
+/// Appends the object in `record` to the columns of `root`, which is a struct.
+///
+/// # Errors
+/// What is wrong with it; `root` is left with a part of the row and has to be truncated.
+pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8]) -> Result<(), FieldError> {
+    let mut failed = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(record);
+    let seed = Node {
+        builder: root,
+        failed: &mut failed,
+    };
+    let end = seed
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end());
+    end.map_err(|error| failed.unwrap_or_else(|| syntax_error(&error)))
+}
+
+/// What serde_json says, without the line, which is always the first.
+fn syntax_error(error: &serde_json::Error) -> FieldError {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    FieldError::new(format!("not valid JSON at byte {}: {what}", error.column()))
+}
+
+/// A value on its way into a builder. What is wrong with it goes to `failed`, since an error of serde has no path.
+struct Node<'a> {
+    builder: &'a mut ColumnBuilder,
+    failed: &'a mut Option<FieldError>,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match &self.builder.values {
+            Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => {
+                deserializer.deserialize_any(self)
+            }
+            _ => {
+                let raw = <&RawValue>::deserialize(deserializer)?;
+                let end = append_raw(self.builder, raw.get());
+                end.map_err(|error| fail(self.failed, error))
+            }
+        }
+    }
+}
+
+fn fail<E: serde::de::Error>(failed: &mut Option<FieldError>, error: FieldError) -> E {
+    *failed = Some(error);
+    E::custom("")
+}
+
+fn append_raw(builder: &mut ColumnBuilder, raw: &str) -> Result<(), FieldError> {
+    let is_text = matches!(builder.values, Values::Text(_));
+    match raw.as_bytes().first() {
+        Some(b'n') => builder.append_null(),
+        Some(b'"') => match &raw[1..raw.len() - 1] {
+            plain if !plain.contains('\\') => builder.append_text(plain),
+            _ => {
+                let text: String = serde_json::from_str(raw).map_err(|e| syntax_error(&e))?;
+                builder.append_text(&text)
+            }
+        },
+        Some(b'0'..=b'9' | b'-') if matches!(builder.values, Values::Timestamp(_)) => {
+            Err(FieldError::new(format!(
+                "expected a timestamp in text, found the number {raw}; declare it as BIGINT and convert it with TO_TIMESTAMP_LTZ"
+            )))
+        }
+        Some(b'{') if !is_text => Err(FieldError::new("expected a plain value, found an object")),
+        Some(b'[') if !is_text => Err(FieldError::new("expected a plain value, found an array")),
+        _ => builder.append_text(raw),
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.builder.values {
+            Values::List { .. } => "an array",
+            _ => "an object",
+        })
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.builder
+            .append_null()
+            .map_err(|error| fail(self.failed, error))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        match &self.builder.values {
+            Values::Struct { .. } => self.fields(map)?,
+            Values::Map { .. } => self.entries(map)?,
+            _ => return Err(self.wrong("an array", "an object")),
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self { builder, failed } = self;
+        let Values::List { element, .. } = &mut builder.values else {
+            return Err(fail(
+                failed,
+                FieldError::new("expected an object, found an array"),
+            ));
+        };
+        let before = element.len();
+        loop {
+            let index = element.len() - before;
+            let node = Node {
+                builder: element,
+                failed,
+            };
+            match elements.next_element_seed(node) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => return Err(inside(failed, error, &format!("[{index}]"))),
+            }
+        }
+        builder.close_nested().map_err(|error| fail(failed, error))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        let found = format!("the text {}", text::shown(value));
+        Err(self.unexpected(&found))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        Err(self.unexpected(&value.to_string()))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        Err(self.unexpected(&format!("the number {value}")))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        Err(self.unexpected(&format!("the number {value}")))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        Err(self.unexpected(&format!("the number {value}")))
+    }
+}
+
+impl<'a> Node<'a> {
+    fn wrong<E: serde::de::Error>(self, expected: &str, found: &str) -> E {
+        fail(
+            self.failed,
+            FieldError::new(format!("expected {expected}, found {found}")),
+        )
+    }
+
+    fn unexpected<E: serde::de::Error>(self, found: &str) -> E {
+        match &self.builder.values {
+            Values::List { .. } => self.wrong("an array", found),
+            _ => self.wrong("an object", found),
+        }
+    }
+
+    fn fields<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { builder, failed } = self;
+        let rows = builder.len();
+        let Values::Struct { children, by_name } = &mut builder.values else {
+            unreachable!("the caller has looked");
+        };
+        let mut guess = 0;
+        while let Some(found) = map.next_key_seed(FieldName {
+            children,
+            by_name,
+            guess,
+        })? {
+            let Some(index) = found else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            guess = index + 1;
+            let child = &mut children[index];
+            if child.len() > rows {
+                let twice = FieldError::new("it is there twice").within(child.field.name());
+                return Err(fail(failed, twice));
+            }
+            let field = child.field.clone();
+            map.next_value_seed(Node {
+                builder: child,
+                failed,
+            })
+            .map_err(|error| inside(failed, error, field.name()))?;
+        }
+        builder.close_nested().map_err(|error| fail(failed, error))
+    }
+
+    fn entries<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { builder, failed } = self;
+        let Values::Map { key, value, .. } = &mut builder.values else {
+            unreachable!("the caller has looked");
+        };
+        while let Some(name) = map.next_key::<String>()? {
+            key.append_text(&name)
+                .map_err(|error| fail(failed, error))?;
+            map.next_value_seed(Node {
+                builder: value,
+                failed,
+            })
+            .map_err(|error| inside(failed, error, &format!("['{name}']")))?;
+        }
+        builder.close_nested().map_err(|error| fail(failed, error))
+    }
+}
+
+/// Puts a name before the path of an error that a part of a value gave.
+fn inside<E: serde::de::Error>(failed: &mut Option<FieldError>, error: E, name: &str) -> E {
+    *failed = failed.take().map(|inner| inner.within(name));
+    error
+}
+
+/// A key, as the place of its field.
+struct FieldName<'a> {
+    children: &'a [ColumnBuilder],
+    by_name: &'a std::collections::HashMap<String, usize>,
+    /// Objects mostly have their fields in the table's order.
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldName<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldName<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
+        let guessed = self.children.get(self.guess);
+        Ok(
+            match guessed.is_some_and(|child| child.field.name() == name) {
+                true => Some(self.guess),
+                false => self.by_name.get(name).copied(),
+            },
+        )
+    }
+}
