@@ -85,21 +85,17 @@ impl PartitionWriter {
             };
             let file = file.encode(rows).await?;
             if file.is_full(shared.options.target_file_size_bytes) {
-                closed.push(self.close(file, shared).await?);
+                closed.push(close(file, &self.partition, shared).await?);
             } else {
                 self.file = Some(file);
             }
         }
         match (work, self.file.take()) {
             (Work::Spill, Some(file)) => self.file = Some(file.end_row_group().await?),
-            (Work::Close, Some(file)) => closed.push(self.close(file, shared).await?),
+            (Work::Close, Some(file)) => closed.push(close(file, &self.partition, shared).await?),
             (_, file) => self.file = file,
         }
         Ok((self, closed))
-    }
-
-    async fn close(&self, file: OpenFile, shared: &Shared) -> Result<TableFile> {
-        file.close(&shared.schema, &shared.options, shared.spec_id, &self.partition).await
     }
 
     fn new_location(&self, shared: &Shared) -> String {
@@ -109,6 +105,10 @@ impl PartitionWriter {
             folder => format!("{root}/{folder}/{prefix}-{id}.parquet"),
         }
     }
+}
+
+async fn close(file: OpenFile, partition: &Partition, shared: &Shared) -> Result<TableFile> {
+    file.close(&shared.schema, &shared.options, shared.spec_id, partition).await
 }
 
 impl Shared {
