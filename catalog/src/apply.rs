@@ -115,9 +115,7 @@ pub(crate) fn parse_format_version(property: Option<String>) -> Result<FormatVer
         Some("1") => Ok(FormatVersion::V1),
         None | Some("2") => Ok(FormatVersion::V2),
         Some("3") => Ok(FormatVersion::V3),
-        Some(other) => {
-            Err(Error::BadRequest(format!("format-version {other:?} is not one of 1, 2 and 3")))
-        }
+        Some(other) => Err(Error::BadRequest(format!("format-version {other:?} is not one of 1, 2 and 3"))),
     }
 }
 

@@ -94,9 +94,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use frazil_table::spec::{
-        FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec,
-    };
+    use frazil_table::spec::{FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
 
     use super::*;
 

@@ -61,7 +61,10 @@ pub struct CommitRequest<'a> {
 
 impl fmt::Debug for CommitRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommitRequest").field("ident", self.ident).field("changes", &self.changes.len()).finish()
+        f.debug_struct("CommitRequest")
+            .field("ident", self.ident)
+            .field("changes", &self.changes.len())
+            .finish()
     }
 }
 
@@ -158,7 +161,7 @@ pub async fn commit(
                 }
             }
         }
-        tokio::time::sleep(wait(&table, request.retry, retries)).await;
+        tokio::time::sleep(wait(env, &table, request.retry, retries)).await;
         identity.attempt += 1;
     }
 }
@@ -192,7 +195,10 @@ async fn settle(
         }
         tokio::time::sleep(backoff(retry.wait_ms_min, retry.wait_ms_max, look)).await;
     }
-    Err(Error::Unavailable { uri: catalog.name(), reason: format!("a commit of {ident} ended unknown: {reason}") })
+    Err(Error::Unavailable {
+        uri: catalog.name(),
+        reason: format!("a commit of {ident} ended unknown: {reason}"),
+    })
 }
 
 /// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it is made
@@ -221,10 +227,13 @@ fn retries_max(table: &Table, retry: Retry) -> u32 {
     number(table, "commit.retry.num-retries").unwrap_or(retry.retries_max)
 }
 
-fn wait(table: &Table, retry: Retry, attempt: u32) -> Duration {
+/// Half of the pause is left to chance, so that writers that lost together do not come back together.
+fn wait(env: &Env, table: &Table, retry: Retry, attempt: u32) -> Duration {
     let min = number(table, "commit.retry.min-wait-ms").unwrap_or(retry.wait_ms_min);
     let max = number(table, "commit.retry.max-wait-ms").unwrap_or(retry.wait_ms_max);
-    backoff(min, max, attempt)
+    let pause = backoff(min, max, attempt);
+    let chance = f64::from(env.ids.uuid().as_u128() as u16) / f64::from(u16::MAX);
+    pause.mul_f64(0.5 + 0.5 * chance)
 }
 
 fn backoff(wait_ms_min: u64, wait_ms_max: u64, attempt: u32) -> Duration {

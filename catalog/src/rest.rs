@@ -15,14 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::wire::{
-    CatalogConfig, CommitTable, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList, PropertiesUpdate,
-    RegisterTable, RenameTable, TableList,
+    CatalogConfig, CommitTable, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList,
+    PropertiesUpdate, RegisterTable, RenameTable, TableList,
 };
 use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit};
 
 /// Everything but RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How often a read is sent before its error is passed on.
 const READS_MAX: u32 = 4;
 /// An answer larger than this is refused: a table's metadata with some 100,000 snapshots.
@@ -75,8 +74,9 @@ impl RestCatalog {
     /// [`Error::BadRequest`] if `uri` is none; [`Error::Unavailable`] if nobody answers there.
     pub async fn connect(uri: &str, options: RestOptions) -> Result<Self> {
         let root = uri.trim_end_matches('/').trim_end_matches("/v1");
-        let base = Url::parse(&format!("{root}/v1/"))
-            .map_err(|error| Error::BadRequest(format!("{uri:?} is no address of a REST catalog: {error}")))?;
+        let base = Url::parse(&format!("{root}/v1/")).map_err(|error| {
+            Error::BadRequest(format!("{uri:?} is no address of a REST catalog: {error}"))
+        })?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
             .timeout(Duration::from_millis(options.request_timeout_ms))
@@ -134,7 +134,13 @@ impl RestCatalog {
     }
 
     /// A request that changes something other than a table's content, sent once.
-    async fn change(&self, method: Method, path: &[&str], body: &impl Serialize, subject: &Subject<'_>) -> Result<Response> {
+    async fn change(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+        subject: &Subject<'_>,
+    ) -> Result<Response> {
         let request = self.request(method, path).json(body);
         let answer = request.send().await.map_err(|error| unavailable(&self.uri, &error))?;
         self.expect_success(answer, subject).await
@@ -243,9 +249,7 @@ impl Subject<'_> {
             }
             (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => Error::Forbidden(message),
             (status, _) if status.is_client_error() => Error::BadRequest(message),
-            (status, _) => {
-                Error::Unavailable { uri: uri.to_owned(), reason: format!("{status}: {message}") }
-            }
+            (status, _) => Error::Unavailable { uri: uri.to_owned(), reason: format!("{status}: {message}") },
         }
     }
 }
@@ -398,7 +402,9 @@ impl Catalog for RestCatalog {
         let response = match request.send().await {
             Ok(response) => response,
             // Nothing was sent without a connection.
-            Err(error) if error.is_connect() || error.is_builder() => return Err(unavailable(&self.uri, &error)),
+            Err(error) if error.is_connect() || error.is_builder() => {
+                return Err(unavailable(&self.uri, &error));
+            }
             Err(error) => return Ok(CommitOutcome::Unknown { reason: reason_of(&error) }),
         };
         if !response.status().is_success() {

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::wire::CatalogConfig;
 use crate::SqlCatalog;
+use crate::wire::CatalogConfig;
 
 mod error;
 mod extract;
@@ -104,7 +104,11 @@ pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let service = router.map_request(guard::plus_is_space as fn(Request) -> Request);
     let make = tower::make::Shared::new(service);
     axum::serve(listener, make).with_graceful_shutdown(shutdown.cancelled_owned()).await

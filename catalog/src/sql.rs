@@ -27,8 +27,8 @@ mod schema;
 mod swap;
 
 use answers::Answers;
-use database::{Database, Pointer};
 pub(crate) use database::SEPARATOR;
+use database::{Database, Pointer};
 use lanes::Lanes;
 pub use swap::TransactionOutcome;
 
@@ -143,8 +143,7 @@ impl SqlCatalog {
         let mut gone: Option<String> = None;
         loop {
             let pointer = self.database.pointer(ident).await?;
-            let location =
-                pointer.ok_or_else(|| Error::NoSuchTable(ident.to_string()))?.metadata_location;
+            let location = pointer.ok_or_else(|| Error::NoSuchTable(ident.to_string()))?.metadata_location;
             match self.load_metadata(&location).await {
                 Ok(cached) => return Ok(Table::new(ident.clone(), cached.metadata, &location)),
                 Err(Error::Table(frazil_table::Error::Storage(error)))
@@ -342,7 +341,10 @@ fn check_names(ident: &TableIdent) -> Result<()> {
 fn check_namespace(ident: &NamespaceIdent) -> Result<()> {
     let levels = ident.as_ref();
     if levels.is_empty() || levels.len() > LEVELS_MAX {
-        return Err(Error::BadRequest(format!("a namespace has 1 to {LEVELS_MAX} levels, not {}", levels.len())));
+        return Err(Error::BadRequest(format!(
+            "a namespace has 1 to {LEVELS_MAX} levels, not {}",
+            levels.len()
+        )));
     }
     levels.iter().try_for_each(|level| check_name("namespace", level))
 }
@@ -350,7 +352,13 @@ fn check_namespace(ident: &NamespaceIdent) -> Result<()> {
 fn check_name(what: &str, name: &str) -> Result<()> {
     let chars = name.chars().count();
     if chars == 0 || chars > NAME_CHARS_MAX {
-        return Err(Error::BadRequest(format!("a {what} name has 1 to {NAME_CHARS_MAX} characters, not {chars}")));
+        return Err(Error::BadRequest(format!(
+            "a {what} name has 1 to {NAME_CHARS_MAX} characters, not {chars}"
+        )));
+    }
+    if name == "." || name == ".." {
+        // Every URL library takes them out of a path, encoded or not.
+        return Err(Error::BadRequest(format!("{name:?} can't be a {what} name")));
     }
     if name.chars().any(char::is_control) {
         return Err(Error::BadRequest(format!("{what} name {name:?} has control characters")));

@@ -1,7 +1,9 @@
-//! Every catalog passes the same conformance; the service keeps to the protocol.
+//! Every catalog passes the same conformance, the commit loop settles what a catalog leaves open, the service keeps to
+//! the protocol.
 
+mod commit;
 mod conformance;
-pub mod fixture;
+mod fixture;
 mod service;
 mod sharing;
 

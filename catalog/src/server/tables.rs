@@ -186,9 +186,7 @@ pub(super) async fn report_metrics(
     exists(State(state), table).await
 }
 
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Refusal> {
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Refusal> {
     tokio::spawn(work).await.map_err(|error| {
         tracing::error!(%error, "a commit's task ended early");
         Refusal::unknown("the server failed on the way")

@@ -52,7 +52,9 @@ pub(super) async fn run_purge(
 fn without_snapshots(metadata: &TableMetadata) -> TableMetadata {
     let mut json = serde_json::to_value(metadata).expect("table metadata has a JSON form");
     let fields = json.as_object_mut().expect("table metadata is an object");
-    for key in ["snapshots", "refs", "current-snapshot-id", "snapshot-log", "statistics", "partition-statistics"] {
+    for key in
+        ["snapshots", "refs", "current-snapshot-id", "snapshot-log", "statistics", "partition-statistics"]
+    {
         fields.remove(key);
     }
     serde_json::from_value(json).expect("a table without snapshots is a table")

@@ -239,7 +239,9 @@ fn check_request(commits: &[TableCommit]) -> Result<()> {
     }
     if commits.is_empty() || commits.len() > TABLES_MAX {
         let count = commits.len();
-        return Err(Error::BadRequest(format!("a transaction changes 1 to {TABLES_MAX} tables, not {count}")));
+        return Err(Error::BadRequest(format!(
+            "a transaction changes 1 to {TABLES_MAX} tables, not {count}"
+        )));
     }
     Ok(())
 }

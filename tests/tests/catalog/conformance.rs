@@ -146,7 +146,10 @@ pub async fn locations_outside_the_warehouse_are_refused(world: World) {
         assert!(matches!(refused, Error::Forbidden(_)), "data at {place}: {refused:?}");
     }
     assert_eq!(catalog.list_tables(&namespace("db")).await.unwrap(), [ident("db.t")]);
-    assert_eq!(catalog.load_table(table.ident()).await.unwrap().metadata_location(), table.metadata_location());
+    assert_eq!(
+        catalog.load_table(table.ident()).await.unwrap().metadata_location(),
+        table.metadata_location()
+    );
     assert_eq!(files(&world.env, wh).await, [table.metadata_location()], "nothing is left of the refused");
 }
 
@@ -200,7 +203,10 @@ pub async fn every_requirement_is_checked(world: World) {
         let outcome = world.catalog.commit(commit).await.unwrap();
         assert!(matches!(outcome, CommitOutcome::Conflict(_)), "{text}: {outcome:?}");
     }
-    assert_eq!(world.catalog.load_table(table.ident()).await.unwrap().metadata_location(), table.metadata_location());
+    assert_eq!(
+        world.catalog.load_table(table.ident()).await.unwrap().metadata_location(),
+        table.metadata_location()
+    );
     let holding = vec![
         is_table(&table),
         ref_is(MAIN_BRANCH, None),
@@ -242,7 +248,8 @@ pub async fn a_request_that_no_state_can_take_is_a_bad_request(world: World) {
 pub async fn the_same_key_gets_the_same_answer(world: World) {
     let table = world.with_table().await;
     let catalog = &world.catalog;
-    let commit = request(table.ident(), vec![is_table(&table)], vec![set(&[("k", "1"), ("l", "2"), ("m", "3")])]);
+    let commit =
+        request(table.ident(), vec![is_table(&table)], vec![set(&[("k", "1"), ("l", "2"), ("m", "3")])]);
     let first = catalog.commit(commit.clone()).await.unwrap().committed();
     let second = catalog.commit(commit.clone()).await.unwrap().committed();
     assert_eq!(first.metadata_location(), second.metadata_location(), "it is made once");
@@ -252,7 +259,11 @@ pub async fn the_same_key_gets_the_same_answer(world: World) {
     assert!(matches!(refused, Error::BadRequest(_)), "another request under the same key: {refused:?}");
 
     // One that lost stays lost, even if it would hold by now.
-    let early = request(table.ident(), vec![ref_is("tag", None), ref_is(MAIN_BRANCH, Some(7))], vec![set(&[("n", "1")])]);
+    let early = request(
+        table.ident(),
+        vec![ref_is("tag", None), ref_is(MAIN_BRANCH, Some(7))],
+        vec![set(&[("n", "1")])],
+    );
     catalog.commit(early.clone()).await.unwrap().conflict();
     let snapshot = snapshot_on(&second, 7);
     let reference = SnapshotReference::new(7, SnapshotRetention::branch(None, None, None));
@@ -301,7 +312,11 @@ pub async fn a_commit_that_asserts_create_makes_the_table_once(world: World) {
     let table = world.catalog.commit(make(updates.clone())).await.unwrap().committed();
     assert_eq!(table.metadata().uuid(), uuid);
     assert_eq!((table.metadata().location(), table.property("k")), (place.as_str(), Some("v")));
-    assert_eq!(table.metadata().current_schema().as_struct(), schema().as_struct(), "ids stay as they were staged");
+    assert_eq!(
+        table.metadata().current_schema().as_struct(),
+        schema().as_struct(),
+        "ids stay as they were staged"
+    );
     assert_eq!((table.metadata().schemas_iter().len(), table.metadata().current_schema_id()), (1, 0));
     world.catalog.commit(make(updates)).await.unwrap().conflict();
     let half = make(vec![TableUpdate::AddSchema { schema: schema() }]);
@@ -324,7 +339,7 @@ pub async fn appends_work_in_every_format_version(world: World) {
 
 pub async fn odd_names_are_names(world: World) {
     let catalog = &world.catalog;
-    let names = ["a b", "a+b", "a/b", "a%2Fb", "é ü", "x.y", "..", "*'\"?#&=;", "select", "ⅷ"];
+    let names = ["a b", "a+b", "a/b", "a%2Fb", "é ü", "x.y", "...", "*'\"?#&=;", "select", "ⅷ"];
     for name in names {
         let space = frazil_table::spec::NamespaceIdent::from_strs([name]).unwrap();
         catalog.create_namespace(&space, BTreeMap::new()).await.unwrap();
@@ -335,7 +350,7 @@ pub async fn odd_names_are_names(world: World) {
     }
     let all: BTreeSet<_> = catalog.list_namespaces(None).await.unwrap().into_iter().collect();
     assert_eq!(all.len(), names.len());
-    for name in ["", "a\u{1f}b", "line\nbreak", &"x".repeat(300)] {
+    for name in ["", ".", "..", "a\u{1f}b", "line\nbreak", &"x".repeat(300)] {
         let space = frazil_table::spec::NamespaceIdent::from_strs([name]).unwrap();
         let refused = catalog.create_namespace(&space, BTreeMap::new()).await;
         // A separator inside a level makes two levels of it on its way through a URL; the parent is missing then.

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use frazil_catalog::{
-    Catalog, CatalogRef, CommitEnd, CommitOutcome, CommitRequest, Committed, Precheck, RestCatalog, RestOptions, Result, Retry,
-    SqlCatalog, TableCommit, commit, server,
+    Catalog, CatalogRef, CommitEnd, CommitOutcome, CommitRequest, Committed, Precheck, RestCatalog,
+    RestOptions, Result, Retry, SqlCatalog, TableCommit, commit, server,
 };
 use frazil_storage::Env;
 use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, NamespaceIdent, NestedField, Operation,
-    PrimitiveType, Schema, Snapshot, Struct, Summary, TableCreation, TableIdent, TableRequirement, TableUpdate, Type,
+    PrimitiveType, Schema, Snapshot, Struct, Summary, TableCreation, TableIdent, TableRequirement,
+    TableUpdate, Type,
 };
-use frazil_table::{
-    Change, CommitIdentity, ManifestCache, SnapshotProperties, Table, TableFile, io,
-};
+use frazil_table::{Change, CommitIdentity, ManifestCache, SnapshotProperties, Table, TableFile, io};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -104,7 +103,8 @@ pub async fn append(
 ) -> Result<CommitEnd> {
     let changes = [append_change(file)];
     let identity = CommitIdentity::draw(env, 1);
-    let request = CommitRequest { ident, changes: &changes, identity, precheck: &|_| Precheck::Proceed, retry };
+    let request =
+        CommitRequest { ident, changes: &changes, identity, precheck: &|_| Precheck::Proceed, retry };
     commit(catalog, env, &ManifestCache::default(), request).await
 }
 
