@@ -38,6 +38,8 @@ pub struct Config {
     pub policy: Policy,
     /// What one rewrite may hold in memory.
     pub memory_max_bytes: usize,
+    /// Rewrites that run at the same time.
+    pub parallelism: usize,
 }
 
 /// The key that switches compaction in a job on and off.
@@ -61,6 +63,7 @@ impl Default for Config {
             plan_bytes_max: 64 << 30,
             policy: Policy::Tiered,
             memory_max_bytes: 128 << 20,
+            parallelism: 2,
         }
     }
 }
@@ -86,6 +89,7 @@ impl Config {
             enabled: read.parse(AUTO_COMPACT, default.enabled, "true or false", |_| true)?,
             delta_commits: read.parse(DELTA_COMMITS, default.delta_commits, "a positive number", |n| *n > 0)?,
             writers: writers.max(1),
+            parallelism: writers.max(1),
             target_file_size_bytes: read.size(TARGET_FILE_SIZE, default.target_file_size_bytes)?,
             row_group_size_bytes: read.size(ROW_GROUP_SIZE, default.row_group_size_bytes)?,
             ..default

@@ -1,0 +1,267 @@
+//! Row groups out of old files into a new one, byte for byte: nothing is decoded but the footers and indexes.
+//!
+//! Kept with each column chunk: pages, dictionary, statistics, page index, bloom filter, size statistics. Dropped: the
+//! order that a file says its rows have, since the rows of several files together need not have it.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Buf, Bytes};
+use frazil_reader::load_page_indexes;
+use frazil_storage::FileWriter;
+use frazil_table::TableFile;
+use frazil_writer::new_file_location;
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+use super::merge::merged_data_file;
+use super::{FILE_PREFIX, Input, Rewrite};
+use crate::{Error, Result};
+
+/// Column chunks that lie side by side are fetched together up to this.
+const REQUEST_BYTES: u64 = 16 << 20;
+
+/// A bloom filter longer than this is not what the specification's largest is.
+const BLOOM_BYTES_MAX: i32 = 128 << 20;
+
+/// Whether the inputs' row groups fit into one file: they have the same Parquet schema, down to field ids, and declare
+/// how statistics are ordered, which the new file does too.
+pub(super) fn can_copy(inputs: &[Input<'_>]) -> bool {
+    let Some(first) = inputs.first() else { return false };
+    let fields = |metadata: &ParquetMetaData| metadata.file_metadata().schema().get_fields().to_vec();
+    let wanted = fields(&first.metadata);
+    inputs.iter().all(|input| {
+        let file = input.metadata.file_metadata();
+        fields(&input.metadata) == wanted && file.column_orders().is_some()
+    })
+}
+
+/// Copies all row groups, in order.
+pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>]) -> Result<TableFile> {
+    let group = rewrite.group;
+    let metadata = rewrite.table.metadata();
+    let (spec_id, id) = (group.partition_spec_id, rewrite.env.ids.uuid());
+    let location = new_file_location(metadata, spec_id, &group.partition, FILE_PREFIX, id)?;
+    let encode = |source: ParquetError| {
+        Error::Writer(frazil_writer::Error::Encode { location: location.clone(), source })
+    };
+    let sink = Sink::default();
+    let schema = inputs[0].metadata.file_metadata().schema_descr().root_schema_ptr();
+    let mut output = Output {
+        file: rewrite.env.store.writer(&location).await?,
+        parquet: SerializedFileWriter::new(sink.clone(), schema, Arc::new(properties(inputs))).map_err(encode)?,
+        sink,
+    };
+    for input in inputs {
+        let (path, size) = (input.file.file.file_path(), input.file.file.file_size_in_bytes());
+        let indexed = load_page_indexes(&rewrite.context, path, size, &input.metadata).await?;
+        for index in 0..indexed.num_row_groups() {
+            output.copy_row_group(rewrite, path, &indexed, index, &encode).await?;
+        }
+    }
+    let parquet = output.parquet.finish().map_err(encode)?;
+    output.file.write(output.sink.take()).await?;
+    let size_bytes = output.file.finish().await?;
+    merged_data_file(rewrite, &parquet, &location, size_bytes)
+}
+
+struct Output {
+    file: FileWriter,
+    parquet: SerializedFileWriter<Sink>,
+    sink: Sink,
+}
+
+impl Output {
+    async fn copy_row_group(
+        &mut self,
+        rewrite: &Rewrite<'_>,
+        path: &str,
+        metadata: &ParquetMetaData,
+        index: usize,
+        encode: &(impl Fn(ParquetError) -> Error + Sync),
+    ) -> Result<()> {
+        let row_group = metadata.row_group(index);
+        let mut writer = self.parquet.next_row_group().map_err(encode)?;
+        let mut chunks = Chunks { path, metadata, index, row_group };
+        for columns in chunks.requests() {
+            rewrite.check_stop()?;
+            let pieces = chunks.fetch(rewrite, columns.clone()).await?;
+            for (column, piece) in columns.zip(pieces) {
+                let bloom_filter = chunks.load_bloom_filter(rewrite, column).await?;
+                chunks.append(&mut writer, column, &piece, bloom_filter).map_err(encode)?;
+            }
+            self.file.write(self.sink.take()).await?;
+        }
+        writer.close().map_err(encode)?;
+        self.file.write(self.sink.take()).await?;
+        Ok(())
+    }
+}
+
+/// The column chunks of one row group.
+struct Chunks<'a> {
+    path: &'a str,
+    metadata: &'a ParquetMetaData,
+    index: usize,
+    row_group: &'a RowGroupMetaData,
+}
+
+impl Chunks<'_> {
+    /// Which columns are fetched together: neighbours in the schema, whose chunks lie side by side in most files.
+    fn requests(&self) -> Vec<Range<usize>> {
+        let mut requests: Vec<Range<usize>> = Vec::new();
+        let mut bytes = 0;
+        for (column, chunk) in self.row_group.columns().iter().enumerate() {
+            let size = chunk.byte_range().1;
+            match requests.last_mut() {
+                Some(last) if bytes + size <= REQUEST_BYTES => {
+                    last.end = column + 1;
+                    bytes += size;
+                }
+                _ => {
+                    requests.push(column..column + 1);
+                    bytes = size;
+                }
+            }
+        }
+        requests
+    }
+
+    async fn fetch(&mut self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Piece>> {
+        let chunks = &self.row_group.columns()[columns];
+        let ranges: Vec<Range<u64>> = chunks.iter().map(|chunk| {
+            let (start, length) = chunk.byte_range();
+            start..start + length
+        }).collect();
+        let side_by_side = ranges.windows(2).all(|pair| pair[0].end == pair[1].start);
+        let store = &rewrite.env.store;
+        let pieces = match (side_by_side, ranges.first(), ranges.last()) {
+            (true, Some(first), Some(last)) => {
+                let all = store.read_range(self.path, first.start..last.end).await?;
+                let cut = |range: &Range<u64>| {
+                    let (from, to) = ((range.start - first.start) as usize, (range.end - first.start) as usize);
+                    (to <= all.len()).then(|| all.slice(from..to))
+                };
+                ranges.iter().map(cut).collect::<Option<Vec<_>>>()
+            }
+            _ => Some(store.read_ranges(self.path, &ranges).await?),
+        };
+        let pieces = pieces.ok_or_else(|| Error::damaged(self.path, "it is shorter than its footer says"))?;
+        Ok(ranges.into_iter().zip(pieces).map(|(range, bytes)| Piece { start: range.start, bytes }).collect())
+    }
+
+    async fn load_bloom_filter(&self, rewrite: &Rewrite<'_>, column: usize) -> Result<Option<Sbbf>> {
+        let chunk = self.row_group.column(column);
+        let (Some(offset), Some(length)) = (chunk.bloom_filter_offset(), chunk.bloom_filter_length()) else {
+            // Without a length its end is unknown; it is an aid, not data.
+            return Ok(None);
+        };
+        let range = u64::try_from(offset).ok().zip(u64::try_from(length.min(BLOOM_BYTES_MAX)).ok());
+        let (start, length) = range.ok_or_else(|| Error::damaged(self.path, "a bloom filter before the file's start"))?;
+        let bytes = rewrite.env.store.read_range(self.path, start..start + length).await?;
+        Sbbf::from_bytes(&bytes).map(Some).map_err(|error| Error::damaged(self.path, error))
+    }
+
+    fn append(
+        &self,
+        writer: &mut SerializedRowGroupWriter<'_, Sink>,
+        column: usize,
+        piece: &Piece,
+        bloom_filter: Option<Sbbf>,
+    ) -> std::result::Result<(), ParquetError> {
+        let chunk: &ColumnChunkMetaData = self.row_group.column(column);
+        let indexes = self.metadata.column_index().and_then(|groups| groups.get(self.index)?.get(column));
+        let offsets = self.metadata.offset_index().and_then(|groups| groups.get(self.index)?.get(column));
+        let close = ColumnCloseResult {
+            bytes_written: chunk.byte_range().1,
+            rows_written: u64::try_from(self.row_group.num_rows()).unwrap_or(0),
+            metadata: chunk.clone(),
+            bloom_filter,
+            column_index: indexes.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)).cloned(),
+            offset_index: offsets.cloned(),
+        };
+        writer.append_column(piece, close)
+    }
+}
+
+/// What all inputs say of themselves is said of the output as well; who wrote it decides how readers take its statistics.
+fn properties(inputs: &[Input<'_>]) -> WriterProperties {
+    let file = |input: &Input<'_>| input.metadata.file_metadata().clone();
+    let first = file(&inputs[0]);
+    let pairs = first.key_value_metadata().cloned().unwrap_or_default();
+    let shared = pairs.into_iter().filter(|pair: &KeyValue| {
+        inputs.iter().all(|input| file(input).key_value_metadata().is_some_and(|other| other.contains(pair)))
+    });
+    let shared: Vec<KeyValue> = shared.collect();
+    let one_writer = inputs.iter().all(|input| file(input).created_by() == first.created_by());
+    let own = concat!("frazil version ", env!("CARGO_PKG_VERSION"));
+    let created_by = first.created_by().filter(|_| one_writer).unwrap_or(own);
+    WriterProperties::builder()
+        .set_created_by(created_by.to_owned())
+        .set_key_value_metadata((!shared.is_empty()).then_some(shared))
+        .build()
+}
+
+/// Some bytes of a file, at their place.
+struct Piece {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Piece {
+    fn from(&self, start: u64) -> std::result::Result<Bytes, ParquetError> {
+        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = at.filter(|at| *at <= self.bytes.len());
+        at.map(|at| self.bytes.slice(at..)).ok_or_else(|| ParquetError::EOF(format!("byte {start} was not fetched")))
+    }
+}
+
+impl Length for Piece {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Piece {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
+        let bytes = self.from(start)?;
+        match length <= bytes.len() {
+            true => Ok(bytes.slice(..length)),
+            false => Err(ParquetError::EOF(format!("{length} bytes at {start} were not fetched"))),
+        }
+    }
+}
+
+/// What the Parquet writer has written and the store has not got yet.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn take(&self) -> Bytes {
+        std::mem::take(&mut *self.0.lock().expect("no code panics while it holds this lock")).into()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no code panics while it holds this lock").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+use super::*;
+use crate::world::{World, config};
+
+#[tokio::test]
+async fn a_dry_run_only_prints() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.append(&[(Some(1), 10)]).await;
+    }
+    let config = config().packing();
+    let report = compact_table(&world.queue, &config, true, &CancellationToken::new()).await.unwrap();
+    assert!(report.to_string().contains("2 files become 1"), "{report}");
+    assert_eq!(world.sizes().await[&Some(1)], [10, 10]);
+}
+
+#[tokio::test]
+async fn groups_that_fail_are_reported_and_end_the_loop() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.append(&[(Some(1), 10)]).await;
+    }
+    // The files of this world are names only.
+    let config = config().packing();
+    let report = compact_table(&world.queue, &config, false, &CancellationToken::new()).await.unwrap();
+    assert_eq!((report.groups, report.failed.len()), (0, FRUITLESS_PLANS_MAX));
+    assert!(report.to_string().contains("p=1: not rewritten"), "{report}");
+    assert_eq!(world.sizes().await[&Some(1)], [10, 10]);
+}
+
+#[tokio::test]
+async fn a_table_s_own_settings_go_over_the_service_s() {
+    let world = World::new().await;
+    let default = Config { delta_commits: 7, writers: 3, ..Config::default() };
+    let table = world.queue.load().await.unwrap();
+    let config = service_config(&table, &default).unwrap();
+    assert_eq!((config.delta_commits, config.writers, config.enabled), (14, 3, true));
+}
