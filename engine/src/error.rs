@@ -52,9 +52,17 @@ pub enum Error {
     #[error(transparent)]
     Writer(#[from] frazil_writer::Error),
 
+    /// A compaction's settings mean nothing, or its files failed.
+    #[error(transparent)]
+    Compactor(#[from] frazil_compactor::Error),
+
     /// The catalog failed or refused.
     #[error(transparent)]
     Catalog(#[from] frazil_catalog::Error),
+
+    /// A table could not be read.
+    #[error(transparent)]
+    Reader(#[from] frazil_reader::Error),
 
     /// A table's metadata failed or is damaged.
     #[error(transparent)]

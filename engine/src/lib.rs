@@ -3,12 +3,22 @@
 pub mod coerce;
 pub mod connectors;
 mod error;
+mod graph;
+mod job;
 pub mod options;
+mod progress;
+mod runtime;
+pub mod provider;
 pub mod session;
 mod source;
 pub mod sql;
+mod stream_plan;
 mod suggest;
+mod transform;
 
 pub use error::{Error, Result};
+pub use graph::{Edge, JobGraph, Operator, Strategy};
+pub use job::{JOB_RETENTION, JobConfig, JobPlan, Mode, plan_job, run_job};
+pub use progress::{Event as ProgressEvent, PipelineProgress, Progress};
 pub use session::{Executed, Session};
 pub use source::{SOURCE_QUEUE_BATCHES, Source, SourceBatch, SourceStream};

