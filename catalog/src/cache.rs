@@ -15,7 +15,8 @@ pub(crate) struct CachedMetadata {
 
 impl CachedMetadata {
     pub(crate) fn new(metadata: Arc<TableMetadata>) -> Self {
-        let json = serde_json::value::to_raw_value(&*metadata).expect("table metadata has a JSON form");
+        let json = frazil_table::io::metadata_json(&metadata).expect("table metadata has a JSON form");
+        let json = RawValue::from_string(json).expect("what was written as JSON is JSON");
         Self { metadata, json: json.into() }
     }
 

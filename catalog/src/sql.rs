@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use frazil_storage::Env;
+use frazil_storage::{Env, Location};
 use frazil_table::spec::{NamespaceIdent, TableCreation, TableIdent, TableMetadata};
 use frazil_table::{ManifestCache, Table, io, layout};
 use futures::StreamExt;
@@ -112,6 +112,11 @@ impl SqlCatalog {
         self.changes.subscribe()
     }
 
+    /// Where the tables go of a namespace that says nothing else.
+    pub(crate) fn namespace_location(&self, namespace: &NamespaceIdent) -> String {
+        self.warehouse.namespace_location(namespace)
+    }
+
     /// The metadata that [`Catalog::create_table`] would store. Nothing is stored; a commit that asserts
     /// `assert-create` makes the table (Iceberg REST, `stage-create`).
     ///
@@ -128,6 +133,22 @@ impl SqlCatalog {
             return Err(Error::TableExists(ident.to_string()));
         }
         self.first_metadata(namespace, creation).await
+    }
+
+    /// Makes the folders of a staged table on a local disk: some engines write its files as if to an object store, which
+    /// has no folders. Empty ones do no harm.
+    pub(crate) async fn make_folders(&self, metadata: &TableMetadata) -> Result<()> {
+        for root in [layout::metadata_root(metadata), layout::data_root(metadata)] {
+            let Some(path) = Location::parse(&root)?.local_path() else {
+                continue;
+            };
+            tokio::fs::create_dir_all(&path).await.map_err(|source| frazil_storage::Error::Io {
+                operation: "write",
+                location: root,
+                source: source.into(),
+            })?;
+        }
+        Ok(())
     }
 
     /// The text of a table's metadata file.

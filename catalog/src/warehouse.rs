@@ -98,6 +98,12 @@ impl Warehouse {
         Ok(())
     }
 
+    /// `<warehouse>/<namespace>`: where the tables go of a namespace that says nothing else.
+    pub(crate) fn namespace_location(&self, namespace: &NamespaceIdent) -> String {
+        let levels: Vec<_> = namespace.as_ref().iter().map(|level| plain(level)).collect();
+        format!("{}/{}", self.location(), levels.join("."))
+    }
+
     /// `<warehouse>/<namespace>/<table>`, where engines expect a table.
     ///
     /// Levels of a nested namespace are joined by a dot, so that no table's folder lies inside another's. Characters
@@ -111,10 +117,7 @@ impl Warehouse {
     ) -> Result<String> {
         let folder = match namespace_location {
             Some(location) => self.check(location)?,
-            None => {
-                let levels: Vec<_> = namespace.as_ref().iter().map(|level| plain(level)).collect();
-                format!("{}/{}", self.location(), levels.join("."))
-            }
+            None => self.namespace_location(namespace),
         };
         let name = plain(table);
         Ok(match suffix {

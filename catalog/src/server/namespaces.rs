@@ -12,6 +12,9 @@ use super::extract::{Body, InNamespace, Page, parse_namespace};
 use crate::Catalog;
 use crate::wire::{NamespaceBody, NamespaceList, PropertiesUpdate, PropertiesUpdated};
 
+/// The property that tells where a namespace's tables go.
+const LOCATION: &str = "location";
+
 pub(super) async fn list(
     State(state): State<ServerState>,
     page: Result<Query<Page>, QueryRejection>,
@@ -42,7 +45,12 @@ pub(super) async fn load(
     State(state): State<ServerState>,
     InNamespace(ident): InNamespace,
 ) -> Result<Json<NamespaceBody>, Refusal> {
-    let found = state.catalog.load_namespace(&ident).await?;
+    let mut found = state.catalog.load_namespace(&ident).await?;
+    if !found.properties.contains_key(LOCATION) {
+        // Trino refuses to make a table in a namespace whose place it is not told.
+        let location = state.catalog.namespace_location(&ident);
+        found.properties.insert(LOCATION.to_owned(), location);
+    }
     Ok(Json(NamespaceBody { namespace: found.ident, properties: Some(found.properties) }))
 }
 

@@ -61,7 +61,9 @@ pub(super) async fn create(
 ) -> Result<Response, Refusal> {
     if body.stage_create == Some(true) {
         let metadata = state.catalog.stage_table(&namespace, body.into_creation()?).await?;
-        let json = serde_json::value::to_raw_value(&metadata).expect("table metadata has a JSON form");
+        state.catalog.make_folders(&metadata).await?;
+        let json = frazil_table::io::metadata_json(&metadata).map_err(crate::Error::from)?;
+        let json = RawValue::from_string(json).expect("what was written as JSON is JSON");
         let config = Some(state.table_config());
         return Ok(Json(TableAnswer { metadata_location: None, metadata: &json, config }).into_response());
     }
