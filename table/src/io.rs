@@ -41,13 +41,27 @@ pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadat
     serde_json::from_slice(&bytes).map_err(|error| Error::damaged(location, error))
 }
 
+/// The JSON of table metadata as every reader takes it: empty properties are written out, since Iceberg's Java library
+/// before 1.2, and so Trino of that time, refuses metadata without them.
+///
+/// # Errors
+/// [`Error::InvalidChange`] if the metadata has no JSON form.
+pub fn metadata_json(metadata: &TableMetadata) -> Result<String> {
+    let mut json =
+        serde_json::to_string(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
+    if metadata.properties().is_empty() {
+        json.truncate(json.len() - 1);
+        json.push_str(",\"properties\":{}}");
+    }
+    Ok(json)
+}
+
 /// Writes a metadata file under a new name, compressed if the name says so.
 ///
 /// # Errors
 /// [`frazil_storage::Error::AlreadyExists`] if the name is taken.
 pub async fn store_metadata(store: &Store, location: &str, metadata: &TableMetadata) -> Result<()> {
-    let mut bytes =
-        serde_json::to_vec(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
+    let mut bytes = metadata_json(metadata)?.into_bytes();
     if location.ends_with(".gz.metadata.json") {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&bytes).expect("memory takes every byte");

@@ -301,3 +301,17 @@ async fn a_space_may_come_as_a_plus_sign() {
         assert_eq!((status, &found["namespace"]), (StatusCode::OK, &json!(["a b", "c+d"])), "{spelling}");
     }
 }
+
+/// Trino 406 asks for both: its Iceberg library is 1.1.
+#[tokio::test]
+async fn older_clients_find_the_properties_and_locations_that_they_demand() {
+    let client = Client::new().await;
+    client.world.with_table().await;
+    let (_, namespace) = client.get("/v1/namespaces/db").await;
+    assert_eq!(namespace["properties"]["location"], format!("{}/db", client.world.warehouse));
+    let url = client.url("/v1/namespaces/db/tables/t");
+    let table = client.http.get(url).send().await.unwrap().text().await.unwrap();
+    assert_eq!(table.matches("\"properties\":").count(), 1, "{table}");
+    let table: Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(table["metadata"]["properties"], json!({}));
+}
