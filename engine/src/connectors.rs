@@ -12,6 +12,7 @@ mod error;
 mod filesystem;
 mod format;
 mod json;
+mod kafka;
 mod task;
 mod text;
 
@@ -30,7 +31,7 @@ pub use definition::{SourceColumn, TableDefinition};
 pub use error::SourceError;
 
 /// The connectors of tables outside of a catalog.
-const NAMES: [&str; 1] = ["filesystem"];
+const NAMES: [&str; 2] = ["filesystem", "kafka"];
 
 /// The source that a definition describes. Looks at nothing outside of the definition, so `CREATE TABLE` may call it to
 /// check what was written.
@@ -41,6 +42,7 @@ const NAMES: [&str; 1] = ["filesystem"];
 pub fn create_source(table: &TableDefinition, env: &Env) -> Result<Arc<dyn Source>> {
     match connector(table)? {
         "filesystem" => Ok(Arc::new(filesystem::FilesystemSource::new(table, env)?)),
+        "kafka" => Ok(Arc::new(kafka::KafkaSource::new(table)?)),
         other => Err(unknown(table, other)),
     }
 }
@@ -49,6 +51,7 @@ pub fn create_source(table: &TableDefinition, env: &Env) -> Result<Arc<dyn Sourc
 pub fn connector_options(connector: &str) -> Option<Schema> {
     match connector {
         "filesystem" => Some(filesystem::options()),
+        "kafka" => Some(kafka::options()),
         _ => None,
     }
 }

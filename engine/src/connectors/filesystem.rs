@@ -34,6 +34,7 @@ use crate::source::{Source, SourceBatch, SourceStream};
 
 use folder::{Folder, SourceFile, subtask_of};
 use position::Position;
+pub(super) use position::stable_hash;
 
 /// Batches per second that a rate limit is spread over.
 const RATE_SLICES_PER_SECOND: i64 = 20;

@@ -1,0 +1,226 @@
+//! `'connector' = 'kafka'`: the records of a topic.
+//!
+//! A split is a partition, called `topic/partition`; its position is the offset of the next record. Partitions are
+//! assigned by hand, never by a consumer group, and offsets live in the job's checkpoints alone, so that nothing is
+//! reset behind its back: an offset that the broker no longer has is an error. Where to start is resolved to offsets
+//! once, and told as positions before the first row. Partitions that are added to the topic later are read from their
+//! beginning.
+
+mod client;
+mod metadata_column;
+mod position;
+mod reader;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use frazil_writer::SourcePositions;
+use tokio_util::sync::CancellationToken;
+
+use super::decode::{Decoder, Format, Malformed};
+use super::definition::TableDefinition;
+use super::error::SourceError;
+use super::format;
+use super::task::{self, End};
+use crate::Result;
+use crate::options::{Kind, Schema, Spec};
+use crate::source::{Source, SourceStream};
+
+use client::Client;
+use metadata_column::MetadataColumn;
+use position::Position;
+use reader::Reader;
+use settings::Settings;
+
+const STARTUP_MODES: &[&str] = &[
+    "earliest-offset",
+    "latest-offset",
+    "timestamp",
+    "specific-offsets",
+    "group-offsets",
+];
+
+/// The keys of the connector.
+pub(super) fn options() -> Schema {
+    Schema::new("connector 'kafka'")
+        .key(Spec::new("connector", Kind::Text).required())
+        .key(Spec::new("topic", Kind::Text).required())
+        .key(Spec::new("properties.bootstrap.servers", Kind::Text).required())
+        .prefix("properties.")
+        .key(Spec::new("format", Kind::OneOf(&["json"])))
+        .key(Spec::new("value.format", Kind::OneOf(&["json"])))
+        .key(Spec::new("scan.startup.mode", Kind::OneOf(STARTUP_MODES)).default("earliest-offset"))
+        .key(Spec::new(
+            "scan.startup.timestamp-millis",
+            Kind::Integer {
+                min: 0,
+                max: i64::MAX,
+            },
+        ))
+        .key(Spec::new("scan.startup.specific-offsets", Kind::Text))
+        .key(
+            Spec::new(
+                "scan.bounded.mode",
+                Kind::OneOf(&["unbounded", "latest-offset"]),
+            )
+            .default("unbounded"),
+        )
+        .key(Spec::new("scan.topic-partition-discovery.interval", Kind::Duration).default("10 s"))
+        .include(format::batch_options())
+        .include(format::json_options())
+}
+
+/// The records of a topic.
+#[derive(Debug)]
+pub(super) struct KafkaSource {
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of a source have in common.
+#[derive(Debug)]
+struct Shared {
+    table: String,
+    /// All columns.
+    schema: SchemaRef,
+    /// Those that are in the records' values.
+    data_schema: SchemaRef,
+    /// For each column of the table what it is of the record, or none for one of the value.
+    metadata: Vec<Option<MetadataColumn>>,
+    settings: Settings,
+    malformed: Malformed,
+}
+
+impl KafkaSource {
+    /// # Errors
+    /// What does not fit in the options or the columns. No broker is asked.
+    pub(super) fn new(table: &TableDefinition) -> Result<Self> {
+        let options = options().check(&table.options)?;
+        let settings = Settings::new(table, &options)?;
+        let data_schema = table.data_schema();
+        if let Err(error) = Decoder::new(&data_schema, Format::Json) {
+            let column = error.field().unwrap_or_default();
+            return Err(Box::new(SourceError::Definition {
+                table: table.name.clone(),
+                reason: format!("column '{column}': {}", error.reason),
+            })
+            .into());
+        }
+        let metadata = table
+            .columns
+            .iter()
+            .map(|column| match &column.metadata_key {
+                Some(key) => MetadataColumn::new(key, &column.field).map(Some),
+                None => Ok(None),
+            });
+        let metadata = metadata.collect::<Result<_, String>>().map_err(|reason| {
+            Box::new(SourceError::Definition {
+                table: table.name.clone(),
+                reason,
+            })
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                table: table.name.clone(),
+                schema: table.schema(),
+                data_schema,
+                metadata,
+                settings,
+                malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
+            }),
+        })
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn schema(&self) -> SchemaRef {
+        self.shared.schema.clone()
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.shared.settings.bounded
+    }
+
+    async fn parallelism_max(&self) -> Result<usize> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let client = Client::connect(&shared.table, &shared.settings)?;
+            Ok(client.partitions()?.len())
+        })
+        .await
+    }
+
+    fn describe(&self) -> String {
+        let Settings { topic, servers, .. } = &self.shared.settings;
+        format!("kafka json {topic} at {servers}")
+    }
+
+    fn rows_skipped(&self) -> u64 {
+        self.shared.malformed.skipped()
+    }
+
+    async fn start(
+        &self,
+        subtask: usize,
+        parallelism: usize,
+        positions: &SourcePositions,
+        stop: CancellationToken,
+    ) -> Result<SourceStream> {
+        let positions = self.shared.parse_positions(positions)?;
+        let shared = self.shared.clone();
+        let reader =
+            blocking(move || Reader::open(shared, (subtask, parallelism), &positions)).await?;
+        Ok(task::spawn(stop, None, move |output| async move {
+            let reading = tokio::task::spawn_blocking(move || reader.run(output));
+            match reading.await {
+                Ok(end) => end,
+                Err(error) => match error.try_into_panic() {
+                    // The task's owner turns it into the source's error.
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Err(End::Stopped),
+                },
+            }
+        }))
+    }
+}
+
+impl Shared {
+    /// The positions of this topic's partitions, also of other subtasks: a partition without one is new when another
+    /// has one.
+    fn parse_positions(&self, positions: &SourcePositions) -> Result<BTreeMap<i32, Position>> {
+        let parse = |(split, text): (&String, &String)| {
+            let (topic, partition) = split.rsplit_once('/')?;
+            let partition = partition.parse().ok()?;
+            (topic == self.settings.topic).then_some((partition, text.parse().ok()?))
+        };
+        let parsed = positions.iter().map(|entry| {
+            parse(entry).ok_or_else(|| {
+                Box::new(SourceError::PositionLost {
+                    table: self.table.clone(),
+                    split: entry.0.clone(),
+                    position: entry.1.clone(),
+                    reason: format!("it is no position in the topic '{}'", self.settings.topic),
+                    help: "set the option 'topic' back, or start the job anew".to_owned(),
+                })
+                .into()
+            })
+        });
+        parsed.collect()
+    }
+}
+
+/// Runs what waits for a broker on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(crate::Error::Cancelled),
+        },
+    }
+}
