@@ -59,6 +59,14 @@ pub fn check_coercion(from: &Schema, to: &Schema) -> Result<()> {
     pairs.try_for_each(|(from, to)| check_type(from.data_type(), to.data_type(), to.name()))
 }
 
+/// One column in the type of `field`.
+///
+/// # Errors
+/// As [`coerce`].
+pub(crate) fn coerce_column(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    coerce_field(array, field, None, field.name())
+}
+
 fn unfit(column: &str, reason: impl Into<String>) -> Error {
     Error::Unfit { column: column.to_owned(), reason: reason.into() }
 }

@@ -2,6 +2,7 @@
 
 pub mod coerce;
 pub mod connectors;
+pub mod batch;
 mod error;
 mod graph;
 mod job;

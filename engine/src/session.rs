@@ -35,6 +35,7 @@ pub use iceberg_options::iceberg_schema_of_options;
 pub use resolve::{IcebergTable, Resolved, TablePath, View};
 pub use scope::{Scope, TableUse, UsedTable};
 pub use settings::Settings;
+pub(crate) use text::placed;
 pub use text::script_around;
 
 use crate::Result;
@@ -138,7 +139,7 @@ impl Session {
     pub async fn execute(&mut self, statement: &Spanned<Statement>) -> Result<Option<Executed>> {
         let script = script_around(statement);
         let executed = self.execute_in(&statement.node, &script).await;
-        executed.map_err(|error| text::placed(error, statement.node.kind(), &script))
+        executed.map_err(|error| placed(error, statement.node.kind(), &script))
     }
 
     async fn execute_in(&mut self, statement: &Statement, script: &str) -> Result<Option<Executed>> {

@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Whether a name is taken, in the session or in its catalog.
-    pub(super) async fn exists(&self, path: &super::TablePath) -> Result<bool> {
+    pub(crate) async fn exists(&self, path: &super::TablePath) -> Result<bool> {
         if self.locals.contains_key(path) {
             return Ok(true);
         }

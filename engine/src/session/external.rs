@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
 use super::TablePath;
 use crate::Result;
+use crate::connectors::TableDefinition;
 use crate::options::Options;
 use crate::sql::{Column, ColumnKind, CreateTable, planner};
 
@@ -55,6 +56,12 @@ impl ExternalTable {
     /// The text in which the definition stands at its place, for errors.
     pub fn script(&self) -> &str {
         &self.script
+    }
+
+    /// What a connector has to know of it. `options` are its own with those of a hint over them.
+    pub fn to_connector(&self, options: &Options) -> TableDefinition {
+        let definition = TableDefinition::from_statement(&self.definition);
+        TableDefinition { name: self.path.to_string(), options: options.clone(), ..definition }
     }
 
     /// What the connector reads: physical and metadata columns in the order of the definition. A metadata column's field

@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 
 use super::external::ExternalTable;
 use super::iceberg_options::iceberg_schema_of_options;
-use super::resolve::{IcebergTable, Resolved, View};
+use super::resolve::{IcebergTable, Resolved, TablePath, View};
 use super::text::refuse;
 use super::{Current, Session};
 use crate::Result;
@@ -163,6 +163,8 @@ impl Session {
                         Bound::View(Arc::clone(&view), names)
                     }
                     Resolved::Iceberg(table) => {
+                        // All uses of a table see the same snapshot.
+                        let table = known(tables, &path).unwrap_or(table);
                         let options = overlaid(&table.options, hint);
                         iceberg_schema_of_options().check(&options)?;
                         Bound::Table(put(tables, UsedTable::Iceberg(table), options, hint, span))
@@ -234,6 +236,13 @@ fn empty_table(used: &TableUse) -> Result<Arc<dyn TableProvider>> {
 
 fn overlaid(own: &Options, hint: Option<(&Options, Option<&AsOf>)>) -> Options {
     hint.map_or_else(|| own.clone(), |(options, _)| own.overlaid(options))
+}
+
+fn known(tables: &[TableUse], path: &TablePath) -> Option<IcebergTable> {
+    tables.iter().find_map(|used| match &used.table {
+        UsedTable::Iceberg(table) if table.path == *path => Some(table.clone()),
+        _ => None,
+    })
 }
 
 fn put(

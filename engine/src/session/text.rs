@@ -13,7 +13,7 @@ pub fn script_around<T>(statement: &Spanned<T>) -> String {
 }
 
 /// The error with its line and statement, as far as it has a place.
-pub(super) fn placed(error: Error, kind: &'static str, script: &str) -> Error {
+pub(crate) fn placed(error: Error, kind: &'static str, script: &str) -> Error {
     match error {
         Error::Option(option) if option.span.start.line > 0 => option.in_script(script).in_statement(kind).into(),
         Error::Sql(mut sql) if sql.statement.is_empty() => {

@@ -1,0 +1,178 @@
+//! `SELECT` and `EXPLAIN`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{ExplainOption, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
+use frazil_reader::{ReadContext, SnapshotSelector};
+use frazil_table::spec::SnapshotRetention;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{Cost, Rows, unwrapped};
+use crate::connectors::create_source;
+use crate::provider::{IcebergTableProvider, SourceTableProvider};
+use crate::session::{IcebergTable, Scope, TableUse, UsedTable};
+use crate::sql::{AsOf, ConstructKind, Explain, Query, SqlError, Statement, planner};
+use crate::{Result, Session};
+
+/// Plans and starts a query. `script` is the text that it was parsed from.
+///
+/// # Errors
+/// What is wrong with the query, with its place; what the catalog or a connector refuses.
+pub async fn run_query(session: &Session, query: &Query, script: &str) -> Result<Rows> {
+    let (state, plan) = plan_query(session, query, script).await?;
+    start(&state, &plan).await
+}
+
+pub(super) async fn plan_query(
+    session: &Session,
+    query: &Query,
+    script: &str,
+) -> Result<(SessionState, LogicalPlan)> {
+    let state = state_for(session, query, script).await?;
+    let plan = planner::plan_query(query, &state, script).await?;
+    Ok((state, plan))
+}
+
+/// Starts a plan.
+async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<Rows> {
+    let physical = state.create_physical_plan(plan).await.map_err(unwrapped)?;
+    let batches = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(unwrapped)?;
+    Ok(Rows {
+        schema: batches.schema(),
+        batches: batches.map_err(unwrapped).boxed(),
+        cost: Cost::of(physical),
+    })
+}
+
+/// Shows how a statement would run, or with `ANALYZE` runs it and shows how it did.
+///
+/// # Errors
+/// As [`run_query`]; a statement that has no plan.
+pub async fn explain(session: &Session, asked: &Explain, script: &str) -> Result<Rows> {
+    let (state, plan) = match asked.statement.as_ref() {
+        Statement::Query(query) => plan_query(session, query, script).await?,
+        Statement::Insert(insert) if !asked.analyze => super::insert::plan_insert(session, insert, script).await?,
+        Statement::Insert(insert) => {
+            let error = SqlError::new("EXPLAIN ANALYZE would have to write", insert.target.span(), script);
+            return Err(error.help("write EXPLAIN without ANALYZE").into());
+        }
+        other => {
+            let message = format!("a {} has no plan to explain", other.kind());
+            return Err(SqlError::new(message, crate::sql::Span::empty(), script).into());
+        }
+    };
+    let option = ExplainOption::default().with_verbose(asked.verbose).with_analyze(asked.analyze);
+    let plan = LogicalPlanBuilder::from(plan).explain_option_format(option).and_then(LogicalPlanBuilder::build)?;
+    start(&state, &plan).await
+}
+
+/// DataFusion's state with a provider for each table of the query.
+pub(super) async fn state_for(session: &Session, query: &Query, script: &str) -> Result<SessionState> {
+    for construct in &query.constructs {
+        if matches!(construct.kind, ConstructKind::LookupJoin | ConstructKind::MatchRecognize) {
+            let message = format!("{} is not supported yet", construct.kind.name());
+            return Err(SqlError::new(message, construct.span, script).into());
+        }
+    }
+    let scope = session.tables_of(query, script).await?;
+    let providers = providers(session, &scope, script).await?;
+    let provide = |used: &TableUse| Ok(Arc::clone(&providers[&used.id]));
+    session.planning_state(&scope, &provide).await
+}
+
+async fn providers(
+    session: &Session,
+    scope: &Scope,
+    script: &str,
+) -> Result<HashMap<usize, Arc<dyn TableProvider>>> {
+    let context = ReadContext::with_manifests(session.env(), session.manifests());
+    let loading = scope.tables().iter().map(|used| async {
+        let provider: Arc<dyn TableProvider> = match &used.table {
+            UsedTable::Iceberg(table) => {
+                let selector = selector(session, table, used, script)?;
+                let loaded = IcebergTableProvider::load(context.clone(), &table.table, selector).await;
+                Arc::new(loaded.map_err(|error| at_use(error, used, script))?)
+            }
+            UsedTable::External(table) => {
+                let source = create_source(&table.to_connector(&used.options), session.env())?;
+                let Some(provider) = SourceTableProvider::new(source) else {
+                    let message = format!("'{}' never ends, and a batch query has to", table.path().table);
+                    let help = "bound it ('scan.bounded.mode' for kafka, no 'source.monitor-interval' for files), \
+                                or run the script with --mode streaming";
+                    return Err(SqlError::new(message, used.span, script).help(help).into());
+                };
+                Arc::new(provider)
+            }
+        };
+        Ok::<_, crate::Error>((used.id, provider))
+    });
+    futures::future::try_join_all(loading).await.map(|all| all.into_iter().collect())
+}
+
+/// A snapshot that does not exist is a mistake at a place of the script.
+fn at_use(error: crate::Error, used: &TableUse, script: &str) -> crate::Error {
+    match error {
+        crate::Error::Reader(missing @ frazil_reader::Error::NoSuchSnapshot { .. }) => {
+            SqlError::new(missing.to_string(), used.span, script).into()
+        }
+        other => other,
+    }
+}
+
+/// Which snapshot a use of a table means.
+fn selector(session: &Session, table: &IcebergTable, used: &TableUse, script: &str) -> Result<SnapshotSelector> {
+    Ok(match &used.as_of {
+        None => SnapshotSelector::Latest,
+        Some(AsOf::Snapshot(id)) => SnapshotSelector::Id(*id),
+        Some(AsOf::Time(moment)) => SnapshotSelector::Timestamp(moment_ms(session, moment, used, script)?),
+        Some(AsOf::Ref(name)) => match table.table.refs().get(name).map(|reference| &reference.retention) {
+            Some(SnapshotRetention::Branch { .. }) => SnapshotSelector::Branch(name.clone()),
+            Some(SnapshotRetention::Tag { .. }) => SnapshotSelector::Tag(name.clone()),
+            None => {
+                let known: Vec<&str> = table.table.refs().keys().map(String::as_str).collect();
+                let message = format!("'{}' has no branch or tag '{name}'", table.path.table);
+                let near = crate::suggest::nearest_one(name, known.iter().copied());
+                let help = match (near, known.is_empty()) {
+                    (Some(near), _) => format!("did you mean '{near}'?"),
+                    (None, true) => "it has none".to_owned(),
+                    (None, false) => format!("there are {}", known.join(", ")),
+                };
+                return Err(SqlError::new(message, used.span, script).help(help).into());
+            }
+        },
+        Some(AsOf::RowTime(_)) => {
+            return Err(SqlError::new("a lookup join is not supported yet", used.span, script).into());
+        }
+    })
+}
+
+/// A constant expression as milliseconds since the Unix epoch; without a zone it is UTC.
+fn moment_ms(session: &Session, moment: &SqlExpr, used: &TableUse, script: &str) -> Result<i64> {
+    let state = session.bare_state()?;
+    let schema = DFSchema::empty();
+    let written = ExprWithAlias { expr: moment.clone(), alias: None };
+    let placed = |error| planner::planning_error(error, script);
+    let planned = state.create_logical_expr_from_sql_expr(written, &schema).map_err(placed)?;
+    let physical = state.create_physical_expr(planned, &schema).map_err(placed)?;
+    let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)
+        .map_err(|error| placed(error.into()))?;
+    let value = physical.evaluate(&row).map_err(placed)?.into_array(1).map_err(placed)?;
+    let value = ScalarValue::try_from_array(&value, 0).map_err(placed)?;
+    match value.cast_to(&DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()))) {
+        Ok(ScalarValue::TimestampMillisecond(Some(at), _)) => Ok(at),
+        _ => {
+            let message = format!("'{moment}' is not a moment");
+            let error = SqlError::new(message, used.span, script);
+            Err(error.help("write FOR SYSTEM_TIME AS OF TIMESTAMP '2024-01-31 12:00:00'").into())
+        }
+    }
+}

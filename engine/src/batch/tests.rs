@@ -1,0 +1,373 @@
+//! Scripts over tables that the real write path has filled, and what each statement answers.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::util::pretty::pretty_format_batches;
+use expect_test::{Expect, expect};
+use frazil_catalog::SqlCatalog;
+use frazil_storage::Env;
+
+use super::*;
+use crate::sql::{parse_one, parse_script};
+
+pub(super) async fn session() -> Session {
+    let env = Env::in_memory(7);
+    let catalog = SqlCatalog::in_memory(env.clone(), "memory://warehouse").await.expect("a catalog in memory");
+    let mut session = Session::open(env, Arc::new(catalog)).await.expect("a session");
+    // One partition, so that rows come in an order.
+    done(&mut session, "SET 'datafusion.execution.target_partitions' = '1'").await;
+    session
+}
+
+/// Runs statements that have to succeed.
+async fn done(session: &mut Session, script: &str) {
+    for statement in parse_script(script).expect("the script parses") {
+        let outcome = execute(session, &statement).await.unwrap_or_else(|error| panic!("{script}: {error}"));
+        if let Outcome::Rows(rows) = outcome {
+            rows.collect().await.expect("it runs");
+        }
+    }
+}
+
+async fn answer(session: &mut Session, statement: &Spanned<Statement>) -> Result<String> {
+    Ok(match execute(session, statement).await? {
+        Outcome::Done(text) => text,
+        Outcome::Rows(rows) => pretty_format_batches(&rows.collect().await?).expect("a table").to_string(),
+        Outcome::Inserted(inserted) => {
+            let told = inserted.iter().map(|one| format!("{} rows into {}", one.rows, one.table));
+            told.collect::<Vec<_>>().join(", ")
+        }
+    })
+}
+
+/// The answers of a script's statements.
+async fn check(session: &mut Session, script: &str, expected: Expect) {
+    let mut shown = String::new();
+    for statement in parse_script(script).expect("the script parses") {
+        match answer(session, &statement).await {
+            Ok(text) => writeln!(shown, "{text}").expect("a text"),
+            Err(error) => writeln!(shown, "{error}").expect("a text"),
+        }
+    }
+    expected.assert_eq(&shown);
+}
+
+/// What a query reads: leaf bytes, and files.
+async fn cost(session: &mut Session, query: &str) -> (u64, u64) {
+    let statement = parse_one(query).expect("it parses");
+    let Outcome::Rows(rows) = execute(session, &statement).await.expect("it runs") else { panic!("a query") };
+    let cost = rows.cost.clone();
+    rows.collect().await.expect("it runs");
+    (cost.leaf_bytes(), cost.files_read())
+}
+
+/// Flights in three files, two months, with nested places.
+const FLIGHTS: &str = "
+    CREATE TABLE flights (
+        id BIGINT NOT NULL, day DATE, origin ROW<faa STRING, position ROW<lat DOUBLE, lon DOUBLE>>,
+        delay INT, stops ARRAY<ROW<faa STRING, minutes INT>>
+    ) PARTITIONED BY (month(day));
+    INSERT INTO flights VALUES
+        (1, DATE '2013-01-01', ROW('EWR', ROW(40.7, -74.2)), 10, ARRAY[ROW('ORD', 30)]),
+        (2, DATE '2013-01-02', ROW('JFK', ROW(40.6, -73.8)), NULL, NULL);
+    INSERT INTO flights VALUES (3, DATE '2013-02-01', ROW('LGA', ROW(40.8, -73.9)), -5, NULL);
+    INSERT INTO flights VALUES (4, DATE '2013-02-03', NULL, 100, NULL);
+    CREATE TABLE airports (faa STRING, name STRING);
+    INSERT INTO airports VALUES ('EWR', 'Newark'), ('JFK', 'Kennedy'), ('SFO', 'San Francisco');";
+
+async fn flights() -> Session {
+    let mut session = session().await;
+    done(&mut session, FLIGHTS).await;
+    session
+}
+
+#[tokio::test]
+async fn rows_come_back_as_they_were_written() {
+    check(
+        &mut flights().await,
+        "SELECT * FROM flights ORDER BY id;
+         SELECT id, origin.position.lat AS lat FROM flights WHERE origin.faa IS NOT NULL ORDER BY lat;
+         SELECT f.id, s.faa, s.minutes FROM flights AS f, UNNEST(f.stops) AS s (faa, minutes);",
+        expect![[r#"
+            +----+------------+-----------------------------------------------+-------+---------------------------+
+            | id | day        | origin                                        | delay | stops                     |
+            +----+------------+-----------------------------------------------+-------+---------------------------+
+            | 1  | 2013-01-01 | {faa: EWR, position: {lat: 40.7, lon: -74.2}} | 10    | [{faa: ORD, minutes: 30}] |
+            | 2  | 2013-01-02 | {faa: JFK, position: {lat: 40.6, lon: -73.8}} |       |                           |
+            | 3  | 2013-02-01 | {faa: LGA, position: {lat: 40.8, lon: -73.9}} | -5    |                           |
+            | 4  | 2013-02-03 |                                               | 100   |                           |
+            +----+------------+-----------------------------------------------+-------+---------------------------+
+            +----+------+
+            | id | lat  |
+            +----+------+
+            | 2  | 40.6 |
+            | 1  | 40.7 |
+            | 3  | 40.8 |
+            +----+------+
+            +----+-----+---------+
+            | id | faa | minutes |
+            +----+-----+---------+
+            | 1  | ORD | 30      |
+            +----+-----+---------+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn joins_aggregates_and_windows() {
+    check(
+        &mut flights().await,
+        "SELECT a.name, COUNT(*) AS n, AVG(f.delay) AS delay FROM flights f LEFT JOIN airports a ON f.origin.faa = a.faa
+           GROUP BY a.name ORDER BY a.name;
+         SELECT COUNT(*), COUNT(delay), MIN(day), MAX(origin.position.lon) FROM flights;
+         SELECT id, SUM(id) OVER (ORDER BY id) AS running FROM flights ORDER BY id;
+         WITH late AS (SELECT * FROM flights WHERE delay > 0) SELECT COUNT(*) FROM late AS a JOIN late AS b ON a.id = b.id;
+         CREATE VIEW places AS SELECT origin.faa AS faa, delay FROM flights;
+         SELECT faa, delay FROM places WHERE delay < 50 ORDER BY faa;",
+        expect![[r#"
+            +---------+---+-------+
+            | name    | n | delay |
+            +---------+---+-------+
+            | Kennedy | 1 |       |
+            | Newark  | 1 | 10.0  |
+            |         | 2 | 47.5  |
+            +---------+---+-------+
+            +----------+----------------------+------------------+------------------------------------+
+            | count(*) | count(flights.delay) | min(flights.day) | max(flights.origin[position][lon]) |
+            +----------+----------------------+------------------+------------------------------------+
+            | 4        | 3                    | 2013-01-01       | -73.8                              |
+            +----------+----------------------+------------------+------------------------------------+
+            +----+---------+
+            | id | running |
+            +----+---------+
+            | 1  | 1       |
+            | 2  | 3       |
+            | 3  | 6       |
+            | 4  | 10      |
+            +----+---------+
+            +----------+
+            | count(*) |
+            +----------+
+            | 2        |
+            +----------+
+            view places is made; it lives as long as the session
+            +-----+-------+
+            | faa | delay |
+            +-----+-------+
+            | EWR | 10    |
+            | LGA | -5    |
+            +-----+-------+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn inserts_convert_by_position_or_refuse() {
+    check(
+        &mut flights().await,
+        "INSERT INTO flights (day, id) SELECT DATE '2013-03-01', id + 100 FROM flights WHERE id = 1;
+         SELECT id, day, delay FROM flights WHERE id > 100;
+         INSERT INTO flights SELECT id, day, origin, 3000000000, stops FROM flights;
+         INSERT INTO flights SELECT id, day FROM flights;
+         INSERT INTO flights (day) VALUES (DATE '2013-03-01');
+         INSERT INTO flights (id, dai) VALUES (1, DATE '2013-03-01');
+         INSERT INTO flights SELECT CAST(NULL AS BIGINT), day, origin, delay, stops FROM flights;
+         INSERT INTO flights SELECT id, day, origin, 'late', stops FROM flights;
+         INSERT OVERWRITE flights SELECT * FROM flights;
+         INSERT INTO flights SELECT * FROM flights WHERE id > 1000;
+         SELECT COUNT(*) FROM flights;",
+        expect![[r#"
+            1 rows into frazil.default.flights
+            +-----+------------+-------+
+            | id  | day        | delay |
+            +-----+------------+-------+
+            | 101 | 2013-03-01 |       |
+            +-----+------------+-------+
+            column delay: Can't cast value 3000000000 to type Int32
+            the query has 2 columns, but flights takes 5
+              --> line 4, column 22, in INSERT
+               |
+             4 |          INSERT INTO flights SELECT id, day FROM flights
+               |                      ^^^^^^^
+               = the query has (id, day), the table (id, day, origin, delay, stops)
+            the column 'id' is NOT NULL and gets no value
+              --> line 5, column 22, in INSERT
+               |
+             5 |          INSERT INTO flights (day) VALUES (DATE '2013-03-01')
+               |                      ^^^^^^^
+            flights has no column 'dai'
+              --> line 6, column 35, in INSERT
+               |
+             6 |          INSERT INTO flights (id, dai) VALUES (1, DATE '2013-03-01')
+               |                                   ^^^
+               = did you mean 'day'?
+            column id: it is NOT NULL, but is NULL in row 1 of a batch
+            the value does not fit the column 'delay'
+              --> line 8, column 54, in INSERT
+               |
+             8 |          INSERT INTO flights SELECT id, day, origin, 'late', stops FROM flights
+               |                                                      ^^^^^^
+               = STRING is not converted to INT by itself; write CAST(… AS INT)
+            INSERT OVERWRITE is not supported yet
+              --> line 9, column 27, in INSERT
+               |
+             9 |          INSERT OVERWRITE flights SELECT * FROM flights
+               |                           ^^^^^^^
+               = INSERT INTO adds the rows
+            0 rows into frazil.default.flights
+            +----------+
+            | count(*) |
+            +----------+
+            | 5        |
+            +----------+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn create_table_as_select() {
+    check(
+        &mut flights().await,
+        "CREATE TABLE late PARTITIONED BY (bucket(4, id)) AS SELECT id, origin.faa AS faa FROM flights WHERE delay > 0;
+         DESCRIBE late;
+         SELECT * FROM late ORDER BY id;
+         CREATE TABLE late AS SELECT 1 AS id;
+         CREATE TABLE IF NOT EXISTS late AS SELECT 1 AS id;",
+        expect![[r#"
+            2 rows into frazil.default.late
+            +------+--------+-------+-----+------------------------------+-----------+---------+
+            | name | type   | null  | key | extras                       | watermark | comment |
+            +------+--------+-------+-----+------------------------------+-----------+---------+
+            | id   | BIGINT | false |     | PARTITIONED BY bucket(4, id) |           |         |
+            | faa  | STRING | true  |     |                              |           |         |
+            +------+--------+-------+-----+------------------------------+-----------+---------+
+            +----+-----+
+            | id | faa |
+            +----+-----+
+            | 1  | EWR |
+            | 4  |     |
+            +----+-----+
+            there is a table 'late' already
+              --> line 4, column 23, in CREATE TABLE
+               |
+             4 |          CREATE TABLE late AS SELECT 1 AS id
+               |                       ^^^^
+               = CREATE TABLE IF NOT EXISTS takes it as it is
+            table late is there already, and stays as it is
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn mistakes_are_shown_in_their_line() {
+    check(
+        &mut flights().await,
+        "SELECT id,
+                dely FROM flights;
+         SELECT id FROM
+                flihgts;
+         SELECT f.origin.fa FROM flights f;
+         SELECT NO_SUCH(id) FROM flights;
+         SELECT id FROM flights FOR SYSTEM_VERSION AS OF 42;
+         SELECT id FROM flights FOR SYSTEM_VERSION AS OF 'eod';
+         SELECT id FROM flights FOR SYSTEM_TIME AS OF 'yesterday';
+         SELECT id FROM flights /*+ OPTIONS('start-tg' = 'x') */;",
+        expect![[r#"
+            there is no column 'dely'
+              --> line 2, column 17, in SELECT
+               |
+             2 |                 dely FROM flights
+               |                 ^^^^
+               = did you mean 'delay'?
+            there is no table 'flihgts' in frazil.default
+              --> line 4, column 17, in SELECT
+               |
+             4 |                 flihgts
+               |                 ^^^^^^^
+               = did you mean 'flights'?
+            Error during planning: Field fa not found in struct
+            Invalid function 'no_such'
+              --> line 6, column 17, in SELECT
+               |
+             6 |          SELECT NO_SUCH(id) FROM flights
+               |                 ^^^^^^^
+            the table has no snapshot 42; the oldest that is retained is 1154956072426523604 of 1700000000001 ms
+              --> line 7, column 25, in SELECT
+               |
+             7 |          SELECT id FROM flights FOR SYSTEM_VERSION AS OF 42
+               |                         ^^^^^^^
+            'flights' has no branch or tag 'eod'
+              --> line 8, column 25, in SELECT
+               |
+             8 |          SELECT id FROM flights FOR SYSTEM_VERSION AS OF 'eod'
+               |                         ^^^^^^^
+               = there are main
+            ''yesterday'' is not a moment
+              --> line 9, column 25, in SELECT
+               |
+             9 |          SELECT id FROM flights FOR SYSTEM_TIME AS OF 'yesterday'
+               |                         ^^^^^^^
+               = write FOR SYSTEM_TIME AS OF TIMESTAMP '2024-01-31 12:00:00'
+            connector 'iceberg' has no option 'start-tg'; did you mean 'start-tag'?
+              --> line 10, column 45, in SELECT
+                |
+             10 |          SELECT id FROM flights
+                |                                ^
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_shows_what_is_read() {
+    check(
+        &mut flights().await,
+        "EXPLAIN SELECT origin.position.lat + 1, id FROM flights WHERE day >= DATE '2013-02-01' AND delay > 50 LIMIT 3;
+         EXPLAIN SELECT SUM(origin.position.lat) FROM flights WHERE origin.faa LIKE 'E%';
+         EXPLAIN SELECT COUNT(*) FROM flights;",
+        expect![[r#"
+            +---------------+------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            | plan_type     | plan                                                                                                                                                                                                             |
+            +---------------+------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            | logical_plan  | Projection: __datafusion_extracted_1 + Float64(1) AS flights.origin[position][lat] + Int64(1), flights.id                                                                                                        |
+            |               |   Limit: skip=0, fetch=3                                                                                                                                                                                         |
+            |               |     Projection: get_field(flights.origin, Utf8("position"), Utf8("lat")) AS __datafusion_extracted_1, flights.id                                                                                                 |
+            |               |       TableScan: flights projection=[id, origin], full_filters=[flights.day >= Date32("2013-02-01"), flights.delay > Int32(50)], fetch=3                                                                         |
+            | physical_plan | ProjectionExec: expr=[__datafusion_extracted_1@0 + 1 as flights.origin[position][lat] + Int64(1), id@1 as id]                                                                                                    |
+            |               |   GlobalLimitExec: skip=0, fetch=3                                                                                                                                                                               |
+            |               |     CooperativeExec                                                                                                                                                                                              |
+            |               |       IcebergScanExec: table=default.flights, snapshot=7258828535873463171, columns=[origin.position.lat, id], condition=day >= 15737 and delay > 50, files=1 of 3 (1 pruned by partition, 1 by bounds), limit=3 |
+            |               |                                                                                                                                                                                                                  |
+            +---------------+------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            +---------------+----------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            | plan_type     | plan                                                                                                                                                                                               |
+            +---------------+----------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            | logical_plan  | Projection: sum(__datafusion_extracted_1) AS sum(flights.origin[position][lat])                                                                                                                    |
+            |               |   Aggregate: groupBy=[[]], aggr=[[sum(__datafusion_extracted_1)]]                                                                                                                                  |
+            |               |     Projection: get_field(flights.origin, Utf8("position"), Utf8("lat")) AS __datafusion_extracted_1                                                                                               |
+            |               |       TableScan: flights projection=[origin], full_filters=[get_field(flights.origin, Utf8("faa")) LIKE Utf8("E%")]                                                                                |
+            | physical_plan | ProjectionExec: expr=[sum(__datafusion_extracted_1)@0 as sum(flights.origin[position][lat])]                                                                                                       |
+            |               |   AggregateExec: mode=Single, gby=[], aggr=[sum(__datafusion_extracted_1)]                                                                                                                         |
+            |               |     CooperativeExec                                                                                                                                                                                |
+            |               |       IcebergScanExec: table=default.flights, snapshot=7258828535873463171, columns=[origin.position.lat], condition=origin.faa starts with "E", files=1 of 3 (0 pruned by partition, 2 by bounds) |
+            |               |                                                                                                                                                                                                    |
+            +---------------+----------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+            +---------------+-----------------------------------------------------+
+            | plan_type     | plan                                                |
+            +---------------+-----------------------------------------------------+
+            | logical_plan  | Projection: count(Int64(1)) AS count(*)             |
+            |               |   Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]] |
+            |               |     TableScan: flights projection=[]                |
+            | physical_plan | ProjectionExec: expr=[4 as count(*)]                |
+            |               |   PlaceholderRowExec                                |
+            |               |                                                     |
+            +---------------+-----------------------------------------------------+
+        "#]],
+    )
+    .await;
+}

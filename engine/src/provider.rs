@@ -1,0 +1,177 @@
+//! Tables as DataFusion sees them.
+//!
+//! [`IcebergTableProvider`] is one Iceberg table at one snapshot. A query's way through it:
+//! 1. Conditions that the reader can decide exactly become a [`Predicate`](frazil_reader::Predicate); DataFusion keeps
+//!    the others for itself (`filter`).
+//! 2. Files are left out by their partition and column bounds, the rest is dealt out to partitions by size.
+//! 3. The scan takes over projections that DataFusion's optimizer hands down, fields of structs too, so that only the
+//!    leaves that a query uses are fetched (`scan`, `path`).
+//! 4. Counts and bounds from the manifests tell the planner which side of a join is small, and answer `COUNT(*)`
+//!    without a read (`statistics`).
+
+mod filter;
+mod path;
+mod scan;
+mod source;
+mod statistics;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session as DfSession, TableProvider};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use frazil_reader::{Predicate, Projection, ReadContext, ScanRequest, SnapshotSelector, plan_scan, select_snapshot};
+use frazil_table::spec::SchemaRef as TableSchemaRef;
+use frazil_table::{Table, TableState, io};
+
+use crate::Result;
+use path::Output;
+
+pub use scan::IcebergScanExec;
+pub use source::SourceTableProvider;
+
+/// One Iceberg table at one snapshot.
+pub struct IcebergTableProvider {
+    context: ReadContext,
+    state: Arc<TableState>,
+    selector: SnapshotSelector,
+    table_schema: TableSchemaRef,
+    schema: SchemaRef,
+}
+
+impl fmt::Debug for IcebergTableProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot_id = self.state.snapshot_id();
+        f.debug_struct("IcebergTableProvider")
+            .field("table", self.table().ident())
+            .field("snapshot_id", &snapshot_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IcebergTableProvider {
+    /// Loads the manifests of a snapshot. Queries through this provider all see that snapshot.
+    ///
+    /// # Errors
+    /// The snapshot does not exist, or its manifests can't be read.
+    pub async fn load(context: ReadContext, table: &Table, selector: SnapshotSelector) -> Result<Self> {
+        let selected = select_snapshot(table, &selector)?;
+        let state = io::load_state_at(
+            &context.env.store,
+            &context.manifests,
+            table,
+            &selected.ref_name,
+            selected.snapshot,
+            io::Entries::All,
+        );
+        let state = Arc::new(state.await?);
+        let schema = Arc::new(bare_schema(&frazil_table::arrow::arrow_schema(&selected.schema)?));
+        Ok(Self { context, state, selector, table_schema: selected.schema, schema })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        self.state.table()
+    }
+
+    /// The condition that the reader decides exactly, or `None`: then DataFusion has to.
+    fn predicate(&self, filter: &Expr) -> Option<Predicate> {
+        let predicate = filter::predicate(filter, &self.schema)?;
+        predicate.bind(&self.table_schema).is_ok().then_some(predicate)
+    }
+}
+
+#[async_trait]
+impl TableProvider for IcebergTableProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.predicate(filter) {
+            Some(_) => TableProviderFilterPushDown::Exact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn DfSession,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let columns = projection.unwrap_or(&all);
+        let outputs: Vec<Output> =
+            columns.iter().map(|index| Output::column(self.schema.field(*index))).collect();
+        let mut predicate: Option<Predicate> = None;
+        for filter in filters {
+            let Some(part) = self.predicate(filter) else {
+                return Err(DataFusionError::Internal(format!("the filter {filter} was not accepted")));
+            };
+            predicate = Some(match predicate {
+                None => part,
+                Some(first) => first.and(part),
+            });
+        }
+        let request = ScanRequest {
+            snapshot: self.selector.clone(),
+            projection: projection_of(&outputs),
+            predicate: predicate.clone(),
+            split_size_bytes: None,
+        };
+        let plan = plan_scan(&self.state, &request).map_err(external)?;
+        let scan = IcebergScanExec::new(scan::Scan {
+            context: self.context.with_fresh_counters(),
+            table: self.table().clone(),
+            table_schema: Arc::clone(&self.table_schema),
+            schema: Arc::clone(&self.schema),
+            predicate,
+            partitions: plan.partitions(state.config().target_partitions()),
+            plan: Arc::new(plan),
+            outputs,
+            limit,
+        })?;
+        Ok(Arc::new(scan))
+    }
+}
+
+fn projection_of(outputs: &[Output]) -> Projection {
+    Projection::paths(outputs.iter().map(|output| output.path.dotted()))
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The schema without the fields' metadata: two tables' columns are the same to DataFusion only if that is.
+fn bare_schema(schema: &ArrowSchema) -> ArrowSchema {
+    ArrowSchema::new(bare_fields(schema.fields()))
+}
+
+fn bare_fields(fields: &Fields) -> Fields {
+    fields.iter().map(|field| Arc::new(bare_field(field))).collect()
+}
+
+fn bare_field(field: &Field) -> Field {
+    Field::new(field.name(), bare_type(field.data_type()), field.is_nullable())
+}
+
+fn bare_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Struct(fields) => DataType::Struct(bare_fields(fields)),
+        DataType::List(element) => DataType::List(Arc::new(bare_field(element))),
+        DataType::Map(entries, sorted) => DataType::Map(Arc::new(bare_field(entries)), *sorted),
+        leaf => leaf.clone(),
+    }
+}

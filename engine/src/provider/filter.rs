@@ -1,0 +1,117 @@
+//! Conditions of a query in the reader's words.
+//!
+//! Only what the reader decides as DataFusion would: what is not understood whole is not understood at all. A comparison
+//! with NULL and a list with NULL in it stay with DataFusion, whose logic has three values at every place.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{InList, Like};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
+use frazil_reader::{Comparison, Predicate};
+use frazil_table::spec::Datum;
+
+use super::path::LeafPath;
+
+/// The condition, if all of it can be told to the reader.
+pub(super) fn predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            Some(Predicate::And(vec![predicate(left, schema)?, predicate(right, schema)?]))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            Some(Predicate::Or(vec![predicate(left, schema)?, predicate(right, schema)?]))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (path(left, schema), path(right, schema)) {
+            (Some(path), None) => Some(Predicate::compare(path, comparison(*op)?, literal(right)?)),
+            (None, Some(path)) => Some(Predicate::compare(path, comparison(op.swap()?)?, literal(left)?)),
+            _ => None,
+        },
+        Expr::Not(inner) => Some(predicate(inner, schema)?.negate()),
+        Expr::IsNull(inner) => Some(Predicate::IsNull(path(inner, schema)?)),
+        Expr::IsNotNull(inner) => Some(Predicate::IsNull(path(inner, schema)?).negate()),
+        Expr::InList(InList { expr, list, negated }) => {
+            let values = list.iter().map(literal).collect::<Option<Vec<_>>>()?;
+            negated_if(*negated, Predicate::In { path: path(expr, schema)?, values })
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let path = path(expr, schema)?;
+            let low = Predicate::compare(path.clone(), Comparison::GreaterOrEqual, literal(low)?);
+            let high = Predicate::compare(path, Comparison::LessOrEqual, literal(high)?);
+            negated_if(*negated, low.and(high))
+        }
+        Expr::Like(Like { negated, expr, pattern, escape_char: None, case_insensitive: false }) => {
+            let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = pattern.as_ref() else { return None };
+            let prefix = pattern.strip_suffix('%')?;
+            if prefix.contains(['%', '_', '\\']) {
+                return None;
+            }
+            negated_if(*negated, Predicate::StartsWith { path: path(expr, schema)?, prefix: prefix.to_owned() })
+        }
+        // A column of truth values is a condition by itself.
+        Expr::Column(_) | Expr::ScalarFunction(_) => {
+            Some(Predicate::equal(path(expr, schema)?, Datum::bool(true)))
+        }
+        Expr::Literal(ScalarValue::Boolean(Some(true)), _) => Some(Predicate::True),
+        Expr::Literal(ScalarValue::Boolean(Some(false)), _) => Some(Predicate::False),
+        _ => None,
+    }
+}
+
+fn negated_if(negated: bool, predicate: Predicate) -> Option<Predicate> {
+    Some(if negated { predicate.negate() } else { predicate })
+}
+
+/// The dotted path of an expression that leads through structs only.
+fn path(expr: &Expr, schema: &Schema) -> Option<String> {
+    let path = LeafPath::of_logical(expr)?;
+    let field = path.field_in(schema)?;
+    (!field.data_type().is_nested()).then(|| path.dotted())
+}
+
+fn comparison(operator: Operator) -> Option<Comparison> {
+    Some(match operator {
+        Operator::Eq => Comparison::Equal,
+        Operator::NotEq => Comparison::NotEqual,
+        Operator::Lt => Comparison::Less,
+        Operator::LtEq => Comparison::LessOrEqual,
+        Operator::Gt => Comparison::Greater,
+        Operator::GtEq => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
+/// A value, but not NULL.
+fn literal(expr: &Expr) -> Option<Datum> {
+    use ScalarValue::*;
+    let Expr::Literal(value, _) = expr else { return None };
+    Some(match value {
+        Boolean(Some(v)) => Datum::bool(*v),
+        Int8(Some(v)) => Datum::int(*v),
+        Int16(Some(v)) => Datum::int(*v),
+        Int32(Some(v)) => Datum::int(*v),
+        Int64(Some(v)) => Datum::long(*v),
+        UInt8(Some(v)) => Datum::int(*v),
+        UInt16(Some(v)) => Datum::int(*v),
+        UInt32(Some(v)) => Datum::long(i64::from(*v)),
+        Float32(Some(v)) => Datum::float(*v),
+        Float64(Some(v)) => Datum::double(*v),
+        Utf8(Some(v)) | LargeUtf8(Some(v)) | Utf8View(Some(v)) => Datum::string(v),
+        Binary(Some(v)) | LargeBinary(Some(v)) | BinaryView(Some(v)) | FixedSizeBinary(_, Some(v)) => {
+            Datum::binary(v.iter().copied())
+        }
+        Date32(Some(v)) => Datum::date(*v),
+        Time64Microsecond(Some(v)) => Datum::time_micros(*v).ok()?,
+        TimestampMicrosecond(Some(v), None) => Datum::timestamp_micros(*v),
+        TimestampMicrosecond(Some(v), Some(zone)) if is_utc(zone) => Datum::timestamptz_micros(*v),
+        TimestampNanosecond(Some(v), None) => Datum::timestamp_nanos(*v),
+        TimestampNanosecond(Some(v), Some(zone)) if is_utc(zone) => Datum::timestamptz_nanos(*v),
+        Decimal128(Some(_), _, _) => Datum::decimal_from_str(value.to_string()).ok()?,
+        _ => return None,
+    })
+}
+
+fn is_utc(zone: &Arc<str>) -> bool {
+    matches!(zone.as_ref(), "+00:00" | "UTC" | "Z")
+}
