@@ -11,6 +11,7 @@ mod definition;
 mod error;
 mod filesystem;
 mod format;
+mod iceberg;
 mod json;
 mod kafka;
 mod task;
@@ -29,6 +30,7 @@ use crate::suggest::nearest_one;
 pub use bounded::{bounded_stream, collect_bounded};
 pub use definition::{SourceColumn, TableDefinition};
 pub use error::SourceError;
+pub(crate) use iceberg::IcebergSource;
 
 /// The connectors of tables outside of a catalog.
 const NAMES: [&str; 2] = ["filesystem", "kafka"];

@@ -11,13 +11,14 @@ use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use frazil_catalog::CommitQueue;
 use frazil_compactor::Config as CompactConfig;
+use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
 use frazil_writer::{SinkId, WriterConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::connectors::{TableDefinition, collect_bounded, create_source};
+use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
 use crate::progress::Progress;
 use crate::runtime::{CompactionSpec, PipelineSpec, run_pipeline};
@@ -293,10 +294,9 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
             definition.options = table.options.clone();
             create_source(&definition, env)
         }
-        UsedTable::Iceberg(iceberg) => Err(Error::NotStreamable {
-            what: format!("reading the Iceberg table {}", iceberg.path.name()),
-            instead: "run the job with --mode batch".to_owned(),
-        }),
+        UsedTable::Iceberg(iceberg) => {
+            Ok(Arc::new(IcebergSource::new(iceberg, &table.options, Projection::All, env)?))
+        }
     }
 }
 

@@ -110,6 +110,14 @@ impl Output {
         self.stop.is_cancelled() || self.sender.is_closed()
     }
 
+    /// Waits until the source has to stop.
+    pub(super) async fn stopped(&self) -> Stopped {
+        tokio::select! {
+            () = self.stop.cancelled() => Stopped,
+            () = self.sender.closed() => Stopped,
+        }
+    }
+
     /// Waits, but not longer than until the source has to stop.
     pub(super) async fn pause(&self, time: Duration) -> Result<(), Stopped> {
         tokio::select! {

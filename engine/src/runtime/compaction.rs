@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use frazil_catalog::CommitQueue;
 use frazil_compactor::{
-    Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, load_delta, run_group,
+    Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, load_delta, run_expire, run_group,
 };
 use frazil_table::{Retention, Table, io};
 use frazil_storage::{Env, Step};
@@ -244,6 +244,14 @@ async fn expire(shared: Shared, in_flight: watch::Receiver<Vec<i64>>, stop: Canc
             () = tokio::time::sleep(shared.spec.expire_interval) => {}
         }
         let protected = in_flight.borrow().clone();
-        let _ = protected;
+        match run_expire(&shared.queue, shared.spec.retention, &protected, false).await {
+            Ok(report) if report.snapshot_ids.is_empty() => {}
+            Ok(report) => shared.progress.tell(Event::Expired {
+                table: shared.queue.ident().to_string(),
+                snapshots: report.snapshot_ids.len() as u64,
+                files: (report.content_files + report.metadata_files) as u64,
+            }),
+            Err(error) => tracing::warn!(table = %shared.queue.ident(), %error, "expiry failed; it is tried again"),
+        }
     }
 }
