@@ -67,20 +67,12 @@ impl Value {
             }
             _ => return None,
         };
-        let is_nan = |value: &Self| matches!(value, Self::Float(v) if v.is_nan());
-        let sound = !is_nan(&pair.0) && !is_nan(&pair.1) && pair.0.cmp(&pair.1) != Ordering::Greater;
-        sound.then_some(pair)
-    }
-
-    /// A zero's sign must not hide the other zero (Iceberg spec, "Manifests": -0.0 precedes 0.0; statistics need not
-    /// tell them apart).
-    pub fn widen_zeros(lower: &mut Self, upper: &mut Self) {
-        if matches!(lower, Self::Float(v) if *v == 0.0) {
-            *lower = Self::Float(-0.0);
-        }
-        if matches!(upper, Self::Float(v) if *v == 0.0) {
-            *upper = Self::Float(0.0);
-        }
+        let (lower, upper) = match pair {
+            (Self::Float(lower), Self::Float(upper)) if lower.is_nan() || upper.is_nan() => return None,
+            (Self::Float(lower), Self::Float(upper)) => widen_zeros(lower, upper),
+            pair => pair,
+        };
+        (lower.cmp(&upper) != Ordering::Greater).then_some((lower, upper))
     }
 
     /// The form of the specification ("Appendix D: Single-value serialization"), as a datum.
@@ -96,6 +88,14 @@ impl Value {
         };
         Datum::try_from_bytes(&bytes, r#type.clone()).ok()
     }
+}
+
+/// A zero's sign must not hide the other zero: -0.0 precedes 0.0 (Iceberg spec, "Manifests"), but statistics need not
+/// tell them apart.
+fn widen_zeros(lower: f64, upper: f64) -> (Value, Value) {
+    let lower = if lower == 0.0 { -0.0 } else { lower };
+    let upper = if upper == 0.0 { 0.0 } else { upper };
+    (Value::Float(lower), Value::Float(upper))
 }
 
 fn from_big_endian(bytes: &[u8]) -> Option<i128> {

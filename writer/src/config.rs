@@ -17,7 +17,7 @@ pub struct WriterConfig {
     /// Files that have a place in the store and are not closed yet. When there would be more, the one that was written to
     /// longest ago is closed. Each costs a file descriptor or an upload.
     pub open_files_max: usize,
-    /// Files that are encoded at the same time, each on a thread of its own.
+    /// Threads that encode at the same time, each a file of its own.
     pub encoders_max: usize,
 }
 

@@ -17,6 +17,7 @@ use crate::metrics_mode::MetricsConfig;
 use crate::{Error, Result};
 
 const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
+const FORMAT: &str = "write.format.default";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
 const PAGE_SIZE: &str = "write.parquet.page-size-bytes";
 const PAGE_ROWS: &str = "write.parquet.page-row-limit";
@@ -55,13 +56,14 @@ impl FileOptions {
     /// [`Error::BadProperty`] for a value that means nothing; [`Error::Table`] for a schema that Arrow can't hold.
     pub fn of(table: &Table) -> Result<Self> {
         let metadata = table.metadata();
+        let read = Reader { properties: metadata.properties() };
+        read.check_format()?;
         let metrics = MetricsConfig::of(metadata)?;
         let schema = metadata.current_schema();
         let arrow_schema = Arc::new(frazil_table::arrow::arrow_schema(schema)?);
         let uuids = leaves(schema).into_iter().filter(|leaf| leaf.r#type == UUID).map(|leaf| leaf.id).collect();
         let parquet_schema = parquet_schema(&arrow_schema, &uuids)
             .map_err(|source| Error::Encode { location: table.ident().to_string(), source })?;
-        let read = Reader { properties: metadata.properties() };
         Ok(Self {
             target_file_size_bytes: read.number(TARGET_FILE_SIZE, 512 << 20)?,
             row_group_size_bytes: read.number(ROW_GROUP_SIZE, 128 << 20)?,
@@ -173,6 +175,13 @@ impl Reader<'_> {
 
     fn flag(&self, key: &str) -> Result<bool> {
         self.parse(key, false, "true or false", |_| true)
+    }
+
+    fn check_format(&self) -> Result<()> {
+        match self.properties.get(FORMAT) {
+            Some(format) if !format.trim().eq_ignore_ascii_case("parquet") => Err(bad(FORMAT, format, "parquet")),
+            _ => Ok(()),
+        }
     }
 
     fn compression(&self) -> Result<Compression> {

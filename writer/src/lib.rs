@@ -7,6 +7,40 @@
 //! 3. The committer makes the files of a checkpoint part of the table, exactly once.
 //!
 //! What this crate does not know: SQL, sources, how rows are read back.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+//! use frazil_storage::Env;
+//! use frazil_table::spec::{
+//!     FormatVersion, PartitionSpec, SortOrder, TableIdent, TableMetadataBuilder,
+//! };
+//! use frazil_writer::{TableWriter, WriterConfig};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+//! let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
+//! let batch = RecordBatch::try_from_iter([("id", ids), ("name", names)])?;
+//! let schema = frazil_table::arrow::iceberg_schema(&batch.schema())?;
+//! let (spec, order) = (PartitionSpec::unpartition_spec(), SortOrder::unsorted_order());
+//! let location = "memory://warehouse/t".to_owned();
+//! let metadata =
+//!     TableMetadataBuilder::new(schema, spec, order, location, FormatVersion::V2, Default::default())?.build()?;
+//! let table = frazil_table::Table::new(
+//!     TableIdent::from_strs(["n", "t"])?,
+//!     metadata.metadata.into(),
+//!     "memory://warehouse/t/metadata/00000-0.metadata.json",
+//! );
+//!
+//! let mut writer = TableWriter::new(Env::in_memory(7), &table, WriterConfig::default())?;
+//! writer.write(batch).await?;
+//! let files = writer.close().await?;
+//! assert_eq!(files[0].file.record_count(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bound;
 mod committer;

@@ -182,9 +182,7 @@ impl Column<'_> {
                 ),
             });
         }
-        let (mut lower, mut upper) = bounds?;
-        Value::widen_zeros(&mut lower, &mut upper);
-        Some((lower, upper))
+        bounds
     }
 
     /// Whether all of a row group's values are null or NaN, so that it bounds nothing.

@@ -2,15 +2,15 @@
 //! encodes.
 
 use std::panic;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use frazil_storage::{Env, FileWriter};
 use frazil_table::TableFile;
 use frazil_table::spec::Schema;
 use parquet::errors::ParquetError;
-use tokio::sync::mpsc;
-
-use arrow::array::RecordBatch;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::encoder::{Encoded, Encoder, PIECES_IN_FLIGHT};
 use crate::metrics::{FileIdentity, NanCounts, data_file_from_parquet};
@@ -23,16 +23,23 @@ pub(crate) struct OpenFile {
     encoder: Encoder,
     pieces: mpsc::Receiver<Bytes>,
     file: FileWriter,
+    /// A thread may be had for each permit.
+    threads: Arc<Semaphore>,
     rows: u64,
 }
 
 impl OpenFile {
-    pub async fn create(env: &Env, options: &FileOptions, location: String) -> Result<Self> {
+    pub async fn create(
+        env: &Env,
+        options: &FileOptions,
+        threads: &Arc<Semaphore>,
+        location: String,
+    ) -> Result<Self> {
         let file = env.store.writer(&location).await?;
         let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
         let encoder = Encoder::new(options, sender)
             .map_err(|source| Error::Encode { location: location.clone(), source })?;
-        Ok(Self { location, encoder, pieces, file, rows: 0 })
+        Ok(Self { location, encoder, pieces, file, threads: threads.clone(), rows: 0 })
     }
 
     pub async fn encode(self, rows: RecordBatch) -> Result<Self> {
@@ -47,9 +54,17 @@ impl OpenFile {
     }
 
     /// Writes the footer and makes the file durable.
-    pub async fn close(self, schema: &Schema, options: &FileOptions, spec_id: i32, partition: &Partition) -> Result<TableFile> {
-        let Self { location, encoder, mut pieces, mut file, rows } = self;
+    pub async fn close(
+        self,
+        schema: &Schema,
+        options: &FileOptions,
+        spec_id: i32,
+        partition: &Partition,
+    ) -> Result<TableFile> {
+        let Self { location, encoder, mut pieces, mut file, threads, rows } = self;
+        let permit = threads.acquire().await.expect("the semaphore is never closed");
         let encoded: Encoded = pump(&location, &mut pieces, &mut file, move || encoder.finish()).await?;
+        drop(permit);
         let size_bytes = file.finish().await?;
         let identity = FileIdentity {
             location: &location,
@@ -76,9 +91,11 @@ impl OpenFile {
         self,
         work: impl FnOnce(&mut Encoder) -> std::result::Result<(), ParquetError> + Send + 'static,
     ) -> Result<Self> {
-        let Self { location, mut encoder, mut pieces, mut file, rows } = self;
+        let Self { location, mut encoder, mut pieces, mut file, threads, rows } = self;
+        let permit = threads.acquire().await.expect("the semaphore is never closed");
         let encoder = pump(&location, &mut pieces, &mut file, move || work(&mut encoder).map(|()| encoder)).await?;
-        Ok(Self { location, encoder, pieces, file, rows })
+        drop(permit);
+        Ok(Self { location, encoder, pieces, file, threads, rows })
     }
 }
 

@@ -80,8 +80,10 @@ impl PartitionSplitter {
     /// their order. A partition's rows are copied, so that they don't keep the others alive.
     pub fn split(&self, batch: RecordBatch, is_known: impl Fn(&[u8]) -> bool) -> Result<Vec<PartitionRows>> {
         if self.fields.is_empty() {
-            let partition = Some(Partition { tuple: Struct::empty(), folder: String::new() });
-            return Ok(vec![PartitionRows { key: PartitionKey::default(), partition, rows: batch }]);
+            let key = PartitionKey::default();
+            let whole = || Partition { tuple: Struct::empty(), folder: String::new() };
+            let partition = (!is_known(&key)).then(whole);
+            return Ok(vec![PartitionRows { key, partition, rows: batch }]);
         }
         let values = self.fields.iter().map(|field| field.values(&batch)).collect::<Result<Vec<_>>>()?;
         let rows = self.converter.convert_columns(&values).map_err(Error::arrow("partitioning"))?;

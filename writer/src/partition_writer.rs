@@ -6,7 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use frazil_storage::Env;
 use frazil_table::spec::SchemaRef;
-use frazil_table::{TableFile, layout};
+use frazil_table::{Table, TableFile, layout};
+use tokio::sync::Semaphore;
 
 use crate::open_file::OpenFile;
 use crate::partition::Partition;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub schema: SchemaRef,
     pub spec_id: i32,
     pub data_root: String,
+    /// Threads that may encode at the same time.
+    pub threads: Arc<Semaphore>,
 }
 
 /// What is to be done with a partition's rows.
@@ -81,7 +84,10 @@ impl PartitionWriter {
         for rows in pieces(std::mem::take(&mut self.pending), shared.config.encode_bytes())? {
             let file = match self.file.take() {
                 Some(file) => file,
-                None => OpenFile::create(&shared.env, &shared.options, self.new_location(shared)).await?,
+                None => {
+                    let location = self.new_location(shared);
+                    OpenFile::create(&shared.env, &shared.options, &shared.threads, location).await?
+                }
             };
             let file = file.encode(rows).await?;
             if file.is_full(shared.options.target_file_size_bytes) {
@@ -112,11 +118,12 @@ async fn close(file: OpenFile, partition: &Partition, shared: &Shared) -> Result
 }
 
 impl Shared {
-    pub fn new(env: Env, table: &frazil_table::Table, config: WriterConfig) -> Result<Self> {
+    pub fn new(env: Env, table: &Table, config: WriterConfig) -> Result<Self> {
         config.check()?;
         let metadata = table.metadata();
         Ok(Self {
             env,
+            threads: Arc::new(Semaphore::new(config.encoders_max)),
             config,
             options: FileOptions::of(table)?,
             schema: Arc::clone(metadata.current_schema()),

@@ -28,6 +28,10 @@ pub struct WriterCounters {
     pub early_spills: u64,
 }
 
+/// Files that are worked on at the same time. Their encoders take turns on a few threads; what goes on at once is the
+/// waiting for the store to make files durable.
+const FILES_AT_ONCE: usize = 16;
+
 /// Writes batches of a table's current schema into data files of its default partition spec.
 ///
 /// Each partition that gets rows has at most one file at a time. Rows wait until a few MiB of a partition have come
@@ -213,7 +217,7 @@ impl TableWriter {
 
     /// Does work for some partitions, a few at a time, and never with more open files than there may be.
     async fn run(&mut self, keys: Vec<PartitionKey>, work: Work) -> Result<()> {
-        let at_once = self.shared.config.encoders_max.min(self.shared.config.open_files_max);
+        let at_once = FILES_AT_ONCE.min(self.shared.config.open_files_max);
         for keys in keys.chunks(at_once) {
             self.close_idle_files(keys).await?;
             self.run_at_once(keys, work).await?;
@@ -233,7 +237,7 @@ impl TableWriter {
         idle.sort_unstable();
         let idle: Vec<_> = idle.into_iter().take(excess).map(|(_, key)| key).collect();
         self.counters.early_spills += idle.len() as u64;
-        for keys in idle.chunks(self.shared.config.encoders_max) {
+        for keys in idle.chunks(FILES_AT_ONCE) {
             self.run_at_once(keys, Work::Close).await?;
         }
         Ok(())

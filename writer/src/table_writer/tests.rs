@@ -197,3 +197,15 @@ async fn files_on_disk_are_whole_or_not_there() {
     drop(writer);
     assert_eq!(std::fs::read_dir(folder.path().join("data")).unwrap().count(), 4, "folders of 4 buckets");
 }
+
+#[tokio::test]
+async fn its_futures_may_move_between_threads() {
+    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[("id", Transform::Bucket(4))], &[]));
+    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    let rows = batch(&table, names(0..100));
+    let written = tokio::spawn(async move {
+        writer.write(rows).await.unwrap();
+        writer.close().await.unwrap()
+    });
+    assert_eq!(written.await.unwrap().len(), 4);
+}
