@@ -91,10 +91,10 @@ pub enum CommitEnd {
     Conflict(Conflict),
 }
 
-/// How many times an unknown end is looked into before the commit gives up: with the waits of [`Retry`] about a minute.
+/// How often a catalog is asked that does not answer: with the waits of [`Retry`] for about a minute.
 const LOOKS_MAX: u32 = 70;
 
-/// Commits a change, however often other commits come first.
+/// Commits a change, however often other commits come first, and through a restart of the catalog.
 ///
 /// Files of an attempt that lost are deleted only after a conflict that the catalog itself answered to a request sent
 /// once. Data files are the caller's.
@@ -112,7 +112,7 @@ pub async fn commit(
     // What the attempts whose end nobody knows would have left in the table.
     let mut in_doubt: Option<PreparedCommit> = None;
     loop {
-        let table = catalog.load_table(request.ident).await?;
+        let table = load(catalog, request.ident, request.retry).await?;
         if let Some(prepared) = in_doubt.as_ref().filter(|_| has_landed(&table, &identity)) {
             return Ok(CommitEnd::Committed(committed(table, prepared, identity.attempt)));
         }
@@ -127,43 +127,56 @@ pub async fn commit(
             Err(conflict) => return lost(catalog, &in_doubt, conflict),
         };
         let prepared = io::store_commit(env, cache, &state, &plan, &mut written).await?;
-        let sent = TableCommit {
-            ident: request.ident.clone(),
-            requirements: prepared.requirements.clone(),
-            updates: prepared.updates.clone(),
-            idempotency_key: attempt_key(&identity),
-        };
         let retries = identity.attempt;
-        match catalog.commit(sent).await? {
-            CommitOutcome::Committed(table) => {
+        let is_last = retries >= retries_max(&table, request.retry);
+        match send(catalog, request.ident, &identity, &prepared).await {
+            Ok(CommitOutcome::Committed(table)) => {
                 env.steps.reach(Step::PointerSwapped)?;
                 return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
             }
-            CommitOutcome::Conflict(conflict) => {
+            Ok(CommitOutcome::Conflict(conflict)) => {
                 delete_attempt(env, &prepared).await;
-                if retries >= retries_max(&table, request.retry) {
+                if is_last {
                     return lost(catalog, &in_doubt, conflict);
                 }
                 tracing::debug!(table = %request.ident, retries, %conflict, "commit goes again");
             }
-            CommitOutcome::Unknown { reason } => {
+            Ok(CommitOutcome::Unknown { reason }) => {
                 tracing::warn!(table = %request.ident, %reason, "commit ended unknown; reading back");
-                let settled = settle(catalog, request.ident, &identity, request.retry, reason).await?;
-                if let Some(table) = settled {
+                let table = load(catalog, request.ident, request.retry).await?;
+                if has_landed(&table, &identity) {
                     return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
                 }
                 // Not there now, but the request may still be on its way: its files stay, and since the next attempt
                 // requires the ref that it read, at most one of the two can land. Each load looks for it again.
                 in_doubt = Some(prepared);
-                if retries >= retries_max(&table, request.retry) {
-                    let reason = format!("{retries} attempts lost, the last one unknown");
+                if is_last {
                     return lost(catalog, &in_doubt, Conflict::Moved { reason });
                 }
             }
+            Err(error) if is_passing(&error) && !is_last => {
+                tracing::warn!(table = %request.ident, %error, "the catalog took no commit; trying again");
+            }
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(wait(env, &table, request.retry, retries)).await;
         identity.attempt += 1;
     }
+}
+
+async fn send(
+    catalog: &dyn Catalog,
+    ident: &TableIdent,
+    identity: &CommitIdentity,
+    prepared: &PreparedCommit,
+) -> Result<CommitOutcome> {
+    let commit = TableCommit {
+        ident: ident.clone(),
+        requirements: prepared.requirements.clone(),
+        updates: prepared.updates.clone(),
+        idempotency_key: attempt_key(identity),
+    };
+    catalog.commit(commit).await
 }
 
 fn committed(table: Table, prepared: &PreparedCommit, retries: u32) -> Committed {
@@ -175,30 +188,37 @@ fn lost(catalog: &dyn Catalog, in_doubt: &Option<PreparedCommit>, conflict: Conf
     if in_doubt.is_none() {
         return Ok(CommitEnd::Conflict(conflict));
     }
-    let reason = format!("an attempt ended unknown and may still land; the next one was refused: {conflict}");
+    let reason = format!("an attempt ended unknown and may still land; it was given up for: {conflict}");
     Err(Error::Unavailable { uri: catalog.name(), reason })
 }
 
-/// Reads the table until the catalog answers. `Some` if the commit is in it.
-async fn settle(
-    catalog: &dyn Catalog,
-    ident: &TableIdent,
-    identity: &CommitIdentity,
-    retry: Retry,
-    reason: String,
-) -> Result<Option<Table>> {
-    for look in 0..LOOKS_MAX {
+/// Loads the table, and waits for a catalog that does not answer.
+async fn load(catalog: &dyn Catalog, ident: &TableIdent, retry: Retry) -> Result<Table> {
+    let mut look = 0;
+    loop {
         match catalog.load_table(ident).await {
-            Ok(table) => return Ok(has_landed(&table, identity).then_some(table)),
-            Err(Error::NoSuchTable(name)) => return Err(Error::NoSuchTable(name)),
-            Err(error) => tracing::warn!(table = %ident, %error, "reading back failed; trying again"),
+            Err(error) if is_passing(&error) && look < LOOKS_MAX => {
+                tracing::warn!(table = %ident, %error, "the table can't be loaded; trying again");
+            }
+            Err(error) if is_passing(&error) => {
+                return Err(Error::Unavailable { uri: catalog.name(), reason: error.to_string() });
+            }
+            answer => return answer,
         }
         tokio::time::sleep(backoff(retry.wait_ms_min, retry.wait_ms_max, look)).await;
+        look += 1;
     }
-    Err(Error::Unavailable {
-        uri: catalog.name(),
-        reason: format!("a commit of {ident} ended unknown: {reason}"),
-    })
+}
+
+/// Whether the same request may succeed a little later.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { .. } | Error::Database(_) => true,
+        Error::Table(frazil_table::Error::Storage(error)) => {
+            matches!(error, frazil_storage::Error::Io { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it is made

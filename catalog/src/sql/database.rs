@@ -47,6 +47,8 @@ pub(super) struct Swap<'a> {
     /// `None` makes the table.
     pub(super) from: Option<&'a str>,
     pub(super) to: Pointer,
+    /// Whether the table lay elsewhere before: then its new place must be free.
+    pub(super) moves_in: bool,
 }
 
 /// How a swap ended.
@@ -228,11 +230,7 @@ impl Database {
     pub(super) async fn insert_table(&self, ident: &TableIdent, pointer: &Pointer) -> Result<()> {
         let mut write = self.begin().await?;
         self.require_namespace(&mut write, &ident.namespace).await?;
-        if let Some(occupant) =
-            occupant(&mut write, &pointer.location, Some(ident)).await.map_err(self.failed())?
-        {
-            return Err(overlaps(&pointer.location, &occupant));
-        }
+        self.require_free(&mut write, &pointer.location, ident).await?;
         if !insert(&mut write, ident, pointer).await.map_err(self.failed())? {
             return Err(Error::TableExists(ident.to_string()));
         }
@@ -301,10 +299,8 @@ impl Database {
     ) -> Result<SwapEnd> {
         let mut write = self.begin().await?;
         for swap in swaps {
-            if let Some(occupant) =
-                occupant(&mut write, &swap.to.location, Some(swap.ident)).await.map_err(self.failed())?
-            {
-                return Err(overlaps(&swap.to.location, &occupant));
+            if swap.moves_in {
+                self.require_free(&mut write, &swap.to.location, swap.ident).await?;
             }
             let moved = match swap.from {
                 Some(from) => update(&mut write, swap.ident, from, &swap.to).await.map_err(self.failed())?,
@@ -341,6 +337,13 @@ impl Database {
             .await
             .map_err(self.failed())?;
         row.map(drop).ok_or_else(|| Error::NoSuchNamespace(ident.to_string()))
+    }
+
+    async fn require_free(&self, write: &mut Write, location: &str, ident: &TableIdent) -> Result<()> {
+        match occupant(write, location, Some(ident)).await.map_err(self.failed())? {
+            Some(occupant) => Err(overlaps(location, &occupant)),
+            None => Ok(()),
+        }
     }
 
     fn parse_properties(&self, json: &str) -> Result<BTreeMap<String, String>> {

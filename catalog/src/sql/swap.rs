@@ -171,7 +171,9 @@ impl SqlCatalog {
                 location: self.warehouse.check(table.metadata().location())?,
             };
             let from = base.as_ref().map(Table::metadata_location);
-            swaps.push(Swap { ident: &commit.ident, from, to });
+            let place = base.as_ref().map(|base| base.metadata().location());
+            let moves_in = place != Some(table.metadata().location());
+            swaps.push(Swap { ident: &commit.ident, from, to, moves_in });
         }
         self.database.swap(&swaps, key, fingerprint, self.env.now_ms()).await
     }

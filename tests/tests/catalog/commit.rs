@@ -26,6 +26,8 @@ enum Fault {
     Late,
     /// Another append comes first.
     Overtaken,
+    /// Nobody answers, to the first loads either.
+    Down,
 }
 
 /// A catalog that misbehaves at its first commit.
@@ -35,13 +37,21 @@ struct Lossy {
     env: Env,
     fault: Fault,
     commits: AtomicU32,
+    loads: AtomicU32,
     on_its_way: Mutex<Option<(u32, TableCommit)>>,
 }
 
 impl Lossy {
     fn new(world: &World, fault: Fault) -> Self {
         let (inner, env) = (Arc::clone(&world.catalog), world.env.clone());
-        Self { inner, env, fault, commits: AtomicU32::new(0), on_its_way: Mutex::default() }
+        Self {
+            inner,
+            env,
+            fault,
+            commits: AtomicU32::new(0),
+            loads: AtomicU32::new(0),
+            on_its_way: Mutex::default(),
+        }
     }
 
     /// The late request arrives right after the `n`th load.
@@ -100,6 +110,9 @@ impl Catalog for Lossy {
     }
 
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
+        if self.fault == Fault::Down && self.loads.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            return Err(down());
+        }
         let table = self.inner.load_table(ident).await?;
         if let Some(commit) = self.due() {
             let _answer_to_nobody = self.inner.commit(commit).await?;
@@ -127,6 +140,7 @@ impl Catalog for Lossy {
             Fault::AnswerLost => {
                 let _answer = self.inner.commit(commit).await?;
             }
+            Fault::Down => return Err(down()),
             Fault::RequestLost => {}
             Fault::Overtaken => {
                 let first = "memory://x/first.parquet";
@@ -138,6 +152,10 @@ impl Catalog for Lossy {
         }
         Ok(CommitOutcome::Unknown { reason: "the network".to_owned() })
     }
+}
+
+fn down() -> Error {
+    Error::Unavailable { uri: "lossy".to_owned(), reason: "nothing answers there".to_owned() }
 }
 
 async fn settles_exactly_once(fault: Fault, attempts: u32) {
@@ -167,6 +185,11 @@ async fn a_commit_whose_answer_was_lost_is_made_once() {
 #[tokio::test]
 async fn a_commit_whose_request_was_lost_is_made_again() {
     settles_exactly_once(Fault::RequestLost, 2).await;
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_a_catalog_that_is_down() {
+    settles_exactly_once(Fault::Down, 2).await;
 }
 
 #[tokio::test]

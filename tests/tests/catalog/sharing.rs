@@ -36,6 +36,25 @@ async fn two_openers_of_one_file_lose_no_append() {
     assert_eq!(live(&Env::system(), &now).await.len(), 32);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_open_a_new_file_at_once() {
+    for _ in 0..5 {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let mut openers = JoinSet::new();
+        for n in 0..8 {
+            let dir = Arc::clone(&dir);
+            openers.spawn(async move {
+                let catalog = open(&dir).await.unwrap();
+                catalog.create_namespace(&namespace(&format!("n{n}")), Default::default()).await.unwrap();
+                catalog
+            });
+        }
+        for catalog in openers.join_all().await {
+            assert_eq!(catalog.list_namespaces(None).await.unwrap().len(), 8);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_committed_is_there_after_opening_again() {
     let dir = TempDir::new().unwrap();
