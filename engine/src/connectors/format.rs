@@ -98,16 +98,18 @@ pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnE
         _ => OnError::Fail,
     });
     for key in ["json.ignore-parse-errors", "csv.ignore-parse-errors"] {
-        let given = table.options.get(key).is_some();
-        if let Some(ignore) = options.boolean_opt(key).filter(|_| given) {
-            let alias = if ignore { OnError::Skip } else { OnError::Fail };
-            if wanted.is_some_and(|wanted| wanted != alias) {
-                let reason =
-                    format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
-                return Err(definition(table, reason));
-            }
-            wanted = Some(alias);
+        // Not every connector has both formats: only what was written is known to be declared.
+        if table.options.get(key).is_none() {
+            continue;
         }
+        let ignore = options.boolean_opt(key).unwrap_or(false);
+        let alias = if ignore { OnError::Skip } else { OnError::Fail };
+        if wanted.is_some_and(|wanted| wanted != alias) {
+            let reason =
+                format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
+            return Err(definition(table, reason));
+        }
+        wanted = Some(alias);
     }
     Ok(wanted.unwrap_or(OnError::Fail))
 }

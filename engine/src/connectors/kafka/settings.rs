@@ -245,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn a_definition_needs_no_broker() {
+        let skip = ("json.ignore-parse-errors", "true");
+        for more in [&[][..], &[skip], &[skip, ("on-error", "skip")]] {
+            KafkaSource::new(&table(more)).unwrap();
+        }
+    }
+
+    #[test]
     fn mistakes_are_found_without_a_broker() {
         for (key, value, wanted) in [
             (
