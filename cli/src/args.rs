@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use frazil_engine::options::parse_duration;
 
+use crate::tail::From;
+
 /// Lakehouse storage for Apache Iceberg with streaming compaction.
 #[derive(Debug, Parser)]
 #[command(name = "frazil", version, about, max_term_width = 100)]
@@ -45,6 +47,97 @@ pub(crate) enum Command {
     Run(Run),
     /// Shows the operators of a script's job without running it.
     Explain(Explain),
+    /// Carries out SQL statements and prints their results.
+    Sql(Sql),
+    /// Prints the rows of a table as they come.
+    Tail(Tail),
+    /// Merges the small files of a table.
+    Compact(Compact),
+    /// Lets old snapshots of a table go, with the files that only they name.
+    Expire(Expire),
+    /// Shows the whole on real data: two streaming jobs, compaction, queries, other engines.
+    Demo(Demo),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sql {
+    /// The statements. Without -e and -f they are read from standard input, line by line if that is a terminal.
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub(crate) execute: Option<String>,
+    /// A file of statements.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tail {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Where to begin: earliest, latest, snapshot:ID (with it), after:ID (without it), timestamp:MILLISECONDS, tag:NAME.
+    #[arg(long, default_value = "latest", value_name = "PLACE")]
+    pub(crate) from: From,
+    /// Only these columns and leaves: a,b.c.d
+    #[arg(long, value_delimiter = ',', value_name = "PATHS")]
+    pub(crate) columns: Vec<String>,
+    /// How rows are printed.
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    pub(crate) format: Format,
+    /// Ends when everything that is there is printed.
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object a line.
+    Ndjson,
+    /// A stream of Arrow IPC.
+    Arrow,
+    /// Tables for a person.
+    Table,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compact {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Only shows the plan.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Expire {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Snapshots younger than this stay. The table's history.expire.* properties go before it.
+    #[arg(long, default_value = "5 d", value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) older_than: Duration,
+    /// So many of the newest snapshots stay whatever their age.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) keep: usize,
+    /// Only shows what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Flights a second.
+    #[arg(long, default_value_t = 10_000, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: u32,
+    /// The address that the service listens on.
+    #[arg(long, default_value = "127.0.0.1:8181", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// Deletes what an earlier demo made, and begins anew.
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// Takes the small excerpt that is built in instead of fetching all flights.
+    #[arg(long)]
+    pub(crate) excerpt: bool,
+    /// Ends after the queries instead of leaving the service up.
+    #[arg(long)]
+    pub(crate) exit: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,15 @@
 
 mod args;
 mod data_dir;
+mod demo;
 mod error;
+mod maintain;
+mod print;
 mod run;
 mod serve;
 mod shutdown;
+mod sql;
+mod tail;
 mod world;
 
 use std::process::ExitCode;
@@ -37,6 +42,11 @@ async fn dispatch(args: Args) -> error::Result<()> {
         Command::Serve(serve) => serve::serve(&common, &serve).await,
         Command::Run(run) => run::run(&common, &run, output).await,
         Command::Explain(explain) => run::explain(&common, &explain, output).await,
+        Command::Sql(sql) => sql::sql(&common, &sql, output).await,
+        Command::Tail(tail) => tail::tail(&common, &tail).await,
+        Command::Compact(compact) => maintain::compact(&common, &compact).await,
+        Command::Expire(expire) => maintain::expire(&common, &expire).await,
+        Command::Demo(demo) => demo::demo(&common, &demo).await,
     }
 }
 

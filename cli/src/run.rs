@@ -7,10 +7,14 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::args::{Common, Explain, Job, Mode, Output, Run};
 use crate::error::{Error, Result};
-use crate::serve::say;
-use crate::{shutdown, world};
+use crate::print::say;
+use crate::{shutdown, sql, world};
 
 pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<()> {
+    if args.job.mode == Mode::Batch {
+        let script = read_script(&args.job.script)?;
+        return sql::run_script(&mut world::session(common).await?, &script, output).await;
+    }
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
     let plan = plan(common, &args.job).await?;
     if plan.is_empty() {
@@ -50,10 +54,6 @@ async fn plan(common: &Common, job: &Job) -> Result<JobPlan> {
     let mut session = world::session(common).await?;
     let config = JobConfig {
         job_id: job.job_id.clone().unwrap_or_else(|| job_id_of(&job.script)),
-        mode: match job.mode {
-            Mode::Streaming => frazil_engine::Mode::Streaming,
-            Mode::Batch => frazil_engine::Mode::Batch,
-        },
         parallelism: usize::from(job.parallelism),
         checkpoint_interval: job.checkpoint_interval,
     };

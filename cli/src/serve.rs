@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Common, Serve};
 use crate::data_dir::{DataDir, ServerLock};
 use crate::error::{Error, Result};
+use crate::print::say;
 use crate::{shutdown, world};
 
 pub(crate) async fn serve(common: &Common, args: &Serve) -> Result<()> {
@@ -67,9 +68,4 @@ impl Service {
         self.catalog.close().await;
         served.map_err(|e| Error::failed("serving", e))
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the command's own output")]
-pub(crate) fn say(line: &str) {
-    println!("{line}");
 }

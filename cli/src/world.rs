@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use frazil_catalog::{CatalogRef, RestCatalog, SqlCatalog};
 use frazil_engine::Session;
+use frazil_engine::sql::Name;
 use frazil_storage::{Env, Steps};
 
 use crate::args::Common;
@@ -45,4 +46,9 @@ pub(crate) async fn session(common: &Common) -> Result<Session> {
     let env = env()?;
     let catalog = catalog(common, &env).await?;
     Ok(Session::open(env, catalog).await?)
+}
+
+/// A table's name as it is typed outside of SQL: `[[catalog.]database.]table`.
+pub(crate) fn table_name(text: &str) -> Name {
+    Name::new(text.split('.'))
 }

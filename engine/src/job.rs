@@ -29,23 +29,12 @@ use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan};
 use crate::{Error, Result};
 
-/// How a script is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Inserts run until their sources end, with a checkpoint at each interval.
-    Streaming,
-    /// Inserts read what is there and commit once, one after the other.
-    Batch,
-}
-
 /// Settings of a job.
 #[derive(Clone, Debug)]
 pub struct JobConfig {
     /// Names the job over all its runs: a run goes on where the last run of the same id stopped. Letters, digits, `-`,
     /// `_` and `.`.
     pub job_id: String,
-    /// How inserts are run.
-    pub mode: Mode,
     /// Tasks for each source, writer and compact operator, where there is work for so many.
     pub parallelism: usize,
     /// From the end of a checkpoint to the begin of the next.

@@ -1,0 +1,123 @@
+//! `frazil sql`: statements carried out one after the other, in batch.
+
+use std::io::{IsTerminal, Read};
+use std::time::Instant;
+
+use frazil_engine::Session;
+use frazil_engine::batch::{self, Outcome, Rows};
+use frazil_engine::sql::parse_script;
+use futures::TryStreamExt;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::args::{Common, Output, Sql};
+use crate::error::{Error, Result};
+use crate::print::{say, say_ndjson, say_table};
+use crate::world;
+
+/// Rows of a result that are kept to be printed as one table; what is beyond is printed as a table of its own.
+const TABLE_ROWS_MAX: usize = 10_000;
+
+pub(crate) async fn sql(common: &Common, args: &Sql, output: Output) -> Result<()> {
+    let mut session = world::session(common).await?;
+    match (&args.execute, &args.file) {
+        (Some(script), _) => run_script(&mut session, script, output).await,
+        (None, Some(path)) => {
+            let script = std::fs::read_to_string(path)
+                .map_err(|e| Error::BadInput(format!("the script {} can't be read: {e}", path.display())))?;
+            run_script(&mut session, &script, output).await
+        }
+        (None, None) if std::io::stdin().is_terminal() => converse(&mut session, output).await,
+        (None, None) => {
+            let mut script = String::new();
+            std::io::stdin().read_to_string(&mut script).map_err(|e| Error::failed("reading the script", e))?;
+            run_script(&mut session, &script, output).await
+        }
+    }
+}
+
+/// Carries out a script; a statement that fails is the last.
+pub(crate) async fn run_script(session: &mut Session, script: &str, output: Output) -> Result<()> {
+    for statement in parse_script(script).map_err(frazil_engine::Error::from)? {
+        let begun = Instant::now();
+        let outcome = batch::execute(session, &statement).await?;
+        print_outcome(outcome, begun, output).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn print_outcome(outcome: Outcome, begun: Instant, output: Output) -> Result<()> {
+    match (outcome, output) {
+        (Outcome::Done(what), Output::Text) => say(&what),
+        (Outcome::Done(what), Output::Json) => say(&serde_json::json!({ "done": what }).to_string()),
+        (Outcome::Rows(rows), output) => print_rows(rows, begun, output).await?,
+        (Outcome::Inserted(inserted), output) => {
+            for insert in inserted {
+                let (table, rows, files) = (insert.table.name().to_string(), insert.rows, insert.files);
+                let snapshot_id = insert.snapshot_id;
+                match output {
+                    Output::Text => say(&format!("{table}: {rows} rows in {files} files")),
+                    Output::Json => say(&serde_json::json!({
+                        "inserted": table, "rows": rows, "files": files, "snapshot-id": snapshot_id,
+                    })
+                    .to_string()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn print_rows(mut rows: Rows, begun: Instant, output: Output) -> Result<()> {
+    let (mut kept, mut kept_rows, mut count) = (Vec::new(), 0, 0);
+    while let Some(batch) = rows.batches.try_next().await? {
+        count += batch.num_rows();
+        if output == Output::Json {
+            say_ndjson(&batch)?;
+            continue;
+        }
+        kept_rows += batch.num_rows();
+        kept.push(batch);
+        if kept_rows >= TABLE_ROWS_MAX {
+            say_table(&rows.schema, &std::mem::take(&mut kept))?;
+            kept_rows = 0;
+        }
+    }
+    if output == Output::Text {
+        if !kept.is_empty() || count == 0 {
+            say_table(&rows.schema, &kept)?;
+        }
+        let (bytes, files) = (rows.cost.bytes_fetched(), rows.cost.files_read());
+        let ms = begun.elapsed().as_millis();
+        say(&format!("{count} rows in {ms} ms, {bytes} bytes fetched from {files} files"));
+    }
+    Ok(())
+}
+
+/// Reads statements from a person until end of file. An error is printed and forgotten.
+async fn converse(session: &mut Session, output: Output) -> Result<()> {
+    let failed = |e: ReadlineError| Error::failed("reading a line", e);
+    let mut editor = DefaultEditor::new().map_err(failed)?;
+    let mut pending = String::new();
+    loop {
+        let prompt = if pending.is_empty() { "frazil> " } else { "     -> " };
+        match editor.readline(prompt) {
+            Ok(line) => {
+                pending.push_str(&line);
+                pending.push('\n');
+                if pending.trim().is_empty() {
+                    pending.clear();
+                } else if pending.trim_end().ends_with(';') {
+                    let script = std::mem::take(&mut pending);
+                    editor.add_history_entry(script.trim()).ok();
+                    if let Err(error) = run_script(session, &script, output).await {
+                        error.print();
+                    }
+                }
+            }
+            Err(ReadlineError::Interrupted) => pending.clear(),
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
