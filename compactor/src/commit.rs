@@ -28,20 +28,17 @@ pub struct RewriteEnd {
     pub retries: u32,
 }
 
-/// Commits rewrites that read the table at `base_snapshot_id`.
+/// Commits rewrites. Those that were planned at one snapshot make one new snapshot, and all of them one swap of the
+/// table's pointer.
 ///
 /// # Errors
 /// [`crate::Error::Catalog`]: the rewrites may be in the table or not. Their outputs stay: a later look at the table tells
 /// whether they are live, and files that no snapshot names are orphans, not damage.
-pub async fn commit_rewrite(
-    queue: &CommitQueue,
-    mut results: Vec<RewriteResult>,
-    base_snapshot_id: i64,
-) -> Result<RewriteEnd> {
+pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>) -> Result<RewriteEnd> {
     let env = queue.env();
     let mut end = RewriteEnd::default();
     while !results.is_empty() {
-        let changes = build_changes(&results, base_snapshot_id);
+        let changes = build_changes(&results);
         let identity = CommitIdentity::draw(env, changes.len());
         let conflict = match queue.commit(&changes, identity, &|_| Precheck::Proceed).await? {
             CommitEnd::Committed(committed) => {
@@ -88,17 +85,22 @@ fn gone_file(conflict: &Conflict) -> Option<&str> {
     }
 }
 
-/// One change for all groups, or one for each sequence number where equality deletes are live: then an output must not
-/// get a greater one than its own inputs had.
-fn build_changes(results: &[RewriteResult], base_snapshot_id: i64) -> Vec<Change> {
-    let newest = results.iter().map(|result| result.group.data_sequence_number).max().unwrap_or(0);
-    let mut by_number: BTreeMap<i64, Vec<&RewriteResult>> = BTreeMap::new();
-    for result in results {
-        let group = &result.group;
-        let number = if group.exact_sequence_number { group.data_sequence_number } else { newest };
-        by_number.entry(number).or_default().push(result);
+/// One change for all groups that read the same snapshot: their outputs may all have the greatest of their sequence
+/// numbers, since every delete that came later has a greater one still. Where equality deletes were live in that snapshot,
+/// an output must not get a greater number than its own inputs had, so there is one change for each number.
+fn build_changes(results: &[RewriteResult]) -> Vec<Change> {
+    let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
+    for FileGroup { base_snapshot_id, data_sequence_number, .. } in results.iter().map(|result| &result.group) {
+        let newest = newest.entry(*base_snapshot_id).or_insert(*data_sequence_number);
+        *newest = (*newest).max(*data_sequence_number);
     }
-    let changes = by_number.into_iter().map(|(data_sequence_number, results)| Change::Replace {
+    let mut changes: BTreeMap<(i64, i64), Vec<&RewriteResult>> = BTreeMap::new();
+    for result in results {
+        let (group, base) = (&result.group, result.group.base_snapshot_id);
+        let number = if group.exact_sequence_number { group.data_sequence_number } else { newest[&base] };
+        changes.entry((number, base)).or_default().push(result);
+    }
+    let changes = changes.into_iter().map(|((data_sequence_number, base_snapshot_id), results)| Change::Replace {
         removed: results.iter().flat_map(|result| result.group.paths().map(str::to_owned)).collect(),
         added: results.iter().flat_map(|result| result.outputs.iter().cloned()).collect(),
         data_sequence_number,

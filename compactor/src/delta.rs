@@ -6,7 +6,7 @@ use frazil_catalog::CommitQueue;
 use frazil_table::spec::ManifestStatus;
 use frazil_table::{Table, io};
 
-use crate::{InputFile, Result};
+use crate::{Config, Coordinator, FileGroup, InputFile, Result};
 
 /// The files that came and went between two heads of `main`.
 #[derive(Clone, Debug)]
@@ -25,6 +25,27 @@ pub struct CommitDelta {
 
 /// More snapshots than this are not followed one by one: the whole listing is as quick to read.
 const SNAPSHOTS_MAX: usize = 100;
+
+/// Brings a coordinator to where `table` is and returns what is to be merged now: by deltas where that is possible, by
+/// the whole state where it is not or where `config` is another one.
+///
+/// # Errors
+/// As [`io::load_state`].
+pub async fn follow(
+    coordinator: &mut Coordinator,
+    queue: &CommitQueue,
+    table: &Table,
+    config: &Config,
+) -> Result<Vec<FileGroup>> {
+    if coordinator.listing().config() == config
+        && let Some(delta) = load_delta(queue, table, coordinator.snapshot_id()).await?
+        && let Ok(groups) = coordinator.on_commit(&delta)
+    {
+        return Ok(groups);
+    }
+    let state = io::load_state(&queue.env().store, queue.cache(), table, io::Entries::All).await?;
+    coordinator.observe(&state, config)
+}
 
 /// Reads what the commits after `after_snapshot_id` changed. `None` if they can't be followed: the snapshot is not in the
 /// history of `main` any more, or too many came since; then the whole state has to be read.

@@ -8,6 +8,62 @@
 //!
 //! What this crate decides: which files are merged, how, and when snapshots expire. What it does not know: jobs, SQL,
 //! who writes the table.
+//!
+//! A job does this after each of its commits:
+//!
+//! ```
+//! # use std::collections::HashMap;
+//! # use std::sync::Arc;
+//! # use arrow::array::{Int64Array, RecordBatch};
+//! # use frazil_catalog::{Catalog, CommitQueue, Precheck, SqlCatalog};
+//! # use frazil_compactor::{Config, Coordinator, commit_rewrite, follow, run_group};
+//! # use frazil_storage::Env;
+//! # use frazil_table::spec::*;
+//! # use frazil_table::{Change, CommitIdentity, SnapshotProperties, io};
+//! # use frazil_writer::{TableWriter, WriterConfig};
+//! # use tokio_util::sync::CancellationToken;
+//! # async fn append(queue: &CommitQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! #     let mut writer = TableWriter::new(queue.env().clone(), &queue.load().await?, WriterConfig::default())?;
+//! #     let rows = Arc::new(Int64Array::from(vec![1, 2, 3]));
+//! #     writer.write(RecordBatch::try_new(writer.schema().clone(), vec![rows])?).await?;
+//! #     let change = Change::Append { files: writer.close().await?, properties: SnapshotProperties::new() };
+//! #     let identity = CommitIdentity::draw(queue.env(), 1);
+//! #     let _ = queue.commit(&[change], identity, &|_| Precheck::Proceed).await?;
+//! #     Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let env = Env::in_memory(7);
+//! # let catalog = Arc::new(SqlCatalog::in_memory(env.clone(), "memory://w").await?);
+//! # let namespace = NamespaceIdent::new("db".to_owned());
+//! # catalog.create_namespace(&namespace, Default::default()).await?;
+//! # let id = NestedField::optional(1, "id", Type::Primitive(PrimitiveType::Long));
+//! # let schema = Schema::builder().with_fields([Arc::new(id)]).build()?;
+//! # let creation = TableCreation::builder().name("t".to_owned()).schema(schema).build();
+//! # catalog.create_table(&namespace, creation).await?;
+//! # let ident = TableIdent::new(namespace, "t".to_owned());
+//! # let stop = CancellationToken::new();
+//! let queue = CommitQueue::new(catalog, env.clone(), ident);
+//! let table = queue.load().await?;
+//! let options = HashMap::from([("compact.delta.commits".to_owned(), "3".to_owned())]);
+//! let config = Config::from_options(table.metadata().properties(), &options, 1)?;
+//! let state = io::load_state(&env.store, queue.cache(), &table, io::Entries::All).await?;
+//! let mut coordinator = Coordinator::new(&state, &config)?;
+//! for commit in 1..=3 {
+//!     append(&queue).await?;
+//!     let table = queue.load().await?;
+//!     for group in follow(&mut coordinator, &queue, &table, &config).await? {
+//!         let result = run_group(&group, &env, &table, &config, &stop).await?;
+//!         let end = commit_rewrite(&queue, vec![result]).await?;
+//!         coordinator.on_end(&group);
+//!         assert_eq!((commit, end.committed[0].group.inputs.len()), (3, 3));
+//!     }
+//! }
+//! let state = io::load_state(&env.store, queue.cache(), &queue.load().await?, io::Entries::All).await?;
+//! assert_eq!(state.live_data_files()?.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod commit;
 mod config;
@@ -26,7 +82,7 @@ mod world;
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
 pub use config::{AUTO_COMPACT, Config, DELTA_COMMITS, Policy};
 pub use coordinator::{Coordinator, DeltaGap};
-pub use delta::{CommitDelta, load_delta};
+pub use delta::{CommitDelta, follow, load_delta};
 pub use error::{Error, Result};
 pub use expire::{ExpireReport, SNAPSHOTS_MAX, STREAMING_RETENTION, run_expire};
 pub use listing::{InputFile, Listing};

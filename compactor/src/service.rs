@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::size;
 use crate::{
-    Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite, load_delta,
+    Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite, follow,
     plan_rewrite, run_group,
 };
 
@@ -116,10 +116,7 @@ async fn run_groups(
                 }
             }
         }
-        if let Some(first) = results.first() {
-            let base_snapshot_id = first.group.base_snapshot_id;
-            report.add(commit_rewrite(queue, results, base_snapshot_id).await?);
-        }
+        report.add(commit_rewrite(queue, results).await?);
     }
     if stop.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
@@ -239,20 +236,11 @@ impl Watched {
             self.coordinator = None;
             return Ok(());
         }
-        let delta = match &self.coordinator {
-            Some(known) if *known.listing().config() == config => {
-                load_delta(&self.queue, &table, known.snapshot_id()).await?
-            }
-            _ => None,
-        };
-        let groups = match (&mut self.coordinator, delta) {
-            (Some(coordinator), Some(delta)) => {
-                coordinator.on_commit(&delta).expect("the delta was loaded from where the coordinator stands")
-            }
-            (known, _) => {
+        let groups = match &mut self.coordinator {
+            Some(coordinator) => follow(coordinator, &self.queue, &table, &config).await?,
+            none => {
                 let state = load_state(&self.queue).await?;
-                let coordinator = known.insert(Coordinator::new(&state, &config)?);
-                coordinator.observe(&state, &config)?
+                none.insert(Coordinator::new(&state, &config)?).observe(&state, &config)?
             }
         };
         if groups.is_empty() {

@@ -17,7 +17,7 @@ async fn all_groups_go_under_one_snapshot_that_says_what_it_did() {
     }
     let groups = plan(&world).await;
     let results = vec![world.rewrite(&groups[0]).await, world.rewrite(&groups[1]).await];
-    let end = commit_rewrite(&world.queue, results, groups[0].base_snapshot_id).await.unwrap();
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
     assert_eq!((end.committed.len(), end.dropped.len(), end.snapshot_ids.len()), (2, 0, 1));
     let table = end.table.unwrap();
     let summary = &table.current_snapshot().unwrap().summary().additional_properties;
@@ -41,12 +41,12 @@ async fn a_group_that_lost_a_file_is_dropped_and_the_rest_lands() {
     }
     // Somebody else rewrites partition 2 meanwhile.
     let other = world.rewrite(&groups[1]).await;
-    let end = commit_rewrite(&world.queue, vec![other], groups[1].base_snapshot_id).await.unwrap();
+    let end = commit_rewrite(&world.queue, vec![other]).await.unwrap();
     assert!(end.dropped.is_empty());
     let lost = results[1].outputs[0].file.file_path().to_owned();
     let kept = results[0].outputs[0].file.file_path().to_owned();
 
-    let end = commit_rewrite(&world.queue, results, groups[0].base_snapshot_id).await.unwrap();
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
     assert_eq!(end.committed.len(), 2);
     assert!(matches!(&end.dropped[..], [(group, Conflict::FileGone { .. })] if group.partition_path == "p=2"));
     let store = &world.queue.env().store;
@@ -63,8 +63,9 @@ async fn all_is_dropped_when_the_snapshot_it_read_is_gone() {
         world.append(&[(Some(1), 10)]).await;
     }
     let groups = plan(&world).await;
-    let result = world.rewrite(&groups[0]).await;
-    let end = commit_rewrite(&world.queue, vec![result], 4711).await.unwrap();
+    let mut result = world.rewrite(&groups[0]).await;
+    result.group.base_snapshot_id = 4711;
+    let end = commit_rewrite(&world.queue, vec![result]).await.unwrap();
     assert!(end.table.is_none() && end.committed.is_empty());
     assert!(matches!(&end.dropped[..], [(_, Conflict::Refused { .. })]));
     assert_eq!(world.sizes().await[&Some(1)], [10, 10]);
@@ -83,8 +84,26 @@ async fn a_failure_at_any_step_of_the_commit_keeps_every_output() {
         let groups = plan(&world).await;
         let result = world.rewrite(&groups[0]).await;
         let output = result.outputs[0].file.file_path().to_owned();
-        commit_rewrite(&world.queue, vec![result], groups[0].base_snapshot_id).await.unwrap_err();
+        commit_rewrite(&world.queue, vec![result]).await.unwrap_err();
         assert!(world.queue.env().store.head(&output).await.is_ok(), "{step}");
         assert_eq!(world.sizes().await[&Some(1)].iter().sum::<u64>(), 20, "{step}");
     }
+}
+
+#[tokio::test]
+async fn groups_of_different_snapshots_keep_their_own_sequence_numbers() {
+    let world = World::new().await;
+    let mut results = Vec::new();
+    for p in [1, 2] {
+        world.append(&[(Some(p), 10), (Some(p), 10)]).await;
+        let group = plan(&world).await.pop().unwrap();
+        results.push(world.rewrite(&group).await);
+    }
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
+    assert_eq!((end.committed.len(), end.snapshot_ids.len()), (2, 2));
+    // Had the older group taken the newer's number, a delete that came between the two would apply to it no more.
+    let state = world.state().await;
+    let mut numbers: Vec<_> = state.live_data_files().unwrap().iter().map(|live| live.data_sequence_number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
 }

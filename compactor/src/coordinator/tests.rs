@@ -12,12 +12,11 @@ async fn follow(world: &World, coordinator: &mut Coordinator) -> Vec<FileGroup> 
 }
 
 async fn rewrite(world: &World, coordinator: &mut Coordinator, groups: Vec<FileGroup>) {
-    let base = groups[0].base_snapshot_id;
     let mut results = Vec::new();
     for group in &groups {
         results.push(world.rewrite(group).await);
     }
-    let end = commit_rewrite(&world.queue, results, base).await.unwrap();
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
     assert!(end.dropped.is_empty());
     groups.iter().for_each(|group| coordinator.on_end(group));
 }

@@ -20,7 +20,7 @@ async fn rewritten(env: Env) -> World {
     }
     let group = plan_rewrite(&world.state().await, &config().packing()).unwrap().groups.remove(0);
     let result = world.rewrite(&group).await;
-    commit_rewrite(&world.queue, vec![result], group.base_snapshot_id).await.unwrap();
+    commit_rewrite(&world.queue, vec![result]).await.unwrap();
     world
 }
 

@@ -87,7 +87,7 @@ async fn a_rewritten_file_leaves_the_candidates() {
         for group in &plan.groups {
             results.push(world.rewrite(group).await);
         }
-        crate::commit_rewrite(&world.queue, results, plan.base_snapshot_id.unwrap()).await.unwrap();
+        crate::commit_rewrite(&world.queue, results).await.unwrap();
         rounds += 1;
     }
     assert_eq!(rounds, 1);

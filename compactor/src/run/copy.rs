@@ -17,6 +17,7 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -89,11 +90,12 @@ impl Output {
     ) -> Result<()> {
         let row_group = metadata.row_group(index);
         let mut writer = self.parquet.next_row_group().map_err(encode)?;
-        let mut chunks = Chunks { path, metadata, index, row_group };
+        let chunks = Chunks { path, metadata, index, row_group };
         for columns in chunks.requests() {
             rewrite.check_stop()?;
             let pieces = chunks.fetch(rewrite, columns.clone()).await?;
             for (column, piece) in columns.zip(pieces) {
+                chunks.check_pages(column)?;
                 let bloom_filter = chunks.load_bloom_filter(rewrite, column).await?;
                 chunks.append(&mut writer, column, &piece, bloom_filter).map_err(encode)?;
             }
@@ -134,7 +136,7 @@ impl Chunks<'_> {
         requests
     }
 
-    async fn fetch(&mut self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Piece>> {
+    async fn fetch(&self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Piece>> {
         let chunks = &self.row_group.columns()[columns];
         let ranges: Vec<Range<u64>> = chunks.iter().map(|chunk| {
             let (start, length) = chunk.byte_range();
@@ -169,6 +171,24 @@ impl Chunks<'_> {
         Sbbf::from_bytes(&bytes).map(Some).map_err(|error| Error::damaged(self.path, error))
     }
 
+    fn offsets(&self, column: usize) -> Option<&OffsetIndexMetaData> {
+        self.metadata.offset_index()?.get(self.index)?.get(column)
+    }
+
+    /// Pages that lie outside of their column chunk would be somewhere else after the copy.
+    fn check_pages(&self, column: usize) -> Result<()> {
+        let (start, length) = self.row_group.column(column).byte_range();
+        let is_inside = |page: &PageLocation| {
+            let at = u64::try_from(page.offset).ok().filter(|at| *at >= start);
+            let size = u64::try_from(page.compressed_page_size).ok();
+            at.zip(size).is_some_and(|(at, size)| at - start <= length && size <= length - (at - start))
+        };
+        match self.offsets(column).is_none_or(|offsets| offsets.page_locations().iter().all(is_inside)) {
+            true => Ok(()),
+            false => Err(Error::damaged(self.path, format!("the page index of column {column} names pages outside of it"))),
+        }
+    }
+
     fn append(
         &self,
         writer: &mut SerializedRowGroupWriter<'_, Sink>,
@@ -178,14 +198,13 @@ impl Chunks<'_> {
     ) -> std::result::Result<(), ParquetError> {
         let chunk: &ColumnChunkMetaData = self.row_group.column(column);
         let indexes = self.metadata.column_index().and_then(|groups| groups.get(self.index)?.get(column));
-        let offsets = self.metadata.offset_index().and_then(|groups| groups.get(self.index)?.get(column));
         let close = ColumnCloseResult {
             bytes_written: chunk.byte_range().1,
             rows_written: u64::try_from(self.row_group.num_rows()).unwrap_or(0),
             metadata: chunk.clone(),
             bloom_filter,
             column_index: indexes.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)).cloned(),
-            offset_index: offsets.cloned(),
+            offset_index: self.offsets(column).cloned(),
         };
         writer.append_column(piece, close)
     }

@@ -215,7 +215,7 @@ async fn commit(shared: Shared, mut rewritten: mpsc::Receiver<Rewritten>, ended:
 async fn commit_one(shared: &Shared, work: &Work, result: RewriteResult) -> Result<()> {
     let (files_before, files_after) = (work.group.paths().count() as u64, result.outputs.len() as u64);
     let (bytes_before, bytes_after) = (work.group.bytes_in(), result.bytes_out());
-    let end = commit_rewrite(&shared.queue, vec![result], work.group.base_snapshot_id).await?;
+    let end = commit_rewrite(&shared.queue, vec![result]).await?;
     let table = shared.queue.ident().to_string();
     for (_, conflict) in &end.dropped {
         let reason = conflict.to_string();
