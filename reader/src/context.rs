@@ -9,7 +9,7 @@ use frazil_table::spec::{
 use frazil_table::{ManifestCache, Table};
 
 use crate::footer::FooterCache;
-use crate::predicate::{BoundPredicate, is_in_structs_only};
+use crate::predicate::{BoundPredicate, struct_path};
 use crate::row_plan::Constants;
 use crate::stats::ReadCounters;
 use crate::{Error, Predicate, ProjectedSchema, Projection, ReadStats, Result, project};
@@ -127,11 +127,14 @@ impl ReadSpec {
     /// A leaf that has one value in a row, by id, with its dotted path. Equality deletes may name fields that only an
     /// older schema has.
     pub(crate) fn key_field(&self, id: i32) -> Option<KeyField> {
-        let schemas = std::iter::once(&self.0.schema).chain(self.0.metadata.schemas_iter());
-        let mut found = schemas.filter(|schema| is_in_structs_only(schema.as_struct().fields(), id));
-        let schema = found.next()?;
-        let path = schema.name_by_field_id(id)?.to_owned();
-        Some(KeyField { field: schema.field_by_id(id)?.clone(), path })
+        // The newest of them has the widest type, and so holds what files of all of them hold.
+        let mut older: Vec<&SchemaRef> = self.0.metadata.schemas_iter().collect();
+        older.sort_by_key(|schema| std::cmp::Reverse(schema.schema_id()));
+        std::iter::once(&self.0.schema).chain(older).find_map(|schema| {
+            let ids = struct_path(schema.as_struct().fields(), id)?;
+            let field = schema.field_by_id(id)?.clone();
+            Some(KeyField { field, ids, path: schema.name_by_field_id(id)?.to_owned() })
+        })
     }
 
     /// What a file's partition says of its rows.
@@ -149,5 +152,8 @@ impl ReadSpec {
 #[derive(Clone, Debug)]
 pub(crate) struct KeyField {
     pub field: NestedFieldRef,
+    /// The structs around it, outermost first, and itself.
+    pub ids: Vec<i32>,
+    /// Dotted, for people.
     pub path: String,
 }

@@ -119,8 +119,10 @@ const NEAREST_MAX: usize = 3;
 fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
     let score = |name: &str| {
         let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_lowercase();
-        let whole = strsim::jaro_winkler(&path.to_lowercase(), &name.to_lowercase());
-        whole.max(0.95 * strsim::jaro_winkler(&last(path), &last(name)))
+        // A path may leave out the parts of lists and maps.
+        let short = name.replace(".element", "").replace(".value", "").to_lowercase();
+        let whole = strsim::jaro_winkler(&path.to_lowercase(), &short);
+        whole.max(0.9 * strsim::jaro_winkler(&last(path), &last(name)))
     };
     let mut scored: Vec<(f64, &str)> = known.map(|name| (score(name), name)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));

@@ -166,6 +166,12 @@ impl TableFollower {
 
     /// Plans what comes after the position. False if there is nothing new.
     async fn refill(&mut self) -> Result<bool> {
+        let is_stale = self.is_fresh;
+        Ok(self.plan_pending().await? || (is_stale && self.plan_pending().await?))
+    }
+
+    /// Plans what the table that was loaded last has after the position; loads it anew unless that was not looked at.
+    async fn plan_pending(&mut self) -> Result<bool> {
         if !self.is_fresh {
             let table = self.catalog.load_table(&self.ident).await?;
             if self.is_planned && table.metadata_location() == self.table.metadata_location() {

@@ -36,6 +36,9 @@ mod stats;
 mod task;
 mod thrift;
 
+#[cfg(test)]
+mod tests;
+
 pub use context::{ReadContext, ReadSpec};
 pub use error::{Error, Result};
 pub use file_reader::{FileBatch, FileReader, read_file};

@@ -267,11 +267,17 @@ fn show(value: &PrimitiveLiteral) -> String {
     }
 }
 
-/// Whether a field is among these, or in structs among them: then a row has one value of it.
-pub(crate) fn is_in_structs_only(fields: &[NestedFieldRef], id: i32) -> bool {
-    fields.iter().any(|field| match field.field_type.as_ref() {
-        Type::Struct(nested) => is_in_structs_only(nested.fields(), id),
-        _ => field.id == id,
+/// The structs around a field, outermost first, and the field itself, by id. `None` for a field that is not there or lies
+/// in a list or map: a row has many values of it.
+pub(crate) fn struct_path(fields: &[NestedFieldRef], id: i32) -> Option<Vec<i32>> {
+    fields.iter().find_map(|field| match field.field_type.as_ref() {
+        _ if field.id == id => Some(vec![id]),
+        Type::Struct(nested) => {
+            let mut below = struct_path(nested.fields(), id)?;
+            below.insert(0, field.id);
+            Some(below)
+        }
+        _ => None,
     })
 }
 

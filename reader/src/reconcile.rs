@@ -34,8 +34,10 @@ pub(crate) enum Step {
 /// A leaf in structs, with the way to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
-    /// The place among what is read, struct by struct; empty if the file lacks the leaf.
+    /// The place among what is read, struct by struct, as far as the file has it.
     pub path: Vec<usize>,
+    /// Whether the way leads to the leaf, not only to structs around it.
+    pub is_read: bool,
     pub step: Step,
 }
 
@@ -97,18 +99,20 @@ impl Step {
 impl Leaf {
     /// The leaf's values, null wherever a struct around it is.
     pub(crate) fn read(&self, batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
-        let Some((first, rest)) = self.path.split_first() else {
-            return self.step.apply(None, batch.num_rows());
-        };
-        let mut array = batch.column(*first).clone();
+        let mut array: Option<ArrayRef> = None;
         let mut nulls: Option<NullBuffer> = None;
-        for index in rest {
-            let around = array.as_struct_opt().ok_or_else(|| not_a("struct", &array))?;
-            nulls = NullBuffer::union(nulls.as_ref(), around.nulls());
-            let child = around.column(*index).clone();
-            array = child;
+        for (depth, index) in self.path.iter().enumerate() {
+            let child = match &array {
+                None => batch.column(*index).clone(),
+                Some(around) => around.as_struct_opt().ok_or_else(|| not_a("struct", around))?.column(*index).clone(),
+            };
+            let is_around = !self.is_read || depth + 1 < self.path.len();
+            if is_around {
+                nulls = NullBuffer::union(nulls.as_ref(), child.nulls());
+            }
+            array = Some(child);
         }
-        let leaf = self.step.apply(Some(&array), batch.num_rows())?;
+        let leaf = self.step.apply(array.as_ref().filter(|_| self.is_read), batch.num_rows())?;
         match nulls {
             None => Ok(leaf),
             Some(nulls) => {

@@ -66,10 +66,13 @@ impl RowPlanner<'_> {
         for field in wanted {
             self.choose(field, by_id(self.file, field.id), &mut leaves);
         }
-        for key in keys.keys() {
-            if let Some(path) = self.find(self.file, *key) {
-                let leaf = path.last().expect("a path that was found has an end");
-                leaves.extend(leaf.leaves.clone());
+        for key in keys.values() {
+            for part in self.find(key) {
+                match part.kind {
+                    FileKind::Leaf => drop(leaves.insert(part.leaves.start)),
+                    // Whether it is null decides about a default in it.
+                    _ => self.choose_cheapest(part, &mut leaves),
+                }
             }
         }
         let columns = wanted
@@ -79,7 +82,7 @@ impl RowPlanner<'_> {
             .collect::<Result<_>>()?;
         let keys = keys
             .iter()
-            .map(|(id, key)| Ok((*id, self.key(*id, key, &leaves)?)))
+            .map(|(id, key)| Ok((*id, self.key(key, &leaves)?)))
             .collect::<Result<_>>()?;
         Ok(RowPlan { leaves, columns, output: output.arrow().clone(), keys })
     }
@@ -238,37 +241,42 @@ impl RowPlanner<'_> {
         Error::damaged(self.location, format!("column {path} is {from} in it and {to} in the table"))
     }
 
-    fn key(&self, id: i32, key: &KeyField, leaves: &BTreeSet<usize>) -> Result<Leaf> {
-        let KeyField { field, path: name } = key;
+    fn key(&self, key: &KeyField, leaves: &BTreeSet<usize>) -> Result<Leaf> {
+        let KeyField { field, path: name, .. } = key;
         let to = arrow_type(&field.field_type)?;
         let arrow = Field::new(name, to, true);
         let optional = NestedField { required: false, ..field.as_ref().clone() };
-        let Some(path) = self.find(self.file, id) else {
-            return Ok(Leaf { path: Vec::new(), step: self.absent(&optional, &arrow, name)? });
-        };
         let mut siblings = self.file;
-        let mut indexes = Vec::with_capacity(path.len());
-        for part in &path {
-            indexes.push(index_in(siblings, part, leaves).expect("a key's leaf is among those that are read"));
-            if let FileKind::Struct(children) = &part.kind {
-                siblings = children;
+        let mut indexes = Vec::with_capacity(key.ids.len());
+        let mut leaf = None;
+        for part in self.find(key) {
+            indexes.push(index_in(siblings, part, leaves).expect("a key's leaves are among those that are read"));
+            match &part.kind {
+                FileKind::Struct(children) => siblings = children,
+                _ => leaf = Some(part),
             }
         }
-        let leaf = path.last().expect("a path that was found has an end");
-        Ok(Leaf { path: indexes, step: self.step(&optional, &arrow, Some(leaf), leaves, name)? })
+        let is_read = leaf.is_some();
+        let step = match leaf {
+            Some(leaf) => self.step(&optional, &arrow, Some(leaf), leaves, name)?,
+            None => self.absent(&optional, &arrow, name)?,
+        };
+        Ok(Leaf { path: indexes, is_read, step })
     }
 
-    /// The way to a leaf through structs.
-    fn find<'f>(&self, fields: &'f [FileField], id: i32) -> Option<Vec<&'f FileField>> {
-        fields.iter().find_map(|field| match &field.kind {
-            FileKind::Leaf if field.id == Some(id) => Some(vec![field]),
-            FileKind::Struct(children) => {
-                let mut below = self.find(children, id)?;
-                below.insert(0, field);
-                Some(below)
+    /// The way to a key as far as the file has it.
+    fn find(&self, key: &KeyField) -> Vec<&FileField> {
+        let mut siblings = self.file;
+        let mut found = Vec::with_capacity(key.ids.len());
+        for id in &key.ids {
+            let Some(field) = by_id(siblings, *id) else { break };
+            found.push(field);
+            match &field.kind {
+                FileKind::Struct(children) => siblings = children,
+                _ => break,
             }
-            _ => None,
-        })
+        }
+        found
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) async fn read_keys(
         &Projection::All,
     )?;
     let plan = planner.plan(&nothing, keys)?;
-    if let Some(missing) = plan.keys.iter().find(|(_, leaf)| leaf.path.is_empty()) {
+    if let Some(missing) = plan.keys.iter().find(|(_, leaf)| !leaf.is_read) {
         return Err(Error::damaged(location, format!("a delete file without its column {}", missing.0)));
     }
     let leaves = plan.leaves.iter().copied();

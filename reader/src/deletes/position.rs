@@ -26,7 +26,7 @@ pub(super) async fn load(
 ) -> Result<HashMap<String, Arc<RoaringTreemap>>> {
     let field = |id, name: &str, primitive| {
         let field: NestedFieldRef = Arc::new(NestedField::required(id, name, Type::Primitive(primitive)));
-        (id, KeyField { field, path: name.to_owned() })
+        (id, KeyField { field, ids: vec![id], path: name.to_owned() })
     };
     let keys = BTreeMap::from([
         field(FILE_PATH_ID, "file_path", PrimitiveType::String),

@@ -102,7 +102,7 @@ fn column(schema: &Schema, path: &str) -> Result<Arc<BoundColumn>> {
     let Type::Primitive(primitive) = leaf.field_type.as_ref() else {
         return Err(Error::invalid_predicate(path, format!("it is a {}, not a leaf", leaf.field_type)));
     };
-    if !is_in_structs_only(schema.as_struct().fields(), leaf.id) {
+    if struct_path(schema.as_struct().fields(), leaf.id).is_none() {
         return Err(Error::invalid_predicate(path, "it lies in a list or map and has many values in a row"));
     }
     Ok(Arc::new(BoundColumn { field_id: leaf.id, path: path.to_owned(), primitive: primitive.clone() }))

@@ -1,0 +1,8 @@
+//! Scans and increments of tables that are really written, against models in memory.
+
+mod deletes;
+mod evolution;
+mod follow;
+mod pruning;
+mod random;
+mod world;
