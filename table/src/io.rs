@@ -41,18 +41,26 @@ pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadat
     serde_json::from_slice(&bytes).map_err(|error| Error::damaged(location, error))
 }
 
-/// The JSON of table metadata as every reader takes it: empty properties are written out, since Iceberg's Java library
-/// before 1.2, and so Trino of that time, refuses metadata without them.
+/// The JSON of table metadata as every reader takes it. Iceberg's Java library of 2022, and so Trino of that time,
+/// refuses metadata without `properties`, `snapshots` and (before format version 3) `current-snapshot-id`, whose absence
+/// it writes as -1; so they are written out also where the specification lets them be left out.
 ///
 /// # Errors
 /// [`Error::InvalidChange`] if the metadata has no JSON form.
 pub fn metadata_json(metadata: &TableMetadata) -> Result<String> {
     let mut json =
         serde_json::to_string(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
+    json.truncate(json.len() - 1);
     if metadata.properties().is_empty() {
-        json.truncate(json.len() - 1);
-        json.push_str(",\"properties\":{}}");
+        json.push_str(",\"properties\":{}");
     }
+    if metadata.snapshots().len() == 0 {
+        json.push_str(",\"snapshots\":[]");
+    }
+    if metadata.current_snapshot().is_none() && metadata.format_version() < FormatVersion::V3 {
+        json.push_str(",\"current-snapshot-id\":-1");
+    }
+    json.push('}');
     Ok(json)
 }
 
