@@ -1,6 +1,6 @@
 //! Catalogs: who owns a table's metadata pointer.
 //!
-//! [`Catalog`] is the seam; [`commit`] is the one commit loop of the workspace: it plans a change on the table as it is,
+//! [`Catalog`] is the seam; [`commit()`] is the one commit loop of the workspace: it plans a change on the table as it is,
 //! writes its files, has the catalog swap the pointer, and goes again if another commit came first.
 //!
 //! [`SqlCatalog`] keeps pointers in a database of its own, [`server`] puts it on the network by the Iceberg REST protocol,

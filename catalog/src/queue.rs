@@ -52,10 +52,10 @@ impl CommitQueue {
         self.catalog.load_table(&self.ident).await
     }
 
-    /// Waits for its turn and commits (see [`commit`]).
+    /// Waits for its turn and commits (see [`commit()`]).
     ///
     /// # Errors
-    /// As [`commit`].
+    /// As [`commit()`].
     pub async fn commit(
         &self,
         changes: &[Change],

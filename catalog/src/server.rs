@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -48,6 +49,8 @@ pub struct ServerConfig {
 pub(crate) struct ServerState {
     catalog: Arc<SqlCatalog>,
     config: Arc<ServerConfig>,
+    /// One permit for each request that is being answered.
+    permits: Arc<Semaphore>,
 }
 
 type Handlers = MethodRouter<ServerState>;
@@ -80,7 +83,11 @@ fn routes() -> [(&'static str, &'static [&'static str], Handlers); 11] {
 
 /// The service: `/v1/…` and `/health`. Merge further routes beside it.
 pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
-    let state = ServerState { catalog, config: Arc::new(config) };
+    let state = ServerState {
+        catalog,
+        config: Arc::new(config),
+        permits: Arc::new(Semaphore::new(guard::REQUESTS_MAX)),
+    };
     let mut router = Router::new().route("/v1/config", get(load_config)).route("/health", get(health));
     for (path, _, handlers) in routes() {
         router = router.route(&format!("/v1{path}"), handlers);
@@ -90,9 +97,14 @@ pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
             router = router.route(&format!("/v1/{prefix}{path}"), handlers);
         }
     }
+    guarded(router.fallback(no_route), state)
+}
+
+/// Everything around the handlers, innermost first.
+fn guarded(router: Router<ServerState>, state: ServerState) -> Router {
     router
-        .fallback(no_route)
         .layer(middleware::from_fn(guard::envelope))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::limit_number))
         .layer(middleware::from_fn(guard::limit_time))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(guard::of_panic))
@@ -164,3 +176,6 @@ impl ServerState {
         BTreeMap::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,12 @@ impl SqlCatalog {
         }
     }
 
+    /// Keeps commits to a table waiting for as long as the result lives.
+    #[cfg(test)]
+    pub(crate) async fn hold(&self, ident: &TableIdent) -> lanes::Lane<'_> {
+        self.lanes.enter(self.lanes.of(std::iter::once(ident))).await
+    }
+
     async fn load(&self, ident: &TableIdent) -> Result<Table> {
         // A file may be gone because commits after the read of the pointer deleted it: then the pointer has moved.
         let mut gone: Option<String> = None;

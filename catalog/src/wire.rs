@@ -9,8 +9,9 @@ use frazil_table::spec::{
     NamespaceIdent, Schema, SortOrder, TableCreation, TableIdent, TableRequirement, TableUpdate,
     UnboundPartitionSpec,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::{Result, apply};
 
@@ -136,7 +137,26 @@ pub(crate) struct CommitTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) identifier: Option<TableIdent>,
     pub(crate) requirements: Vec<TableRequirement>,
+    #[serde(deserialize_with = "read_updates")]
     pub(crate) updates: Vec<TableUpdate>,
+}
+
+/// Reads updates as they are spelled today, and as Iceberg's Java library of 2022 spells changes of properties.
+fn read_updates<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<TableUpdate>, D::Error> {
+    const OLD_NAMES: [(&str, &str, &str); 2] =
+        [("set-properties", "updated", "updates"), ("remove-properties", "removed", "removals")];
+    let mut updates: Vec<Map<String, Value>> = Vec::deserialize(deserializer)?;
+    for update in &mut updates {
+        for (action, old, new) in OLD_NAMES {
+            if update.get("action").is_some_and(|named| named == action)
+                && let Some(value) = update.remove(old)
+            {
+                update.entry(new).or_insert(value);
+            }
+        }
+    }
+    let read = |update| serde_json::from_value(Value::Object(update)).map_err(serde::de::Error::custom);
+    updates.into_iter().map(read).collect()
 }
 
 /// `CommitTransactionRequest`.

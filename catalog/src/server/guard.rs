@@ -65,6 +65,15 @@ pub(super) fn plus_is_space(mut request: Request) -> Request {
     request
 }
 
+/// Requests that are answered at the same time; others wait their turn. With bodies of 32 MiB that is 2 GiB at worst.
+pub(super) const REQUESTS_MAX: usize = 64;
+
+/// Waits for a turn. The wait counts towards the request's time.
+pub(super) async fn limit_number(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+    let _permit = state.permits.acquire().await.expect("nobody closes this semaphore");
+    next.run(request).await
+}
+
 /// A request that takes longer is answered without its result; a commit runs on.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(120);
 

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 const LANES: usize = 64;
 
 /// The right to commit to some tables.
-pub(super) type Lane<'a> = Vec<MutexGuard<'a, ()>>;
+pub(crate) type Lane<'a> = Vec<MutexGuard<'a, ()>>;
 
 #[derive(Debug)]
 pub(super) struct Lanes {

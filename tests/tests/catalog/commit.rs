@@ -110,7 +110,7 @@ impl Catalog for Lossy {
     }
 
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
-        if self.fault == Fault::Down && self.loads.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if self.fault == Fault::Down && self.loads.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             return Err(down());
         }
         let table = self.inner.load_table(ident).await?;

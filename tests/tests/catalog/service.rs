@@ -302,6 +302,19 @@ async fn a_space_may_come_as_a_plus_sign() {
     }
 }
 
+/// As Trino 406 spells them: its Iceberg library is 1.1.
+#[tokio::test]
+async fn older_clients_spell_changes_of_properties_their_way() {
+    let client = Client::new().await;
+    client.world.with_table().await;
+    let set = json!({"action": "set-properties", "updated": {"k": "v", "l": "w"}});
+    let remove = json!({"action": "remove-properties", "removed": ["l"]});
+    let commit = json!({"requirements": [], "updates": [set, remove]});
+    let (status, table) = client.post("/v1/namespaces/db/tables/t", commit).await;
+    assert_eq!(status, StatusCode::OK, "{table}");
+    assert_eq!(table["metadata"]["properties"], json!({"k": "v"}));
+}
+
 /// Trino 406 asks for all of them: its Iceberg library is 1.1.
 #[tokio::test]
 async fn older_clients_find_the_fields_that_they_demand() {
