@@ -125,7 +125,10 @@ impl FileReader {
                 Some(keep) => and_kleene(&keep, &matches).map_err(damaged)?,
             });
         }
-        let positions = first_row as i64..(first_row + rows as u64) as i64;
+        let positions = match self.plan.has_positions() {
+            true => first_row as i64..(first_row + rows as u64) as i64,
+            false => 0..0,
+        };
         let (read, positions) = match keep {
             None => (read.clone(), Int64Array::from_iter_values(positions)),
             Some(keep) => {
@@ -135,7 +138,7 @@ impl FileReader {
                 };
                 let kept_rows = positions.zip(keep.values()).filter(|(_, keep)| *keep);
                 let kept_rows = Int64Array::from_iter_values(kept_rows.map(|(row, _)| row));
-                (filter(read, &keep, kept_rows.len()).map_err(damaged)?, kept_rows)
+                (filter(read, &keep).map_err(damaged)?, kept_rows)
             }
         };
         self.context.counters.rows(rows as u64, deleted as u64, read.num_rows() as u64);
@@ -146,12 +149,11 @@ impl FileReader {
 fn filter(
     batch: &RecordBatch,
     keep: &BooleanArray,
-    kept: usize,
 ) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     if batch.num_columns() > 0 {
         return filter_record_batch(batch, keep);
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(kept));
+    let options = RecordBatchOptions::new().with_row_count(Some(keep.true_count()));
     RecordBatch::try_new_with_options(Arc::new(ArrowSchema::empty()), Vec::new(), &options)
 }
 

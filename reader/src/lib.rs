@@ -10,6 +10,33 @@
 //! [`TableFollower`] turns a table's history into [`Increment`]s, one for each snapshot that appends rows, with a
 //! [`Position`] after every batch from which another follower goes on.
 //!
+//! ```
+//! use frazil_reader::{Projection, ReadContext, ScanRequest, load_scan, scan};
+//! # use frazil_catalog::{Catalog, SqlCatalog};
+//! # use frazil_table::spec::{NamespaceIdent, Schema, TableCreation};
+//! # use futures::TryStreamExt;
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let env = frazil_storage::Env::in_memory(7);
+//! let catalog = SqlCatalog::in_memory(env.clone(), "memory://warehouse").await?;
+//! # let namespace = NamespaceIdent::new("db".to_owned());
+//! # catalog.create_namespace(&namespace, Default::default()).await?;
+//! # let schema: Schema = serde_json::from_str(r#"{"type":"struct","fields":[
+//! #     {"id":1,"name":"origin","required":false,"type":{"type":"struct","fields":[
+//! #         {"id":2,"name":"city","required":false,"type":"string"}]}}]}"#)?;
+//! # let creation = TableCreation::builder().name("flights".to_owned()).schema(schema).build();
+//! let table = catalog.create_table(&namespace, creation).await?;
+//!
+//! let context = ReadContext::new(&env);
+//! let request = ScanRequest { projection: Projection::paths(["origin.city"]), ..ScanRequest::default() };
+//! let plan = load_scan(&context, &table, &request).await?;
+//! println!("{plan}");
+//! let batches: Vec<_> = scan(&context, &plan, 2).try_collect().await?;
+//! assert!(batches.is_empty(), "nothing was written yet");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
 //! What this crate does not know: SQL, jobs, how files are written.
 
 mod context;

@@ -315,7 +315,12 @@ fn kind_of(data_type: &DataType) -> String {
 }
 
 impl RowPlan {
-    /// The output rows of a batch as it was read, whose first row is at `first_position` of the file.
+    /// Whether a row's position is wanted.
+    pub(crate) fn has_positions(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column, OutputColumn::Position))
+    }
+
+    /// The output rows of a batch as it was read. `positions` are those of its rows, where they are wanted.
     pub(crate) fn output(
         &self,
         read: &RecordBatch,
