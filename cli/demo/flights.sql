@@ -9,7 +9,7 @@ CREATE TABLE flights_csv (
     `hour` INT, `minute` INT, time_hour TIMESTAMP_LTZ(6)
 ) WITH (
     'connector' = 'filesystem', 'path' = '${FLIGHTS}/flights.csv', 'format' = 'csv', 'rows-per-second' = '${RATE}',
-    'batch-rows' = '1000'
+    'csv.null-literal' = 'NA', 'batch-rows' = '1000'
 );
 
 CREATE TABLE IF NOT EXISTS flights (

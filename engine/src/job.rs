@@ -166,7 +166,7 @@ impl JobPlanner<'_> {
         for table in scope.tables() {
             sources.push(source_of(table, session.env())?);
         }
-        let stream = choose_stream(&sources)?;
+        let stream = choose_stream(scope.tables(), &sources)?;
         let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
         for (index, source) in sources.iter().enumerate() {
             let provider: Arc<dyn TableProvider> = if index == stream {
@@ -292,15 +292,17 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
 /// The name of the stream in plans.
 const STREAM: &str = "stream";
 
-/// The one unbounded source; the first table of the query if all end by themselves.
-fn choose_stream(sources: &[Arc<dyn Source>]) -> Result<usize> {
+/// The one unbounded source; the first table of the query's text if all end by themselves.
+fn choose_stream(tables: &[TableUse], sources: &[Arc<dyn Source>]) -> Result<usize> {
     let unbounded: Vec<_> = (0..sources.len()).filter(|index| !sources[*index].is_bounded()).collect();
     match unbounded.as_slice() {
-        [] if sources.is_empty() => Err(Error::NotStreamable {
-            what: "a query without a table".to_owned(),
-            instead: "run the job with --mode batch".to_owned(),
-        }),
-        [] => Ok(0),
+        [] => {
+            let first = (0..tables.len()).min_by_key(|index| tables[*index].span.start);
+            first.ok_or_else(|| Error::NotStreamable {
+                what: "a query without a table".to_owned(),
+                instead: "run the job with --mode batch".to_owned(),
+            })
+        }
         [only] => Ok(*only),
         [first, second, ..] => Err(Error::NotStreamable {
             what: format!(
