@@ -8,6 +8,8 @@
 //!
 //! Its plans are those of [`crate::plan_rewrite`] on the same state, as long as nothing is in flight.
 
+use std::collections::HashSet;
+
 use frazil_table::TableState;
 
 use crate::listing::Listing;
@@ -19,6 +21,8 @@ use crate::{CommitDelta, Config, Result};
 pub struct Coordinator {
     listing: Listing,
     in_flight: Vec<FileGroup>,
+    /// Files of groups that ended since the last look at the table.
+    ended: HashSet<String>,
     /// Commits that changed rows since the last plan.
     commits: usize,
 }
@@ -41,7 +45,7 @@ impl Coordinator {
     pub fn new(state: &TableState, config: &Config) -> Result<Self> {
         let listing = Listing::of(state, config)?;
         let commits = listing.commits_since_compaction;
-        Ok(Self { listing, in_flight: Vec::new(), commits })
+        Ok(Self { listing, in_flight: Vec::new(), ended: HashSet::new(), commits })
     }
 
     /// The last snapshot that was seen.
@@ -99,18 +103,22 @@ impl Coordinator {
         plan_listing(&self.listing, &self.in_flight_files())
     }
 
-    /// A group that was handed out is committed, dropped or failed. What became of its files is seen by the deltas.
+    /// A group that was handed out is committed, dropped or failed. What became of its files is seen by the deltas: since
+    /// the next one may still be older than the end, they are free only after it.
     pub fn on_end(&mut self, group: &FileGroup) {
         let first = group.paths().next();
         self.in_flight.retain(|other| other.paths().next() != first);
+        self.ended.extend(group.paths().map(str::to_owned));
     }
 
     fn plan_if_due(&mut self) -> Vec<FileGroup> {
         let config = self.listing.config();
         if !config.enabled || self.commits < config.delta_commits {
+            self.ended.clear();
             return Vec::new();
         }
         let plan = self.plan();
+        self.ended.clear();
         // What did not fit into this plan is due with the next commit.
         self.commits = if plan.deferred_groups > 0 { config.delta_commits.saturating_sub(1) } else { 0 };
         self.in_flight.extend(plan.groups.iter().cloned());
@@ -118,8 +126,9 @@ impl Coordinator {
     }
 
     fn in_flight_files(&self) -> InFlight {
+        let in_flight = self.in_flight.iter().flat_map(|group| group.paths().map(str::to_owned));
         InFlight {
-            paths: self.in_flight.iter().flat_map(|group| group.paths().map(str::to_owned)).collect(),
+            paths: in_flight.chain(self.ended.iter().cloned()).collect(),
             partitions: self.in_flight.iter().map(|g| (g.partition_spec_id, g.partition.clone())).collect(),
         }
     }

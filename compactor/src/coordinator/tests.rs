@@ -68,11 +68,35 @@ async fn files_in_flight_are_planned_once_and_again_after_a_failure() {
     assert_eq!(second[0].inputs.len(), 3);
     assert!(second[0].paths().all(|path| first[0].paths().all(|other| other != path)));
     coordinator.on_end(&first[0]);
-    for _ in 0..3 {
+    world.append(&[(Some(1), 10)]).await;
+    assert!(follow(&world, &mut coordinator).await.is_empty());
+    for _ in 0..2 {
         world.append(&[(Some(1), 10)]).await;
     }
     let third = follow(&world, &mut coordinator).await;
     assert_eq!(third[0].inputs.len(), 6, "the first three are free again");
+}
+
+/// A job's committer may hand on a table from before the rewrite's commit after the rewrite's end.
+#[tokio::test]
+async fn files_of_a_group_that_ended_are_not_planned_from_an_older_table() {
+    let world = World::new().await;
+    let mut coordinator = Coordinator::new(&world.state().await, &config()).unwrap();
+    for _ in 0..3 {
+        world.append(&[(Some(1), 10)]).await;
+    }
+    let groups = follow(&world, &mut coordinator).await;
+    for _ in 0..3 {
+        world.append(&[(Some(1), 10)]).await;
+    }
+    let older = world.queue.load().await.unwrap();
+    let result = world.rewrite(&groups[0]).await;
+    commit_rewrite(&world.queue, vec![result]).await.unwrap();
+    coordinator.on_end(&groups[0]);
+    let delta = load_delta(&world.queue, &older, coordinator.snapshot_id()).await.unwrap().unwrap();
+    let next = coordinator.on_commit(&delta).unwrap();
+    assert_eq!(next.len(), 1);
+    assert!(next[0].paths().all(|path| groups[0].paths().all(|other| other != path)));
 }
 
 #[tokio::test]
