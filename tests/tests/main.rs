@@ -4,5 +4,6 @@
 
 mod catalog;
 mod compactor;
+mod engine;
 mod interop;
 mod tidy;

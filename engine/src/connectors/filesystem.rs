@@ -39,6 +39,9 @@ pub(super) use position::stable_hash;
 /// Batches per second that a rate limit is spread over.
 const RATE_SLICES_PER_SECOND: i64 = 20;
 
+/// How the names of files end whose bytes are no text. Without a look at the name they would be malformed rows.
+const COMPRESSED: [&str; 6] = [".gz", ".zst", ".bz2", ".xz", ".lz4", ".snappy"];
+
 /// The keys of the connector.
 pub(super) fn options() -> Schema {
     Schema::new("connector 'filesystem'")
@@ -285,6 +288,11 @@ impl Reader {
                 parquet_file::read(&self.shared, name, file, position, &mut self.output).await?;
             }
             Encoding::Json | Encoding::Csv(_) => {
+                if COMPRESSED.iter().any(|suffix| name.ends_with(suffix)) {
+                    let reason =
+                        "compressed files can't be read; unpack it, or move it out of the folder";
+                    return Err(self.shared.read_error(name, reason).into());
+                }
                 text_file::read(&self.shared, name, file, position, &mut self.output).await?;
             }
         }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use frazil_catalog::CatalogRef;
 use frazil_reader::{
-    FollowOptions, OnRowLevelChange, Part, Position, Projection, ReadContext, ReadSpec, StartPosition, TableFollower,
-    read_increment,
+    FollowOptions, Increment, OnRowLevelChange, Part, Position, PositionedBatch, Projection, ReadContext, ReadSpec,
+    StartPosition, TableFollower, read_increment,
 };
 use frazil_storage::Env;
 use frazil_table::spec::TableIdent;
@@ -25,7 +27,7 @@ use crate::source::{Source, SourceBatch, SourceStream};
 
 /// How often a followed table is looked at, unless `monitor-interval` says otherwise. Flink's minute would be most of the
 /// time until a row can be seen; a look costs one request to the catalog.
-const MONITOR_INTERVAL_MS: u64 = 500;
+const MONITOR_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One table, read by one task: snapshots have an order.
 pub(crate) struct IcebergSource {
@@ -34,7 +36,7 @@ pub(crate) struct IcebergSource {
     name: String,
     start: StartPosition,
     streaming: bool,
-    monitor_interval_ms: u64,
+    monitor_interval: Duration,
     projection: Projection,
     schema: SchemaRef,
     context: ReadContext,
@@ -62,8 +64,7 @@ impl IcebergSource {
             ident: table.path.ident(),
             start: start_position(&checked, &name)?,
             streaming: checked.boolean_opt("streaming").unwrap_or(false),
-            monitor_interval_ms: interval
-                .map_or(MONITOR_INTERVAL_MS, |i| u64::try_from(i.as_millis()).unwrap_or(u64::MAX).max(1)),
+            monitor_interval: interval.unwrap_or(MONITOR_INTERVAL).max(Duration::from_millis(1)),
             projection,
             schema: Arc::clone(spec.projected().arrow()),
             context: ReadContext::new(env),
@@ -148,12 +149,23 @@ impl Source for IcebergSource {
             start,
             projection: self.projection.clone(),
             predicate: None,
-            on_row_level_change: OnRowLevelChange::Fail,
-            poll_interval_ms: self.monitor_interval_ms,
+            // Once it has its snapshot, a bounded source has no use for those that follow.
+            on_row_level_change: match self.streaming {
+                true => OnRowLevelChange::Fail,
+                false => OnRowLevelChange::Skip,
+            },
+            ..FollowOptions::default()
         };
         let follower = TableFollower::start(&self.catalog, &self.context, &self.ident, options).await?;
-        let (context, split, streaming) = (self.context.clone(), self.name.clone(), self.streaming);
-        Ok(task::spawn(stop, None, move |output| follow(follower, context, split, streaming, output)))
+        let following = Following {
+            follower,
+            context: self.context.clone(),
+            split: self.name.clone(),
+            streaming: self.streaming,
+            monitor_interval: self.monitor_interval,
+            told: position,
+        };
+        Ok(task::spawn(stop, None, move |output| following.run(output)))
     }
 }
 
@@ -170,38 +182,61 @@ impl IcebergSource {
     }
 }
 
-async fn follow(
-    mut follower: TableFollower,
+/// A table on its way into a source's queue.
+struct Following {
+    follower: TableFollower,
     context: ReadContext,
     split: String,
     streaming: bool,
-    mut output: Output,
-) -> Result<(), End> {
-    let send_position = |position: Position| serde_json::to_string(&position).expect("a position has a JSON form");
-    loop {
-        let next = match streaming {
-            false => follower.poll().await?.filter(|increment| increment.part == Part::Table),
-            true => {
-                tokio::select! {
-                    next = follower.next() => Some(next?),
-                    stopped = output.stopped() => return Err(stopped.into()),
-                }
+    monitor_interval: Duration,
+    /// What the checkpoints know.
+    told: Option<Position>,
+}
+
+impl Following {
+    async fn run(mut self, mut output: Output) -> Result<(), End> {
+        loop {
+            // Told without rows as well: a restart must not look for the start anew, and a snapshot that was passed over
+            // may be expired by then.
+            let position = self.follower.position();
+            if self.told != Some(position) {
+                let nothing = RecordBatch::new_empty(Arc::clone(self.follower.spec().projected().arrow()));
+                self.send(nothing, position, &mut output).await?;
             }
-        };
-        // A bounded source is the table at one moment: what was added since is no part of it.
-        let Some(increment) = next else { return Ok(()) };
-        let mut batches = std::pin::pin!(read_increment(&context, follower.spec(), &increment));
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            let position = send_position(batch.position);
-            output.send(SourceBatch { batch: batch.batch, split: split.clone(), position }).await?;
-        }
-        let schema = follower.spec().projected().arrow();
-        let empty = arrow::array::RecordBatch::new_empty(Arc::clone(schema));
-        let position = send_position(increment.end());
-        output.send(SourceBatch { batch: empty, split: split.clone(), position }).await?;
-        if !streaming {
-            return Ok(());
+            // A bounded source is the table at one moment: what was added since is no part of it.
+            if !self.streaming && matches!(position, Position::After { .. }) {
+                return Ok(());
+            }
+            let increment = tokio::select! {
+                polled = self.follower.poll() => polled?,
+                stopped = output.stopped() => return Err(stopped.into()),
+            };
+            match increment {
+                Some(increment) if self.streaming || increment.part == Part::Table => {
+                    self.deliver(&increment, &mut output).await?;
+                }
+                None if self.streaming => output.pause(self.monitor_interval).await?,
+                _ => return Ok(()),
+            }
         }
     }
+
+    async fn deliver(&mut self, increment: &Increment, output: &mut Output) -> Result<(), End> {
+        let mut batches = std::pin::pin!(read_increment(&self.context, self.follower.spec(), increment));
+        while let Some(batch) = batches.next().await {
+            let PositionedBatch { batch, position } = batch?;
+            self.send(batch, position, output).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, batch: RecordBatch, position: Position, output: &mut Output) -> Result<(), End> {
+        let text = serde_json::to_string(&position).expect("a position has a JSON form");
+        output.send(SourceBatch { batch, split: self.split.clone(), position: text }).await?;
+        self.told = Some(position);
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+mod tests;

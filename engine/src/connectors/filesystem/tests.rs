@@ -381,6 +381,31 @@ fn a_wrong_definition_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_compressed_file_is_not_taken_for_text() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.json.gz"), [0x1f, 0x8b]).unwrap();
+    let lenient = source(folder.path(), "json", &[("on-error", "skip")]);
+    let found = error(&*lenient, &SourcePositions::new()).await;
+    assert!(
+        found.contains("a.json.gz") && found.contains("unpack it"),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_folder_has_no_rows() {
+    let folder = TempDir::new().unwrap();
+    let source = source(folder.path(), "json", &[]);
+    assert!(
+        batches(&*source, (0, 1), &SourcePositions::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(source.parallelism_max().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_missing_path_is_named() {
     let source = source(Path::new("/nowhere/at-all"), "json", &[]);
     let found = error(&*source, &SourcePositions::new()).await;

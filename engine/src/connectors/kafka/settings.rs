@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use crate::Result;
 use crate::connectors::definition::TableDefinition;
@@ -158,6 +159,8 @@ fn client(options: &Checked, bounded: bool) -> Result<ClientConfig, String> {
         // Records that wait in the client, in KiB.
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "50");
+    // By default the client says nothing where the program does not use the crate `log`; errors need its reasons.
+    config.set_log_level(RDKafkaLogLevel::Info);
     for (key, value) in options.passed_under("properties.") {
         if let Some((_, why)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == key) {
             return Err(format!("'properties.{key}' can't be set: {why}"));
