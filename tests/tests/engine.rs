@@ -1,5 +1,7 @@
 //! SQL in batch mode over real files, a real catalog and a real service.
 
+mod kafka;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
