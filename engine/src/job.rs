@@ -48,8 +48,9 @@ const STATIC_TABLE_BYTES_MAX: usize = 256 << 20;
 /// than the last 100 snapshots. At a commit a second that bounds the metadata at about 3,600 snapshots.
 pub const JOB_RETENTION: Retention = Retention { max_snapshot_age_ms: 3_600_000, min_snapshots_to_keep: 100 };
 
-/// How often a job looks for snapshots to expire.
-const EXPIRE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a job looks for snapshots to expire: a quarter of the age at which they do, within these bounds.
+const EXPIRE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const EXPIRE_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
 /// What a script came to when it was planned.
 #[derive(Debug)]
@@ -202,6 +203,8 @@ impl JobPlanner<'_> {
         let mut compaction = CompactConfig::from_options(table.metadata().properties(), &options, parallelism)?;
         // A job compacts where it is asked to; the service of `frazil serve` takes care of the other tables.
         compaction.enabled &= options.contains_key(frazil_compactor::AUTO_COMPACT);
+        let retention = Retention::of(table, JOB_RETENTION);
+        let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
         let queue = CommitQueue::new(target.catalog.clone(), env.clone(), target.path.ident());
         Ok(PipelineSpec {
             sink: SinkId { job_id: self.config.job_id.clone(), sink_uid: self.sink_uid(&target) },
@@ -215,8 +218,8 @@ impl JobPlanner<'_> {
             compaction: CompactionSpec {
                 config: compaction,
                 parallelism,
-                retention: Retention::of(table, JOB_RETENTION),
-                expire_interval: EXPIRE_INTERVAL,
+                retention,
+                expire_interval: quarter.clamp(EXPIRE_INTERVAL_MIN, EXPIRE_INTERVAL_MAX),
             },
         })
     }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod catalog;
+mod cli;
 mod compactor;
+mod e2e;
 mod engine;
 mod interop;
+mod reader;
 mod tidy;
