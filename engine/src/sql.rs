@@ -6,6 +6,7 @@
 mod arrow_type;
 mod create_table;
 mod data_type;
+mod depth;
 mod dialect;
 mod error;
 mod hint;

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::Name;
 use super::create_table::{parse_comment, parse_create_table, parse_name};
+use super::depth::check_depth;
 use super::dialect::FlinkDialect;
 use super::hint::{self, Hints};
 use super::insert::{column_list, insert};
@@ -59,6 +60,7 @@ fn run<T>(
     parse: impl FnOnce(&mut Parser<'_>, &mut Hints) -> Result<T, ParserError>,
 ) -> Result<T, ParserError> {
     let (tokens, mut hints) = hint::take(tokens)?;
+    check_depth(&tokens)?;
     let tokens = version::rewrite(tokens);
     let mut parser = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens);
     let parsed = parse(&mut parser, &mut hints)?;
@@ -391,6 +393,9 @@ fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pars
         }
     }
     let token = parser.peek_token();
+    if is_word(&token.token, "EXPLAIN") {
+        return err_at("EXPLAIN can't be explained", &token, None);
+    }
     let statement = statement(parser, hints)?;
     match statement {
         Statement::Insert(_) | Statement::Query(_) | Statement::Other(_) => {}

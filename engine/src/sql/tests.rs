@@ -159,8 +159,33 @@ fn a_hostile_depth_is_refused_and_not_recursed_into() {
             .expect_err("too deep")
             .contains("at most 32 deep")
     );
-    let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
-    assert!(parse_script(&deep).is_err());
+    for deep in [
+        format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("SELECT 1{}", " + 1".repeat(100_000)),
+        format!("SELECT 1 WHERE a{}", " OR a = 1".repeat(100_000)),
+        format!("SELECT {} a", "NOT ".repeat(100_000)),
+        format!("SELECT {}1", "- ".repeat(100_000)),
+        format!("SELECT a{}", "[1]".repeat(100_000)),
+        format!("SELECT a{}", ".b".repeat(100_000)),
+        format!("SELECT a{}", "::INT".repeat(100_000)),
+        format!("SELECT a{}", " IS NULL".repeat(100_000)),
+        format!("SELECT a{}", " AT TIME ZONE 'x'".repeat(100_000)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100_000)),
+        format!("SELECT * FROM t{}", " CROSS JOIN t".repeat(100_000)),
+        format!(
+            "SELECT * FROM t{}",
+            " CROSS JOIN UNNEST(t.a)".repeat(100_000)
+        ),
+        format!("{}SELECT 1", "EXPLAIN ".repeat(100_000)),
+        format!(
+            "SELECT {}1{}",
+            "CASE WHEN ".repeat(100_000),
+            " THEN 1 END".repeat(100_000)
+        ),
+    ] {
+        let outcome = parse_script(&deep);
+        assert!(outcome.is_err(), "{}", &deep[..60]);
+    }
 }
 
 /// Scripts that are damaged at random from a seed: each is parsed or refused with a place in it, and never a panic.
