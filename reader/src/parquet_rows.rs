@@ -1,6 +1,7 @@
 //! Some leaves of some row groups, decoded.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -82,7 +83,7 @@ impl ParquetRows {
                 current.next_row += left;
                 return Ok(Some((first, rows_without_columns(left as usize))));
             };
-            match decoder.try_decode().map_err(|error| Error::damaged(&self.location, error))? {
+            match decode(decoder, &self.location)? {
                 DecodeResult::NeedsData(ranges) => {
                     let from = (self.location.as_str(), &self.footer.tail, self.kind);
                     let bytes = fetch(&self.context.env.store, &self.context.counters, from, &ranges).await?;
@@ -126,6 +127,14 @@ impl ParquetRows {
         }
         let decoder = builder.build().map_err(|error| Error::damaged(&self.location, error))?;
         Ok(Current { decoder: Some(Box::new(decoder)), next_row, end_row })
+    }
+}
+
+/// The decoder panics on some damaged pages. That is the file's fault, and an error of it; the decoder is not used again.
+fn decode(decoder: &mut ParquetPushDecoder, location: &str) -> Result<DecodeResult<RecordBatch>> {
+    match catch_unwind(AssertUnwindSafe(|| decoder.try_decode())) {
+        Ok(decoded) => decoded.map_err(|error| Error::damaged(location, error)),
+        Err(_) => Err(Error::damaged(location, "a page can't be decoded")),
     }
 }
 

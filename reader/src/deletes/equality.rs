@@ -27,6 +27,12 @@ use crate::{Error, Projection, ReadContext, ReadSpec, Result, project};
 /// Rows of a delete file that are decoded at a time.
 const BATCH_ROWS: usize = 8_192;
 
+/// Keys of one group in memory, with what the table needs for each of them. A table with more wants its deletes applied.
+const KEYS_BYTES_MAX: usize = 2 << 30;
+
+/// A boxed slice, a number and a slot of the hash table.
+const KEY_OVERHEAD_BYTES: usize = 48;
+
 /// Equality delete files that compare the same columns and apply to the same partition.
 #[derive(Debug)]
 pub(crate) struct EqualityGroup {
@@ -77,13 +83,24 @@ impl EqualityGroup {
         let types = types.collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(types).map_err(|error| Error::unsupported(first, error))?;
         let mut newest: HashMap<Box<[u8]>, i64> = HashMap::new();
+        let mut size_bytes = 0;
         for (file, number) in &self.files {
             read_keys(context, file, &columns, spec.name_mapping(), &mut |columns| {
                 let rows = convert(&converter, &self.ids, columns)
                     .map_err(|error| Error::damaged(file.file_path(), error))?;
                 for row in &rows {
-                    let known = newest.entry(row.as_ref().into()).or_insert(*number);
-                    *known = (*known).max(*number);
+                    match newest.get_mut(row.as_ref()) {
+                        Some(known) => *known = (*known).max(*number),
+                        None => {
+                            size_bytes += row.as_ref().len() + KEY_OVERHEAD_BYTES;
+                            newest.insert(row.as_ref().into(), *number);
+                        }
+                    }
+                }
+                if size_bytes > KEYS_BYTES_MAX {
+                    let reason = "with it the equality deletes of one partition take more than 2 GiB of memory; \
+                                  rewrite the data files that they apply to";
+                    return Err(Error::unsupported(file.file_path(), reason));
                 }
                 Ok(())
             })
