@@ -41,9 +41,8 @@ pub fn coerce(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     }
     check_count("the rows", "columns", batch.num_columns(), schema.fields().len())?;
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns
-        .map(|(column, field)| coerce_field(column, field, None, field.name()))
-        .collect::<Result<Vec<_>>>()?;
+    let columns =
+        columns.map(|(column, field)| coerce_field(column, field, None, field.name())).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| unfit("the rows", error.to_string()))
@@ -234,9 +233,9 @@ fn coerce_list(array: &ArrayRef, element: &FieldRef, path: &str) -> Result<Array
 fn compact_list(list: &ListArray, path: &str) -> Result<ListArray> {
     let offsets = list.value_offsets();
     let (first, last) = (offsets[0] as usize, offsets[list.len()] as usize);
-    let below_null = list.nulls().is_some_and(|nulls| {
-        (0..list.len()).any(|row| nulls.is_null(row) && offsets[row] != offsets[row + 1])
-    });
+    let below_null = list
+        .nulls()
+        .is_some_and(|nulls| (0..list.len()).any(|row| nulls.is_null(row) && offsets[row] != offsets[row + 1]));
     if first == 0 && last == list.values().len() && !below_null {
         return Ok(list.clone());
     }
@@ -330,13 +329,7 @@ const fn per_second(unit: TimeUnit) -> i64 {
 
 /// A moment in another unit. A finer one is cut towards the past, before 1970 too. With and without zone are the same
 /// number, since the zone is UTC.
-fn rescale_timestamp(
-    array: &ArrayRef,
-    from: TimeUnit,
-    unit: TimeUnit,
-    to: &DataType,
-    path: &str,
-) -> Result<ArrayRef> {
+fn rescale_timestamp(array: &ArrayRef, from: TimeUnit, unit: TimeUnit, to: &DataType, path: &str) -> Result<ArrayRef> {
     let values: PrimitiveArray<arrow::datatypes::Int64Type> = match from {
         TimeUnit::Second => array.as_primitive::<TimestampSecondType>().reinterpret_cast(),
         TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().reinterpret_cast(),

@@ -112,8 +112,7 @@ impl TableProvider for IcebergTableProvider {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
-        let outputs: Vec<Output> =
-            columns.iter().map(|index| Output::column(self.schema.field(*index))).collect();
+        let outputs: Vec<Output> = columns.iter().map(|index| Output::column(self.schema.field(*index))).collect();
         let mut predicate: Option<Predicate> = None;
         for filter in filters {
             let Some(part) = self.predicate(filter) else {

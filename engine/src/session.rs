@@ -16,9 +16,9 @@ mod resolve;
 mod scope;
 mod settings;
 mod show;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -144,7 +144,7 @@ impl Session {
 
     async fn execute_in(&mut self, statement: &Statement, script: &str) -> Result<Option<Executed>> {
         let done = match statement {
-            Statement::CreateCatalog(create) => self.create_catalog(create, script)?,
+            Statement::CreateCatalog(create) => self.create_catalog(create, script).await?,
             Statement::DropCatalog { name, if_exists } => self.drop_catalog(name, *if_exists, script)?,
             Statement::UseCatalog(name) => self.use_catalog(name, script)?,
             Statement::Use(name) => self.use_database(name, script).await?,
@@ -189,9 +189,7 @@ impl Session {
 }
 
 fn base_state() -> Result<SessionState> {
-    let config = SessionConfig::new()
-        .with_create_default_catalog_and_schema(false)
-        .with_information_schema(false);
+    let config = SessionConfig::new().with_create_default_catalog_and_schema(false).with_information_schema(false);
     let runtime = datafusion::execution::runtime_env::RuntimeEnvBuilder::new()
         .with_memory_limit(QUERY_MEMORY_BYTES_MAX, 1.0)
         .build_arc()?;

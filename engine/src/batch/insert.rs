@@ -71,9 +71,7 @@ async fn target_of(session: &Session, insert: &Insert, script: &str) -> Result<I
             let message = format!("'{}' is a {} table, which is only read", insert.target, table.connector());
             refuse(message, "write into a table of 'connector' = 'iceberg'")
         }
-        Resolved::View(_) => {
-            refuse(format!("'{}' is a view", insert.target), "write into the tables that it reads")
-        }
+        Resolved::View(_) => refuse(format!("'{}' is a view", insert.target), "write into the tables that it reads"),
     }
 }
 
@@ -122,12 +120,7 @@ fn columns_of(plan: &LogicalPlan, create: &CreateTable, script: &str) -> Result<
     plan.schema().fields().iter().map(column).collect()
 }
 
-async fn write(
-    session: &Session,
-    target: &IcebergTable,
-    state: &SessionState,
-    plan: &LogicalPlan,
-) -> Result<Inserted> {
+async fn write(session: &Session, target: &IcebergTable, state: &SessionState, plan: &LogicalPlan) -> Result<Inserted> {
     let physical = state.create_physical_plan(plan).await.map_err(unwrapped)?;
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
     let env = session.env();

@@ -31,11 +31,7 @@ pub async fn run_query(session: &Session, query: &Query, script: &str) -> Result
     start(&state, &plan).await
 }
 
-pub(super) async fn plan_query(
-    session: &Session,
-    query: &Query,
-    script: &str,
-) -> Result<(SessionState, LogicalPlan)> {
+pub(super) async fn plan_query(session: &Session, query: &Query, script: &str) -> Result<(SessionState, LogicalPlan)> {
     let state = state_for(session, query, script).await?;
     let plan = planner::plan_query(query, &state, script).await?;
     Ok((state, plan))
@@ -45,11 +41,7 @@ pub(super) async fn plan_query(
 async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<Rows> {
     let physical = state.create_physical_plan(plan).await.map_err(unwrapped)?;
     let batches = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(unwrapped)?;
-    Ok(Rows {
-        schema: batches.schema(),
-        batches: batches.map_err(unwrapped).boxed(),
-        cost: Cost::of(physical),
-    })
+    Ok(Rows { schema: batches.schema(), batches: batches.map_err(unwrapped).boxed(), cost: Cost::of(physical) })
 }
 
 /// Shows how a statement would run, or with `ANALYZE` runs it and shows how it did.
@@ -88,11 +80,7 @@ pub(super) async fn state_for(session: &Session, query: &Query, script: &str) ->
     session.planning_state(&scope, &provide).await
 }
 
-async fn providers(
-    session: &Session,
-    scope: &Scope,
-    script: &str,
-) -> Result<HashMap<usize, Arc<dyn TableProvider>>> {
+async fn providers(session: &Session, scope: &Scope, script: &str) -> Result<HashMap<usize, Arc<dyn TableProvider>>> {
     let context = ReadContext::with_manifests(session.env(), session.manifests());
     let loading = scope.tables().iter().map(|used| async {
         let provider: Arc<dyn TableProvider> = match &used.table {

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use arrow::util::pretty::pretty_format_batches;
 use expect_test::{Expect, expect};
 use frazil_catalog::SqlCatalog;
-use frazil_storage::Env;
+use frazil_storage::{Env, ManualClock};
 
 use super::*;
 use crate::sql::{parse_one, parse_script};
 
-pub(super) async fn session() -> Session {
-    let env = Env::in_memory(7);
+async fn session() -> Session {
+    session_in(Env::in_memory(7)).await
+}
+
+async fn session_in(env: Env) -> Session {
     let catalog = SqlCatalog::in_memory(env.clone(), "memory://warehouse").await.expect("a catalog in memory");
     let mut session = Session::open(env, Arc::new(catalog)).await.expect("a session");
     // One partition, so that rows come in an order.
@@ -367,6 +370,171 @@ async fn a_plan_shows_what_is_read() {
             |               |   PlaceholderRowExec                                |
             |               |                                                     |
             +---------------+-----------------------------------------------------+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_leaves_that_a_query_uses_are_fetched() {
+    let mut session = session().await;
+    done(
+        &mut session,
+        "CREATE TABLE wide (id BIGINT, place ROW<text STRING, position ROW<lat DOUBLE, lon DOUBLE>>);
+         INSERT INTO wide SELECT i, ROW(md5(CAST(i AS STRING)), ROW(CAST(i AS DOUBLE), i / 3.0))
+           FROM UNNEST(generate_series(1, 5000)) AS s (i);",
+    )
+    .await;
+    let (all, _) = cost(&mut session, "SELECT * FROM wide").await;
+    // The texts are 16 random bytes each, which nothing compresses; the numbers are 8 bytes each.
+    assert!(all > 5_000 * 16, "{all}");
+    for query in [
+        "SELECT place.position.lat FROM wide",
+        "SELECT AVG(place.position.lat) FROM wide",
+        "SELECT w.place.position.lat + 1 FROM wide AS w WHERE w.place.position.lat > 17",
+        "SELECT COUNT(*) FROM (SELECT place.position.lat AS lat FROM wide) WHERE lat * 2 > 17",
+        "WITH p AS (SELECT place FROM wide) SELECT MAX(p.place.position.lat) FROM p",
+    ] {
+        let (leaf, _) = cost(&mut session, query).await;
+        assert!((1..=5_000 * 10).contains(&leaf), "{query}: {leaf} bytes");
+    }
+    assert_eq!(cost(&mut session, "SELECT COUNT(*) FROM wide").await, (0, 0));
+}
+
+#[tokio::test]
+async fn conditions_leave_files_out() {
+    let mut session = flights().await;
+    let mut files =
+        async |condition: &str| cost(&mut session, &format!("SELECT id FROM flights WHERE {condition}")).await.1;
+    assert_eq!(files("TRUE").await, 3);
+    assert_eq!(files("day < DATE '2013-02-01'").await, 1);
+    assert_eq!(files("day = DATE '2013-02-03'").await, 1);
+    assert_eq!(files("origin.position.lat > 40.75").await, 1);
+    assert_eq!(files("origin.faa IN ('JFK', 'LGA')").await, 2);
+    assert_eq!(files("delay IS NULL").await, 1);
+    assert_eq!(files("NOT (delay < 50)").await, 1);
+    assert_eq!(files("id = 1 OR id = 4").await, 2);
+    assert_eq!(files("id BETWEEN 7 AND 9").await, 0);
+    // What is not understood is left to DataFusion: all files are read.
+    assert_eq!(files("id % 2 = 1").await, 3);
+}
+
+#[tokio::test]
+async fn a_table_is_read_as_it_was() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let env = Env { clock: Arc::clone(&clock) as _, ..Env::in_memory(7) };
+    let mut session = session_in(env).await;
+    done(&mut session, "CREATE TABLE t (id INT); INSERT INTO t VALUES (1)").await;
+    let first = {
+        let Ok(crate::session::Resolved::Iceberg(table)) = session.resolve(&crate::sql::Name::new(["t"]), "").await
+        else {
+            panic!("it is a table")
+        };
+        table.table.current_snapshot().expect("it has one").snapshot_id()
+    };
+    clock.advance(3_600_000);
+    done(&mut session, "INSERT INTO t VALUES (2)").await;
+    check(
+        &mut session,
+        &format!(
+            "SELECT COUNT(*) AS now FROM t;
+             SELECT COUNT(*) AS first FROM t FOR SYSTEM_VERSION AS OF {first};
+             SELECT COUNT(*) AS by_time FROM t FOR SYSTEM_TIME AS OF TIMESTAMP '2023-11-14 22:30:00';
+             SELECT id FROM t FOR SYSTEM_VERSION AS OF 'main' ORDER BY id;
+             SELECT new.id FROM t AS new LEFT ANTI JOIN t FOR SYSTEM_VERSION AS OF {first} AS old ON new.id = old.id;"
+        ),
+        expect![[r#"
+            +-----+
+            | now |
+            +-----+
+            | 2   |
+            +-----+
+            +-------+
+            | first |
+            +-------+
+            | 1     |
+            +-------+
+            +---------+
+            | by_time |
+            +---------+
+            | 1       |
+            +---------+
+            +----+
+            | id |
+            +----+
+            | 1  |
+            | 2  |
+            +----+
+            +----+
+            | id |
+            +----+
+            | 2  |
+            +----+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn connectors_are_read_with_computed_columns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.csv"), "id,name\n1,Ada\n2,Bob\n").expect("a file");
+    std::fs::write(folder.path().join("b.csv"), "id,name\n3,\n").expect("a file");
+    let mut session = session().await;
+    let path = folder.path().display();
+    check(
+        &mut session,
+        &format!(
+            "CREATE TABLE people (id INT, twice AS id * 2, name STRING, WATERMARK FOR id AS id)
+             WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv');
+             SELECT * FROM people ORDER BY id;
+             SELECT name FROM people WHERE twice = 4;
+             CREATE TABLE kept AS SELECT id, name FROM people WHERE name IS NOT NULL;
+             SELECT COUNT(*) FROM kept;
+             INSERT INTO people SELECT 1, 'x';
+             CREATE TABLE wrong (id INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'formt' = 'csv');
+             CREATE TABLE endless (id INT) WITH ('connector' = 'kafka', 'topic' = 't',
+               'properties.bootstrap.servers' = 'localhost:1', 'format' = 'json');
+             SELECT * FROM endless;"
+        ),
+        expect![[r#"
+            table people reads filesystem; the definition lives as long as the session
+            +----+-------+------+
+            | id | twice | name |
+            +----+-------+------+
+            | 1  | 2     | Ada  |
+            | 2  | 4     | Bob  |
+            | 3  | 6     |      |
+            +----+-------+------+
+            +------+
+            | name |
+            +------+
+            | Bob  |
+            +------+
+            2 rows into frazil.default.kept
+            +----------+
+            | count(*) |
+            +----------+
+            | 2        |
+            +----------+
+            'people' is a filesystem table, which is only read
+              --> line 7, column 26, in INSERT
+               |
+             7 |              INSERT INTO people SELECT 1, 'x'
+               |                          ^^^^^^
+               = write into a table of 'connector' = 'iceberg'
+            connector 'filesystem' has no option 'formt'; did you mean 'format'?
+              --> line 8, column 90, in CREATE TABLE
+               |
+             8 |              CREATE TABLE wrong (id INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'formt' = 'csv')
+               |                                                                                          ^^^^^^^
+            table endless reads kafka; the definition lives as long as the session
+            'endless' never ends, and a batch query has to
+              --> line 11, column 28, in SELECT
+                |
+             11 |              SELECT * FROM endless
+                |                            ^^^^^^^
+                = bound it ('scan.bounded.mode' for kafka, no 'source.monitor-interval' for files), or run the script with --mode streaming
         "#]],
     )
     .await;

@@ -41,10 +41,24 @@ fn numbers_fit_or_fail() {
     check(longs(), DataType::Decimal128(5, 2), expect!["1.00 | NULL | -7.00"]);
     let wide = Arc::new(Int64Array::from(vec![3_000_000_000])) as ArrayRef;
     check(wide.clone(), DataType::Int32, expect!["column x: Can't cast value 3000000000 to type Int32"]);
-    check(wide, DataType::Decimal128(5, 2), expect!["column x: 3000000000.00 is too large to store in a Decimal128 of precision 5. Max is 999.99"]);
-    check(Arc::new(UInt64Array::from(vec![u64::MAX])), DataType::Int64, expect!["column x: Can't cast value 18446744073709551615 to type Int64"]);
+    check(
+        wide,
+        DataType::Decimal128(5, 2),
+        expect!["column x: 3000000000.00 is too large to store in a Decimal128 of precision 5. Max is 999.99"],
+    );
+    check(
+        Arc::new(UInt64Array::from(vec![u64::MAX])),
+        DataType::Int64,
+        expect!["column x: Can't cast value 18446744073709551615 to type Int64"],
+    );
     check(Arc::new(Float64Array::from(vec![1.5, f64::INFINITY])), DataType::Float32, expect!["1.5 | inf"]);
-    check(Arc::new(Float64Array::from(vec![1e300])), DataType::Float32, expect!["column x: 1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 is too large for FLOAT"]);
+    check(
+        Arc::new(Float64Array::from(vec![1e300])),
+        DataType::Float32,
+        expect![
+            "column x: 1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 is too large for FLOAT"
+        ],
+    );
     check(Arc::new(Float64Array::from(vec![1.25])), DataType::Decimal128(3, 1), expect!["1.3"]);
 }
 
@@ -53,10 +67,22 @@ fn what_has_to_be_understood_wants_a_cast() {
     let text = || Arc::new(StringArray::from(vec!["1"])) as ArrayRef;
     check(text(), DataType::Int32, expect!["column x: STRING is not converted to INT by itself; write CAST(… AS INT)"]);
     check(text(), DataType::LargeUtf8, expect!["1"]);
-    check(Arc::new(Float64Array::from(vec![1.5])), DataType::Int64, expect!["column x: DOUBLE is not converted to BIGINT by itself; write CAST(… AS BIGINT)"]);
-    check(Arc::new(BooleanArray::from(vec![true])), DataType::Int32, expect!["column x: BOOLEAN is not converted to INT by itself; write CAST(… AS INT)"]);
+    check(
+        Arc::new(Float64Array::from(vec![1.5])),
+        DataType::Int64,
+        expect!["column x: DOUBLE is not converted to BIGINT by itself; write CAST(… AS BIGINT)"],
+    );
+    check(
+        Arc::new(BooleanArray::from(vec![true])),
+        DataType::Int32,
+        expect!["column x: BOOLEAN is not converted to INT by itself; write CAST(… AS INT)"],
+    );
     let list = DataType::List(Arc::new(Field::new("element", DataType::Int32, true)));
-    check(text(), list, expect!["column x: STRING is not converted to ARRAY<INT> by itself; write CAST(… AS ARRAY<INT>)"]);
+    check(
+        text(),
+        list,
+        expect!["column x: STRING is not converted to ARRAY<INT> by itself; write CAST(… AS ARRAY<INT>)"],
+    );
 }
 
 #[test]
@@ -86,7 +112,10 @@ fn encoded_and_absent_values() {
 fn rows_go_by_position_at_every_depth() {
     let inner = StructArray::from(vec![
         (Arc::new(Field::new("c0", DataType::Int64, true)), Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-        (Arc::new(Field::new("c1", DataType::Utf8, true)), Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef),
+        (
+            Arc::new(Field::new("c1", DataType::Utf8, true)),
+            Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef,
+        ),
     ]);
     let item = Arc::new(Field::new("item", inner.data_type().clone(), true));
     let list = ListArray::new(item, OffsetBuffer::new(vec![0, 1, 3].into()), Arc::new(inner), None);
@@ -137,7 +166,8 @@ fn maps_go_entry_by_entry() {
     builder.values().append_value(1);
     builder.append(true).unwrap();
     builder.append(false).unwrap();
-    let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
     let to = DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false);
     check(Arc::new(builder.finish()), to, expect!["{a: 1} | NULL"]);
 }

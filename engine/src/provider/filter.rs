@@ -50,9 +50,7 @@ pub(super) fn predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
             negated_if(*negated, Predicate::StartsWith { path: path(expr, schema)?, prefix: prefix.to_owned() })
         }
         // A column of truth values is a condition by itself.
-        Expr::Column(_) | Expr::ScalarFunction(_) => {
-            Some(Predicate::equal(path(expr, schema)?, Datum::bool(true)))
-        }
+        Expr::Column(_) | Expr::ScalarFunction(_) => Some(Predicate::equal(path(expr, schema)?, Datum::bool(true))),
         Expr::Literal(ScalarValue::Boolean(Some(true)), _) => Some(Predicate::True),
         Expr::Literal(ScalarValue::Boolean(Some(false)), _) => Some(Predicate::False),
         _ => None,

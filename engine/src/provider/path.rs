@@ -44,16 +44,14 @@ impl Output {
             let child = parent.column_by_name(name).ok_or_else(|| absent(name))?;
             array = below(parent, child)?;
         }
-        crate::coerce::coerce_column(&array, &self.field)
-            .map_err(|error| DataFusionError::External(Box::new(error)))
+        crate::coerce::coerce_column(&array, &self.field).map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }
 
 /// A field's values, NULL where the struct is.
 fn below(parent: &StructArray, child: &ArrayRef) -> DfResult<ArrayRef> {
-    let hides_more = |nulls: &&NullBuffer| {
-        nulls.null_count() > 0 && !child.nulls().is_some_and(|own| own.contains(nulls))
-    };
+    let hides_more =
+        |nulls: &&NullBuffer| nulls.null_count() > 0 && !child.nulls().is_some_and(|own| own.contains(nulls));
     match parent.nulls().filter(hides_more) {
         None => Ok(Arc::clone(child)),
         Some(_) => Ok(nullif(child, &is_null(parent)?)?),

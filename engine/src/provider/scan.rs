@@ -17,7 +17,9 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMe
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use frazil_reader::{BoundPredicate, Predicate, Pruned, ReadContext, ReadSpec, ReadStats, ScanPlan, ScanTask, read_tasks};
+use frazil_reader::{
+    BoundPredicate, Predicate, Pruned, ReadContext, ReadSpec, ReadStats, ScanPlan, ScanTask, read_tasks,
+};
 use frazil_table::Table;
 use frazil_table::spec::SchemaRef as TableSchemaRef;
 use futures::{StreamExt, TryStreamExt};
@@ -106,10 +108,7 @@ impl ExecutionPlan for IcebergScanExec {
         Vec::new()
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         match children.is_empty() {
             true => Ok(self),
             false => internal_err!("a scan has no inputs"),
@@ -148,9 +147,8 @@ impl ExecutionPlan for IcebergScanExec {
             Some(index) => scan.partitions.get(index).into_iter().flatten().collect(),
         };
         let is_whole = partition.is_none() || tasks.iter().all(|task| task.split.is_none());
-        let is_plain = is_whole
-            && *self.spec.predicate() == BoundPredicate::True
-            && !tasks.iter().any(|task| task.has_deletes());
+        let is_plain =
+            is_whole && *self.spec.predicate() == BoundPredicate::True && !tasks.iter().any(|task| task.has_deletes());
         let found = statistics::of_tasks(&tasks, &scan.outputs, &scan.table_schema, is_plain);
         Ok(Arc::new(match scan.limit {
             None => found,
@@ -160,10 +158,7 @@ impl ExecutionPlan for IcebergScanExec {
 
     /// Takes over a projection: what it reads of structs becomes what the scan fetches. If the projection computes
     /// anything, it stays, over the fetched leaves.
-    fn try_swapping_with_projection(
-        &self,
-        projection: &ProjectionExec,
-    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
         let current = &self.scan.outputs;
         let plain: Option<Vec<Output>> = projection
             .expr()

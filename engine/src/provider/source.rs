@@ -99,10 +99,7 @@ impl ExecutionPlan for SourceScanExec {
         Vec::new()
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         match children.is_empty() {
             true => Ok(self),
             false => internal_err!("a scan has no inputs"),

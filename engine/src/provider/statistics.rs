@@ -28,12 +28,7 @@ pub(super) fn of_tasks(tasks: &[&ScanTask], outputs: &[Output], schema: &Schema,
     }
 }
 
-fn column(
-    files: &HashMap<&str, &Arc<DataFile>>,
-    output: &Output,
-    schema: &Schema,
-    is_plain: bool,
-) -> ColumnStatistics {
+fn column(files: &HashMap<&str, &Arc<DataFile>>, output: &Output, schema: &Schema, is_plain: bool) -> ColumnStatistics {
     let mut found = ColumnStatistics::new_unknown();
     let Some(id) = schema.field_id_by_name(&output.path.dotted()) else { return found };
     let data_type = output.field.data_type();
@@ -84,9 +79,7 @@ fn scalar(literal: &PrimitiveLiteral, data_type: &DataType) -> Option<ScalarValu
         }
         (DataType::Time64(TimeUnit::Microsecond), L::Long(v)) => ScalarValue::Time64Microsecond(Some(*v)),
         (DataType::Utf8, L::String(v)) => ScalarValue::Utf8(Some(v.clone())),
-        (DataType::Decimal128(precision, scale), L::Int128(v)) => {
-            ScalarValue::Decimal128(Some(*v), *precision, *scale)
-        }
+        (DataType::Decimal128(precision, scale), L::Int128(v)) => ScalarValue::Decimal128(Some(*v), *precision, *scale),
         _ => return None,
     })
 }

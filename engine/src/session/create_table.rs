@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use frazil_storage::Env;
 use frazil_table::spec::{
     FormatVersion, ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableCreation,
     Transform, Type, UnboundPartitionSpec,
@@ -14,6 +15,7 @@ use super::resolve::Local;
 use super::text::refuse;
 use super::{Session, TablePath};
 use crate::Result;
+use crate::connectors::create_source;
 use crate::options::{Checked, Kind, Options, Schema as OptionSchema, Spec};
 use crate::sql::{
     Column, ColumnKind, CreateTable, DataType, PartitionField, SqlError, Transform as SqlTransform, TypeKind,
@@ -21,10 +23,11 @@ use crate::sql::{
 
 /// Properties of every table that is made here unless the statement says otherwise: a table with a commit each second
 /// would else keep a hundred metadata files, and leave all older ones behind.
-const DEFAULT_PROPERTIES: [(&str, &str); 2] = [
-    ("write.metadata.delete-after-commit.enabled", "true"),
-    ("write.metadata.previous-versions-max", "20"),
-];
+const DEFAULT_PROPERTIES: [(&str, &str); 2] =
+    [("write.metadata.delete-after-commit.enabled", "true"), ("write.metadata.previous-versions-max", "20")];
+
+/// Everything that `'connector' = '…'` may name.
+const CONNECTORS: [&str; 3] = ["iceberg", "filesystem", "kafka"];
 
 /// The property that holds a table's comment, as Spark and Trino have it.
 pub(super) const COMMENT: &str = "comment";
@@ -55,7 +58,7 @@ impl Session {
             None | Some("iceberg") => self.create_iceberg_table(create, &path, script).await,
             Some(connector) => {
                 let table = ExternalTable::new(path.clone(), create.clone(), connector.to_owned(), script);
-                check_connector(&table)?;
+                check_external(&table, &self.env)?;
                 self.locals.insert(path, Local::Table(Arc::new(table)));
                 Ok(format!("table {name} reads {connector}; the definition lives as long as the session"))
             }
@@ -83,15 +86,15 @@ impl Session {
     }
 }
 
-/// A misspelt connector is found when the table is made, not when the first query reads it.
-fn check_connector(table: &ExternalTable) -> Result<()> {
-    const CONNECTORS: [&str; 3] = ["iceberg", "filesystem", "kafka"];
+/// A misspelt connector or option is found when the table is made, not when the first query reads it.
+fn check_external(table: &ExternalTable, env: &Env) -> Result<()> {
     let mut asked = Options::new();
     if let Some(entry) = table.options().entry("connector") {
         asked.put(entry.clone());
     }
     let known = OptionSchema::new("a table").key(Spec::new("connector", Kind::OneOf(&CONNECTORS)));
     known.check(&asked)?;
+    create_source(&table.to_connector(table.options()), env)?;
     Ok(())
 }
 
@@ -209,9 +212,10 @@ fn iceberg_type(kind: &TypeKind, ids: &mut Ids) -> Type {
         }
         TypeKind::Row(fields) => {
             let first: Vec<i32> = fields.iter().map(|_| ids.next()).collect();
-            let fields = first.into_iter().zip(fields).map(|(id, field)| {
-                iceberg_field(id, &field.name, &field.data_type, field.comment.as_deref(), ids)
-            });
+            let fields = first
+                .into_iter()
+                .zip(fields)
+                .map(|(id, field)| iceberg_field(id, &field.name, &field.data_type, field.comment.as_deref(), ids));
             return Type::Struct(StructType::new(fields.collect()));
         }
         TypeKind::Boolean => PrimitiveType::Boolean,
@@ -245,22 +249,32 @@ fn partition_spec(fields: &[PartitionField], schema: &Schema, script: &str) -> R
         if let Err(_unsupported) = transform.result_type(&source.field_type) {
             return Err(refuse(format!("there is no {transform} of {}", source.field_type)).into());
         }
-        spec = spec
-            .add_partition_field(source.id, name, transform)
-            .map_err(|error| refuse(error.message().to_owned()))?;
+        spec =
+            spec.add_partition_field(source.id, name, transform).map_err(|error| refuse(error.message().to_owned()))?;
     }
     Ok(spec.build())
 }
 
-/// The transform, and the partition field's name as Iceberg's other writers choose it.
+/// The transform, and the partition field's name as Iceberg's other writers choose it; but with letters, digits and
+/// underscores only, since the name is one of an Avro field in every manifest.
 fn iceberg_transform(transform: SqlTransform, path: &str) -> (Transform, String) {
+    let path = avro_name(path);
     match transform {
-        SqlTransform::Identity => (Transform::Identity, path.to_owned()),
+        SqlTransform::Identity => (Transform::Identity, path),
         SqlTransform::Year => (Transform::Year, format!("{path}_year")),
         SqlTransform::Month => (Transform::Month, format!("{path}_month")),
         SqlTransform::Day => (Transform::Day, format!("{path}_day")),
         SqlTransform::Hour => (Transform::Hour, format!("{path}_hour")),
         SqlTransform::Bucket(count) => (Transform::Bucket(count), format!("{path}_bucket")),
         SqlTransform::Truncate(width) => (Transform::Truncate(width), format!("{path}_trunc")),
+    }
+}
+
+fn avro_name(path: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let name: String = path.chars().map(plain).collect();
+    match name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => format!("_{name}"),
+        false => name,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frazil_catalog::Error as CatalogError;
+use frazil_catalog::{Error as CatalogError, RestCatalog, RestOptions};
 
 use super::resolve::{Local, View, namespace};
 use super::text::refuse;
@@ -18,13 +18,11 @@ fn catalog_schema() -> Schema {
         .key(Spec::new("catalog-type", Kind::OneOf(&["rest"])).default("rest"))
         .key(Spec::new("uri", Kind::Text).required())
         .key(Spec::new("warehouse", Kind::Text))
-        .key(Spec::new("prefix", Kind::Text))
         .key(Spec::new("token", Kind::Text))
-        .key(Spec::new("default-database", Kind::Text).default(DEFAULT_DATABASE))
 }
 
 impl Session {
-    pub(super) fn create_catalog(&mut self, create: &CreateCatalog, script: &str) -> Result<String> {
+    pub(super) async fn create_catalog(&mut self, create: &CreateCatalog, script: &str) -> Result<String> {
         let name = create.name.last();
         if self.catalogs.contains_key(name) {
             return match create.if_not_exists {
@@ -32,8 +30,13 @@ impl Session {
                 false => refuse(format!("there is a catalog '{name}' already"), None, &create.name, script),
             };
         }
-        let _options = catalog_schema().check(&create.options)?;
-        refuse("CREATE CATALOG is not supported yet", None, &create.name, script)
+        let options = catalog_schema().check(&create.options)?;
+        let uri = options.text("uri");
+        let text = |key| options.text_opt(key).map(str::to_owned);
+        let reached = RestOptions { token: text("token"), warehouse: text("warehouse"), ..RestOptions::default() };
+        let catalog = RestCatalog::connect(uri, reached).await?;
+        self.add_catalog(name, Arc::new(catalog));
+        Ok(format!("catalog {} is at {uri}", create.name))
     }
 
     /// Gives the session another catalog. One of the same name is replaced.

@@ -231,7 +231,8 @@ pub(super) fn create_external(table: &ExternalTable) -> String {
     if let Some(comment) = &definition.comment {
         statement.push_str(&format!(" COMMENT {}", text(comment)));
     }
-    statement.push_str(&with(table.options().iter().map(|entry| (entry.key.as_str(), masked(&entry.key, &entry.value)))));
+    statement
+        .push_str(&with(table.options().iter().map(|entry| (entry.key.as_str(), masked(&entry.key, &entry.value)))));
     statement
 }
 

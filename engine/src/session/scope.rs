@@ -153,10 +153,20 @@ impl Session {
                     Resolved::View(view) => {
                         if hint.is_some() {
                             let help = Some("write them at the tables inside of the view".to_owned());
-                            return refuse(format!("the view '{name}' has no options and no versions"), help, &name, script);
+                            return refuse(
+                                format!("the view '{name}' has no options and no versions"),
+                                help,
+                                &name,
+                                script,
+                            );
                         }
                         if depth == VIEW_DEPTH_MAX {
-                            return refuse(format!("views stand on views more than {VIEW_DEPTH_MAX} deep"), None, &name, script);
+                            return refuse(
+                                format!("views stand on views more than {VIEW_DEPTH_MAX} deep"),
+                                None,
+                                &name,
+                                script,
+                            );
                         }
                         let place = view.current.clone();
                         let names = self.names_in(&view.query, place, &view.script, depth + 1, &mut *tables).await?;
@@ -268,9 +278,7 @@ async fn planned_view(view: &View, state: &SessionState) -> Result<Arc<dyn Table
             return Err(crate::sql::SqlError::new(message, Span::empty(), "").into());
         }
         let columns = plan.schema().columns();
-        let renamed = columns.into_iter().zip(&view.columns).map(|(column, name)| {
-            Expr::Column(column).alias(name)
-        });
+        let renamed = columns.into_iter().zip(&view.columns).map(|(column, name)| Expr::Column(column).alias(name));
         let renamed: Vec<_> = renamed.collect();
         plan = LogicalPlanBuilder::from(plan).project(renamed)?.build()?;
     }

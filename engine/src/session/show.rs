@@ -73,9 +73,7 @@ impl Session {
 
     fn locals_in(&self, catalog: &str, database: &str, views_only: bool) -> Vec<String> {
         let here = self.locals.iter().filter(|(path, local)| {
-            path.catalog == catalog
-                && path.database == database
-                && (!views_only || matches!(local, Local::View(_)))
+            path.catalog == catalog && path.database == database && (!views_only || matches!(local, Local::View(_)))
         });
         here.map(|(path, _)| path.table.clone()).collect()
     }

@@ -312,7 +312,8 @@ async fn tables_of_connectors_live_in_the_session() {
         "CREATE TABLE events (
            id INT NOT NULL, at TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL, twice AS id * 2,
            WATERMARK FOR at AS at - INTERVAL '5' SECOND
-         ) WITH ('connector' = 'kafka', 'topic' = 't', 'properties.sasl.password' = 'x');
+         ) WITH ('connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'localhost:1',
+           'format' = 'json', 'properties.sasl.password' = 'x');
          DESCRIBE events;
          SHOW CREATE TABLE events;
          CREATE VIEW big AS SELECT id, twice AS double FROM events WHERE id > 10;
@@ -344,6 +345,8 @@ async fn tables_of_connectors_live_in_the_session() {
             | ) WITH (                                             |
             |   'connector' = 'kafka',                             |
             |   'topic' = 't',                                     |
+            |   'properties.bootstrap.servers' = 'localhost:1',    |
+            |   'format' = 'json',                                 |
             |   'properties.sasl.password' = '******'              |
             | )                                                    |
             +------------------------------------------------------+
@@ -362,15 +365,15 @@ async fn tables_of_connectors_live_in_the_session() {
             | b    | BIGINT | false |     |        |           |         |
             +------+--------+-------+-----+--------+-----------+---------+
             there is no table 'event' in frazil.default
-              --> line 11, column 44, in CREATE VIEW
+              --> line 12, column 44, in CREATE VIEW
                 |
-             11 |          CREATE VIEW none AS SELECT * FROM event
+             12 |          CREATE VIEW none AS SELECT * FROM event
                 |                                            ^^^^^
                 = did you mean 'events'?
             'big' is a view
-              --> line 12, column 21, in DROP TABLE
+              --> line 13, column 21, in DROP TABLE
                 |
-             12 |          DROP TABLE big
+             13 |          DROP TABLE big
                 |                     ^^^
                 = write DROP VIEW big
             view big is dropped

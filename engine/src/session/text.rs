@@ -25,12 +25,7 @@ pub(crate) fn placed(error: Error, kind: &'static str, script: &str) -> Error {
 }
 
 /// A refusal at a name.
-pub(super) fn refuse<T>(
-    message: impl Into<String>,
-    help: Option<String>,
-    name: &Name,
-    script: &str,
-) -> Result<T> {
+pub(super) fn refuse<T>(message: impl Into<String>, help: Option<String>, name: &Name, script: &str) -> Result<T> {
     let error = SqlError::new(message, name.span(), script);
     Err(match help {
         Some(help) => error.help(help),
