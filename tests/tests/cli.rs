@@ -1,0 +1,514 @@
+//! The program as a person and a script meet it: what it prints, what it exits with, what it leaves behind.
+//!
+//! Exit codes: 0 done, 1 could not be done, 2 what was typed or given is wrong.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use frazil_tests::data;
+use frazil_tests::process::Process;
+use frazil_tests::server::{Server, frazil};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The first job of the demo, so that what a newcomer runs is what is tested.
+const FLIGHTS: &str = include_str!("../../cli/demo/flights.sql");
+
+/// Longer than any command here takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A folder of its own, with the data folder `data` in it, in which the program is run.
+struct World(TempDir);
+
+/// A program that runs, its output in files.
+struct Running {
+    process: Process,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+struct Ended {
+    /// None if a signal ended it.
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl World {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Writes a file, by a move, so that a job that looks at the folder sees it whole.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let beside = self.path("being-written");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, path).unwrap();
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        let log = |kind: &str| (0..).map(|n| self.path(&format!("run-{n}.{kind}"))).find(|path| !path.exists()).unwrap();
+        let (out, err) = (log("out"), log("err"));
+        let mut command: Command = frazil();
+        command.current_dir(self.0.path()).env_remove("RUST_LOG").args(["--data-dir", "data"]).args(args);
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        Running { process: Process::spawn(command).unwrap(), out, err }
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).ended()
+    }
+
+    /// The output of a command that has to succeed.
+    #[track_caller]
+    fn done(&self, args: &[&str]) -> String {
+        let ended = self.run(args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
+        ended.out
+    }
+
+    /// The error of a command that has to fail with a code, and to say each of `parts`.
+    #[track_caller]
+    fn fails(&self, code: i32, args: &[&str], parts: &[&str]) -> String {
+        let ended = self.run(args);
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        for part in parts {
+            assert!(ended.err.contains(part), "{args:?} does not say {part:?}:\n{}", ended.err);
+        }
+        ended.err
+    }
+
+    /// Rows of a query.
+    #[track_caller]
+    fn query(&self, sql: &str) -> Vec<Value> {
+        json_lines(&self.done(&["--output", "json", "sql", "-e", sql]))
+    }
+
+    #[track_caller]
+    fn count(&self, table: &str) -> u64 {
+        self.query(&format!("SELECT count(*) AS n FROM {table}"))[0]["n"].as_u64().unwrap()
+    }
+
+    /// All files of all tables, with their lengths.
+    fn warehouse(&self) -> BTreeMap<PathBuf, u64> {
+        fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => walk(&entry.path(), found),
+                    false => _ = found.insert(entry.path(), entry.metadata().unwrap().len()),
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.data().join("warehouse"), &mut found);
+        found
+    }
+}
+
+impl Running {
+    /// Waits until the program has printed a text.
+    #[track_caller]
+    fn says(&mut self, part: &str) {
+        let deadline = Instant::now() + TIMEOUT;
+        while !read(&self.out).contains(part) {
+            let end = self.process.try_wait().unwrap();
+            let (out, err) = (read(&self.out), read(&self.err));
+            assert!(end.is_none(), "ended with {end:?} before it said {part:?}:\n{out}{err}");
+            assert!(Instant::now() < deadline, "did not say {part:?}:\n{out}{err}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[track_caller]
+    fn ended(mut self) -> Ended {
+        let end = self.process.wait(TIMEOUT).unwrap();
+        let (out, err) = (read(&self.out), read(&self.err));
+        let end = end.unwrap_or_else(|| panic!("still runs after {TIMEOUT:?}:\n{out}{err}"));
+        Ended { code: end.code(), out, err }
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// Output of which every line has to be a JSON object.
+#[track_caller]
+fn json_lines(text: &str) -> Vec<Value> {
+    let parsed = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    parsed.inspect(|value: &Value| assert!(value.is_object(), "{value}")).collect()
+}
+
+/// A job from NDJSON files into the table `events`. `more` goes into the `WITH` of the files.
+fn events_job(path: &str, more: &str) -> String {
+    format!(
+        "CREATE TABLE incoming (id BIGINT, person ROW<name STRING, city ROW<name STRING>>)
+WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'json'{more});
+CREATE TABLE IF NOT EXISTS events (id BIGINT, person ROW<name STRING, city ROW<name STRING>>)
+WITH ('connector' = 'iceberg');
+INSERT INTO events SELECT id, person FROM incoming;
+"
+    )
+}
+
+const EVENTS: &str = r#"{"id":1,"person":{"name":"ann","city":{"name":"Oslo"}}}
+{"id":2,"person":{"name":"bob","city":{"name":"Rome"}}}
+{"id":3,"person":null}
+"#;
+
+/// The demo's first job on the committed excerpt, without its brake.
+fn flights_job(world: &World) {
+    let folder = data::flights_excerpt().display().to_string();
+    world.write("flights.sql", &FLIGHTS.replace("${FLIGHTS}", &folder).replace("${RATE}", "1000000"));
+    let out = world.done(&["run", "flights.sql"]);
+    assert!(out.contains("1000 rows"), "{out}");
+}
+
+#[test]
+fn a_misspelt_option_is_shown_with_its_place_and_the_nearest_name() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    world.write("job.sql", &events_job("in", ", 'bacth-rows' = '10'"));
+    world.fails(2, &["run", "job.sql"], &["'bacth-rows'", "did you mean 'batch-rows'?", "line 2, column"]);
+    world.write("job.sql", &events_job("in", "").replace("'iceberg')", "'iceberg', 'auto-compct' = 'true')"));
+    world.fails(2, &["run", "job.sql"], &["'auto-compct'", "did you mean 'auto-compact'?", "line 4, column"]);
+    world.write("job.sql", &events_job("in", ", 'batch-rows' = 'many'"));
+    world.fails(2, &["explain", "job.sql"], &["'batch-rows'", "'many'", "whole number from 1 to 1000000"]);
+}
+
+#[test]
+fn a_mistake_in_sql_is_shown_at_its_line_and_column() {
+    let world = World::new();
+    world.write("query.sql", "SELECT 1;\nSELECT id,\n  FROM events;\n");
+    world.fails(2, &["sql", "-f", "query.sql"], &["line 3, column 3", "   ^^^^"]);
+    world.fails(2, &["sql", "-e", "SELECT 1 FORM t"], &["line 1, column 15", "did you mean 'FROM' by 'FORM'?"]);
+}
+
+#[test]
+fn an_unknown_table_or_column_names_what_is_near() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE events (id BIGINT, place ROW<lat DOUBLE>)"]);
+    world.fails(2, &["sql", "-e", "SELECT id FROM event"], &["no table 'event'", "did you mean 'events'?", "column 16"]);
+    world.fails(2, &["sql", "-e", "SELECT idd FROM events"], &["no column 'idd'", "did you mean 'id'?"]);
+    for command in [&["tail", "event", "--no-follow"][..], &["compact", "event"], &["expire", "event"]] {
+        world.fails(2, command, &["no table 'event'", "did you mean 'events'?"]);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let world = World::new();
+    world.fails(2, &["sql", "--nope"], &["--nope"]);
+    world.fails(2, &["tail", "t", "--from", "noon"], &["earliest, latest, snapshot:ID"]);
+    world.fails(2, &["run", "job.sql", "--checkpoint-interval", "1 ms"], &["at least 10 ms"]);
+    world.fails(2, &["run", "missing.sql"], &["missing.sql"]);
+    assert!(!world.path("missing.sql").exists());
+}
+
+#[test]
+fn a_folder_that_is_served_is_not_served_twice_and_commands_use_its_server() {
+    let world = World::new();
+    let server = Server::start(&world.data());
+    world.fails(2, &["serve", "--listen", "127.0.0.1:0"], &[&server.url(), "--data-dir"]);
+    world.done(&["sql", "-e", "CREATE TABLE t (id INT); INSERT INTO t VALUES (1), (2)"]);
+    assert_eq!(world.count("t"), 2);
+    let port = server.port();
+    server.kill();
+    // Nobody holds the folder any more, however the server ended: the next one has the tables.
+    assert_eq!(world.count("t"), 2);
+    let server = Server::start_on(&world.data(), port);
+    assert_eq!(world.count("t"), 2);
+    drop(server);
+}
+
+#[test]
+fn a_folder_of_a_newer_version_is_left_alone() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE t (id INT)"]);
+    let before = world.warehouse();
+    fs::write(world.data().join("VERSION"), "99\n").unwrap();
+    world.fails(2, &["sql", "-e", "DROP TABLE t"], &["\"99\"", "version 1", "newer", "--data-dir"]);
+    world.fails(2, &["serve", "--listen", "127.0.0.1:0"], &["\"99\""]);
+    assert_eq!(read(&world.data().join("VERSION")), "99\n");
+    fs::write(world.data().join("VERSION"), "1\n").unwrap();
+    assert_eq!(world.warehouse(), before);
+    assert_eq!(world.count("t"), 0);
+}
+
+#[test]
+fn a_busy_port_is_named_and_the_folder_stays_free() {
+    let world = World::new();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    world.fails(2, &["serve", "--listen", &address], &[&address, "--listen", "port 0"]);
+    drop(Server::start(&world.data()));
+}
+
+#[test]
+fn a_missing_file_is_named_and_the_job_runs_once_it_is_there() {
+    let world = World::new();
+    world.write("job.sql", &events_job("later.json", ""));
+    let path = world.path("later.json").display().to_string();
+    world.fails(1, &["run", "job.sql"], &[&path, "'path'"]);
+    world.write("later.json", EVENTS);
+    world.done(&["run", "job.sql"]);
+    assert_eq!(world.count("events"), 3);
+}
+
+#[test]
+fn a_malformed_row_ends_the_job_by_its_place_or_is_passed_over() {
+    let world = World::new();
+    world.write("in/1.json", "{\"id\":1}\n{\"id\":2}\n");
+    world.write("job.sql", &events_job("in", ""));
+    world.done(&["run", "job.sql"]);
+    world.write("in/2.json", "{\"id\":3}\n{\"id\":\"four\"}\n{\"id\":5}\n");
+    world.fails(1, &["run", "job.sql"], &["2.json line 2", "field 'id'", "BIGINT", "'four'", "'on-error'='skip'"]);
+    let committed = world.count("events");
+    assert!((2..=3).contains(&committed), "{committed}: rows behind the malformed one, or committed rows lost");
+
+    world.write("job.sql", &events_job("in", ", 'on-error' = 'skip'"));
+    let ended = world.run(&["run", "job.sql"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains("2.json line 2") && ended.err.contains("passed over"), "{}", ended.err);
+    let ids: Vec<_> = world.query("SELECT id FROM events ORDER BY id").iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3, 5]);
+}
+
+#[test]
+fn json_output_is_one_object_a_line_from_every_command() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    world.write("job.sql", &events_job("in", ""));
+    let events = json_lines(&world.done(&["--output", "json", "run", "job.sql"]));
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["started", "committed", "finished"]);
+    assert_eq!((&events[1]["rows"], &events[1]["table"]), (&3.into(), &"default.events".into()));
+
+    let done = json_lines(&world.done(&[
+        "--output",
+        "json",
+        "sql",
+        "-e",
+        "CREATE TABLE copy (id BIGINT); INSERT INTO copy SELECT id FROM events; SELECT max(id) AS id FROM copy",
+    ]));
+    assert_eq!(done.len(), 3);
+    assert!(done[0]["done"].is_string());
+    assert_eq!((&done[1]["rows"], &done[2]["id"]), (&3.into(), &3.into()));
+
+    let graph: Value = serde_json::from_str(&world.done(&["explain", "--json", "job.sql"])).unwrap();
+    assert!(graph["operators"].as_array().unwrap().len() >= 4, "{graph}");
+}
+
+#[test]
+fn ctrl_c_stops_a_job_with_a_last_checkpoint() {
+    let mut stopped_with_rows = false;
+    // A stop may come before the first row is read: that is as clean, but shows less. So it comes later and later.
+    for delay_ms in [0, 500, 2_000, 8_000] {
+        let world = World::new();
+        world.write("in/1.json", EVENTS);
+        world.write("job.sql", &events_job("in", ", 'source.monitor-interval' = '50 ms'"));
+        let args = ["--output", "json", "run", "job.sql", "--checkpoint-interval", "1 h"];
+        let mut job = world.start(&args);
+        job.says("\"started\"");
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        assert_eq!(job.process.try_wait().unwrap(), None, "a followed folder has no end");
+        job.process.interrupt().unwrap();
+        let ended = job.ended();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let events = json_lines(&ended.out);
+        assert_eq!(events.last().unwrap()["event"], "finished");
+        let told: u64 = events.iter().filter_map(|event| event["rows"].as_u64()).sum();
+        assert_eq!(world.count("events"), told);
+        stopped_with_rows = told == 3;
+        if stopped_with_rows {
+            break;
+        }
+    }
+    assert!(stopped_with_rows, "no stop put the rows that were read into the table");
+}
+
+#[test]
+fn ctrl_c_stops_the_server_and_frees_the_folder() {
+    let world = World::new();
+    let mut server = world.start(&["serve", "--listen", "127.0.0.1:0"]);
+    server.says("frazil serves http://127.0.0.1:");
+    server.process.interrupt().unwrap();
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    drop(Server::start(&world.data()));
+}
+
+#[test]
+fn the_same_job_again_adds_only_what_is_new() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    world.write("job.sql", &events_job("in", ""));
+    assert!(world.done(&["run", "job.sql"]).contains("starts from the beginning"));
+    assert_eq!(world.count("events"), 3);
+
+    let files = world.warehouse().into_keys().filter(|path| path.extension().is_some_and(|e| e == "parquet")).count();
+    let again = world.done(&["run", "job.sql"]);
+    assert!(again.contains("goes on from checkpoint 1") && !again.contains("rows in"), "{again}");
+    assert_eq!(world.count("events"), 3);
+    let after = world.warehouse().into_keys().filter(|path| path.extension().is_some_and(|e| e == "parquet")).count();
+    assert_eq!(after, files);
+
+    world.write("in/2.json", "{\"id\":4}\n");
+    assert!(world.done(&["run", "job.sql"]).contains("1 rows in 1 files"));
+    assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM events")[0], serde_json::json!({"n": 4, "s": 10}));
+    // Another job id is another job.
+    world.done(&["run", "job.sql", "--job-id", "other"]);
+    assert_eq!(world.count("events"), 8);
+}
+
+#[test]
+fn a_batch_query_over_nested_columns_is_right() {
+    let world = World::new();
+    flights_job(&world);
+    let csv = data::flights_excerpt().join("flights.csv");
+    let mut expected: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+    for line in data::flights_json(&csv) {
+        let row: Value = serde_json::from_str(&line).unwrap();
+        let entry = expected.entry(row["dest"].as_str().unwrap().to_owned()).or_default();
+        *entry = (entry.0 + 1, entry.1 + row["distance"].as_i64().unwrap());
+    }
+    let rows = world.query("SELECT dest.faa AS faa, count(*) AS n, sum(distance) AS miles FROM flights GROUP BY dest.faa");
+    let found: BTreeMap<String, (u64, i64)> = rows
+        .iter()
+        .map(|row| {
+            let faa = row["faa"].as_str().unwrap().to_owned();
+            (faa, (row["n"].as_u64().unwrap(), row["miles"].as_i64().unwrap()))
+        })
+        .collect();
+    assert_eq!(found, expected);
+
+    let printed = world.done(&["sql", "-e", "SELECT max(dest.position.lat) AS north FROM flights"]);
+    assert!(printed.contains("| 61.174361 |") && printed.contains("1 rows in"), "{printed}");
+}
+
+#[test]
+fn tail_prints_every_row_once_and_only_the_asked_for_leaves() {
+    let world = World::new();
+    flights_job(&world);
+    let tail = |more: &[&str]| {
+        let args = [&["tail", "flights", "--no-follow"][..], more].concat();
+        json_lines(&world.done(&args))
+    };
+    assert_eq!(tail(&["--from", "earliest"]).len(), 1000);
+    assert_eq!(tail(&["--from", "latest"]).len(), 0);
+    let rows = tail(&["--from", "earliest", "--columns", "carrier,dest.position.lat"]);
+    assert_eq!(rows.len(), 1000);
+    for row in &rows {
+        let keys: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(keys == ["carrier", "dest"] || keys == ["carrier"], "{row}");
+        let position = row["dest"]["position"].as_object();
+        assert!(position.is_none_or(|fields| fields.keys().all(|key| key == "lat")), "{row}");
+    }
+    assert!(rows.iter().filter(|row| row["dest"]["position"]["lat"].is_number()).count() > 900);
+    world.fails(1, &["tail", "flights", "--no-follow", "--columns", "dest.psition"], &["psition", "position"]);
+}
+
+#[test]
+fn compact_shows_its_plan_first_and_then_carries_it_out() {
+    let world = World::new();
+    let inserts: String = (0..4).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
+    world.done(&["sql", "-e", &format!("CREATE TABLE t (id INT); {inserts}")]);
+    let before = world.warehouse();
+    let plan = world.done(&["compact", "t", "--dry-run"]);
+    assert!(plan.contains('4'), "{plan}");
+    assert_eq!(world.warehouse(), before, "a dry run wrote or deleted files");
+
+    world.done(&["compact", "t"]);
+    assert_ne!(world.warehouse(), before);
+    assert!(world.done(&["compact", "t", "--dry-run"]).contains("nothing to rewrite"));
+    let printed = world.done(&["sql", "-e", "SELECT id FROM t ORDER BY id"]);
+    assert!(printed.contains("from 1 files"), "{printed}");
+    assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 4, "s": 6}));
+    // A reader that follows gets nothing from the merge.
+    assert_eq!(world.done(&["tail", "t", "--from", "earliest", "--no-follow"]).lines().count(), 4);
+}
+
+#[test]
+fn expire_lets_go_of_what_no_snapshot_needs() {
+    let world = World::new();
+    let inserts: String = (0..4).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
+    world.done(&["sql", "-e", &format!("CREATE TABLE t (id INT); {inserts}")]);
+    world.done(&["compact", "t"]);
+    let parquet = |files: BTreeMap<PathBuf, u64>| {
+        files.keys().filter(|path| path.extension().is_some_and(|e| e == "parquet")).count()
+    };
+    let before = world.warehouse();
+    assert_eq!(parquet(before.clone()), 5);
+    world.done(&["expire", "t", "--older-than", "0 s", "--dry-run"]);
+    assert_eq!(world.warehouse(), before, "a dry run wrote or deleted files");
+    let said = world.done(&["expire", "t", "--older-than", "0 s"]);
+    assert!(said.contains("4 data and delete files"), "{said}");
+    assert_eq!(parquet(world.warehouse()), 1);
+    assert_eq!(world.count("t"), 4);
+    assert!(world.done(&["expire", "t"]).contains("no snapshot is old enough"));
+}
+
+#[test]
+fn explain_shows_the_compaction_only_where_it_is_on() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    for (switch, wanted) in [("true", true), ("false", false)] {
+        let job = events_job("in", "").replace("'iceberg')", &format!("'iceberg', 'auto-compact' = '{switch}')"));
+        world.write("job.sql", &job.replace("events", switch));
+        let graph = world.done(&["explain", "job.sql", "--parallelism", "3"]);
+        assert!(graph.contains("Writer ×3"), "{graph}");
+        assert_eq!(graph.contains("Compact operator ×3"), wanted, "{graph}");
+    }
+    assert!(world.done(&["explain", "--dot", "job.sql"]).starts_with("digraph"));
+}
+
+#[test]
+fn what_a_stream_cannot_do_yet_says_so_and_works_in_batch() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    let job = events_job("in", "").replace("SELECT id, person FROM", "SELECT count(*), NULL FROM");
+    world.write("job.sql", &job);
+    world.fails(2, &["run", "job.sql"], &["an aggregate", "--mode batch"]);
+    let out = world.done(&["run", "--mode", "batch", "job.sql"]);
+    assert!(out.contains("1 rows in 1 files"), "{out}");
+    assert_eq!(world.query("SELECT id FROM events")[0]["id"], 3);
+}
+
+#[test]
+fn the_demo_runs_offline_goes_on_and_begins_anew() {
+    let world = World::new();
+    let demo = |more: &[&str]| {
+        let args = ["demo", "--exit", "--excerpt", "--listen", "127.0.0.1:0"];
+        world.done(&[&args[..], more].concat())
+    };
+    let first = demo(&[]);
+    for part in ["1000 flights in", "northernmost_destination", "61.174361", "load_catalog(\"frazil\", uri=\"http://127"] {
+        assert!(first.contains(part), "the demo does not say {part:?}:\n{first}");
+    }
+    assert_eq!(world.count("flights"), 1000);
+    let long_delays = world.count("delayed");
+    assert_eq!(world.query("SELECT count(*) AS n FROM flights WHERE dep_delay > 60")[0]["n"], long_delays);
+
+    let again = demo(&[]);
+    assert!(again.contains("from an earlier demo") && again.contains("--reset"), "{again}");
+    assert_eq!((world.count("flights"), world.count("delayed")), (1000, long_delays));
+    let anew = demo(&["--reset"]);
+    assert!(anew.contains("dropped the table flights") && anew.contains("1000 flights in"), "{anew}");
+    assert_eq!((world.count("flights"), world.count("delayed")), (1000, long_delays));
+}
