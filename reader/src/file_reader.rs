@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{and_kleene, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::Schema as ArrowSchema;
-use frazil_table::spec::DataFileFormat;
+use frazil_table::spec::{DataFile, DataFileFormat};
 use futures::{Stream, TryFutureExt};
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::deletes::TaskDeletes;
 use crate::file_schema::file_fields;
@@ -54,6 +55,7 @@ impl FileReader {
         let footer = load_footer(&context.env.store, &context.footers, &context.counters, opened).await?;
         let file = file_fields(location, footer.metadata.schema(), spec.name_mapping())?;
         let metadata = footer.metadata.metadata();
+        check_row_count(metadata, &task.file)?;
         let (groups, pruned) =
             choose_row_groups(metadata, &file, task.split.as_ref(), task.first_row, spec.predicate());
         context.counters.file(groups.len() as u64, pruned);
@@ -144,6 +146,16 @@ impl FileReader {
         self.context.counters.rows(rows as u64, deleted as u64, read.num_rows() as u64);
         self.plan.output(&read, &positions, &self.location)
     }
+}
+
+/// Rows are counted without being read, and positions rest on the counts of row groups: both must be what the table says.
+fn check_row_count(metadata: &ParquetMetaData, file: &DataFile) -> Result<()> {
+    let rows: u64 = metadata.row_groups().iter().map(|group| group.num_rows().unsigned_abs()).sum();
+    if rows == file.record_count() {
+        return Ok(());
+    }
+    let reason = format!("it holds {rows} rows, the table says {}", file.record_count());
+    Err(Error::damaged(file.file_path(), reason))
 }
 
 fn filter(

@@ -184,10 +184,12 @@ fn decode(location: &str, encoded: &[u8]) -> Result<ArrowReaderMetadata> {
 fn check_chunks(location: &str, footer: &Footer, footer_start: u64) -> Result<()> {
     let metadata = footer.metadata.metadata();
     let leaves = metadata.file_metadata().schema_descr().num_columns();
+    let mut rows = 0_i64;
     for (index, group) in metadata.row_groups().iter().enumerate() {
         let wrong = |what: &str| Err(Error::damaged(location, format!("row group {index} {what}")));
-        if group.num_rows() < 0 {
-            return wrong("claims a negative number of rows");
+        match rows.checked_add(group.num_rows()) {
+            Some(sum) if group.num_rows() >= 0 => rows = sum,
+            _ => return wrong("claims a number of rows that can't be"),
         }
         if group.num_columns() != leaves {
             return wrong("lacks columns");

@@ -61,6 +61,25 @@ async fn a_file_cut_anywhere_is_an_error() {
     }
 }
 
+/// Counting rows reads no data, so that only the table can tell that a footer's count is wrong.
+#[tokio::test]
+async fn a_file_with_other_rows_than_the_table_says_is_an_error() {
+    let mut world = World::new(SCHEMA).await;
+    let file = world.write(&rows(), 20, Struct::empty()).await;
+    let other = world.write(&rows()[..30], 20, Struct::empty()).await;
+    let (path, other) = (file.file.file_path().to_owned(), other.file.file_path().to_owned());
+    world.append_files(vec![file]).await;
+    let plan = world.plan(&columns(&[])).await;
+    let mut bytes = world.env.store.read(&other).await.unwrap().to_vec();
+    // Of the same length, since the table's length is right.
+    let length = plan.tasks[0].file.file_size_in_bytes() as usize;
+    let padding = length - bytes.len();
+    bytes.splice(0..0, std::iter::repeat_n(b'P', padding));
+    world.env.store.put(&path, bytes.into()).await.unwrap();
+    let error = read(&world, &plan.spec, &plan.tasks[0]).await.unwrap_err().to_string();
+    assert!(error.contains("it holds 30 rows, the table says 40"), "{error}");
+}
+
 /// With cold caches.
 async fn read(world: &World, spec: &crate::ReadSpec, task: &ScanTask) -> crate::Result<usize> {
     let context = crate::ReadContext::new(&world.env);
