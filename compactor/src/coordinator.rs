@@ -16,7 +16,10 @@ use crate::listing::Listing;
 use crate::plan::{FileGroup, InFlight, RewritePlan, plan_listing};
 use crate::{CommitDelta, Config, Result};
 
-/// See the [module documentation](self).
+/// Decides, commit by commit, what is merged next. Commits come in ([`crate::follow`], or [`Coordinator::on_commit`] and
+/// [`Coordinator::observe`]), groups of files go out, and each group's end comes back ([`Coordinator::on_end`]).
+///
+/// Does no IO. Memory: the table's small files, and what is in flight.
 #[derive(Debug)]
 pub struct Coordinator {
     listing: Listing,

@@ -1,7 +1,6 @@
 //! The small files of a table and what stands in the way of merging them: all that planning looks at.
 //!
-//! Built from a [`TableState`] or kept up to date by [`CommitDelta`]s; both ways give the same listing. Large files are
-//! not kept, so its size follows the number of small files, which compaction bounds.
+//! Built from a [`TableState`] or kept up to date by [`CommitDelta`]s; both ways give the same listing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -46,7 +45,9 @@ enum DeleteKind {
     Equality { global: bool },
 }
 
-/// See the [module documentation](self).
+/// The small files of a table by partition, the deletes that may apply to them, and the newest commits.
+///
+/// Large files are not kept, so its size follows the number of small files, which compaction bounds.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub(crate) table: Table,
