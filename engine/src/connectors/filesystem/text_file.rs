@@ -243,10 +243,10 @@ impl<'a> Window<'a> {
     /// Decodes the next record and goes on behind it; a blank line is none.
     fn take(&mut self, length: usize, decoder: &mut Decoder) -> Result<(), Box<SourceError>> {
         let record = self.record(length);
-        if !record.trim_ascii().is_empty() {
-            if let Err(error) = decoder.append(record) {
-                self.shared.malformed.take(|| self.place(), error)?;
-            }
+        if !record.trim_ascii().is_empty()
+            && let Err(error) = decoder.append(record)
+        {
+            self.shared.malformed.take(|| self.place(), error)?;
         }
         self.advance(length);
         Ok(())

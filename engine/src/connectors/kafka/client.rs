@@ -19,6 +19,9 @@ use crate::suggest::nearest_one;
 /// How long a broker has to answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many events are looked through for the reason of a failure: several for each broker.
+const EVENTS_MAX: usize = 100;
+
 /// Offsets that a partition has: from the first that is kept to the one that the next record gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offsets {
@@ -173,6 +176,11 @@ impl Client {
 
     /// The error for a broker that did not answer as it should.
     pub(super) fn unreachable(&self, error: &KafkaError) -> Box<SourceError> {
+        // The client tells why only to those who poll it; whoever asks for the reason reads no more records.
+        for _ in 0..EVENTS_MAX {
+            // None says that an event was taken as well as that there is none.
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
         let why = self
             .consumer
             .context()
@@ -227,15 +235,6 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if facility == "FAIL" {
-            // `[thrd:…]: host:port/bootstrap: what happened (after …)`
-            let message = message.split_once("]: ").map_or(message, |(_, rest)| rest);
-            let mut last = self
-                .last_failure
-                .lock()
-                .expect("nobody panics while holding it");
-            *last = Some(message.to_owned());
-        }
         match level {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(facility, "kafka client: {message}");
@@ -246,6 +245,14 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::info!(%error, "kafka client: {reason}");
+        // That all brokers are down says less than why the last one is.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            let mut last = self
+                .last_failure
+                .lock()
+                .expect("nobody panics while holding it");
+            *last = Some(reason.to_owned());
+        }
     }
 }
 

@@ -366,10 +366,8 @@ fn take(
             "the record has no value (it is a tombstone)",
         )),
         Some(payload) => {
-            let checks = split.metadata.iter().flatten();
-            let checked = checks
-                .map(|column| column.check(message))
-                .collect::<Result<(), _>>();
+            let mut columns = split.metadata.iter().flatten();
+            let checked = columns.try_for_each(|column| column.check(message));
             checked.and_then(|()| split.decoder.append(payload))
         }
     };
