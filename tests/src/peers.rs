@@ -5,6 +5,7 @@
 
 mod answer;
 mod dialect;
+mod frazil;
 mod kafka;
 mod peer;
 mod table;
@@ -14,6 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 pub use answer::{Answer, Checksum, ColumnSum};
+pub use frazil::FrazilSql;
 pub use kafka::Kafka;
 pub use peer::{Engine, Error, Peer};
 pub use table::{Column, Kind, Table};

@@ -13,7 +13,7 @@ mod rows;
 use std::sync::OnceLock;
 use std::thread;
 
-use frazil_tests::peers::{Engine, Error, Peer, Skip};
+use frazil_tests::peers::{Engine, Error, FrazilSql, Peer, Skip};
 use frazil_tests::server::Server;
 use tempfile::TempDir;
 
@@ -23,6 +23,8 @@ use matrix::{run_matrix, table_of};
 struct World {
     peers: Vec<Peer>,
     skips: Vec<Skip>,
+    /// Our own reader, unless the catalog is another's.
+    frazil: Option<FrazilSql>,
     /// Lives as long as the test process, and ends with it.
     _server: Option<(Server, TempDir)>,
 }
@@ -51,6 +53,7 @@ fn world() -> &'static World {
         let mut world = World {
             peers: Vec::new(),
             skips: Vec::new(),
+            frazil: server.as_ref().map(|_| FrazilSql::new(&uri)),
             _server: server,
         };
         for peer in started {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use frazil_tests::peers::{Checksum, ColumnSum, Error, Peer, Table};
+use frazil_tests::peers::{Answer, Checksum, ColumnSum, Error, Peer, Table};
 use serde_json::Value;
 
 use super::World;
@@ -52,7 +52,7 @@ pub fn run_matrix(world: &World, title: &'static str, rows: &Rows) {
         failures: Vec::new(),
     };
     for writer in &world.peers {
-        let groups = matrix.run_writer(writer, &world.peers, rows);
+        let groups = matrix.run_writer(writer, world, rows);
         matrix.rows.push((writer.engine().name(), groups));
     }
     // Not println!, which libtest keeps to itself when a test passes.
@@ -77,7 +77,8 @@ pub fn table_of(test: &str, writer: &Peer, rows: &Rows) -> Table {
 }
 
 impl Matrix {
-    fn run_writer(&mut self, writer: &Peer, peers: &[Peer], rows: &Rows) -> Vec<Group> {
+    fn run_writer(&mut self, writer: &Peer, world: &World, rows: &Rows) -> Vec<Group> {
+        let peers = &world.peers;
         let name = writer.engine().name();
         let table = table_of(&slug(self.title), writer, rows);
         let path = table.path();
@@ -99,7 +100,7 @@ impl Matrix {
             }
         }
         groups.push(self.group("append", name, appended));
-        groups.push(self.read_all("read", peers, &table, &written));
+        groups.push(self.read_all("read", world, &table, &written));
 
         let mut others = Group {
             title: "append by others",
@@ -118,7 +119,7 @@ impl Matrix {
                 .push((other.engine().name(), self.cell(appended)));
         }
         groups.push(others);
-        groups.push(self.read_all("read again", peers, &table, &written));
+        groups.push(self.read_all("read again", world, &table, &written));
 
         let dropped = writer
             .drop_table(&path)
@@ -139,13 +140,31 @@ impl Matrix {
     fn read_all(
         &mut self,
         title: &'static str,
-        peers: &[Peer],
+        world: &World,
         table: &Table,
         written: &[&Value],
     ) -> Group {
-        let cells = peers.iter().map(|reader| {
-            let outcome = check_rows(reader, table, written);
-            (reader.engine().name(), self.cell(outcome))
+        let path = table.path();
+        let frazil = world.frazil.as_ref().map(|frazil| {
+            let read = frazil
+                .scan(table)
+                .and_then(|found| Ok((found, frazil.checksum(&path, &["id"])?)));
+            ("frazil", read)
+        });
+        let peers = world.peers.iter().map(|reader| {
+            let read = reader
+                .scan(&path)
+                .and_then(|found| Ok((found, reader.checksum(&path, &["id"])?)));
+            (
+                reader.engine().name(),
+                read.map_err(|error| error.to_string()),
+            )
+        });
+        let cells = frazil.into_iter().chain(peers).map(|(reader, read)| {
+            let outcome =
+                read.and_then(|(found, checksum)| check_rows(table, written, &found, &checksum));
+            let outcome = outcome.map_err(|error| format!("{path} by {reader}: {error}"));
+            (reader, self.cell(outcome))
         });
         Group {
             title,
@@ -204,10 +223,13 @@ impl fmt::Display for Matrix {
     }
 }
 
-/// Whether a reader finds exactly the rows that were written, and works out their checksum.
-fn check_rows(reader: &Peer, table: &Table, written: &[&Value]) -> Result<(), String> {
-    let path = table.path();
-    let found = reader.scan(&path).map_err(|error| error.to_string())?;
+/// Whether a reader found exactly the rows that were written, and worked out their checksum.
+fn check_rows(
+    table: &Table,
+    written: &[&Value],
+    found: &Answer,
+    checksum: &Checksum,
+) -> Result<(), String> {
     let mut wanted: Vec<String> = written
         .iter()
         .map(|row| Value::from(table.plain_row(row)).to_string())
@@ -217,22 +239,14 @@ fn check_rows(reader: &Peer, table: &Table, written: &[&Value]) -> Result<(), St
     if rows != wanted {
         let missing: Vec<&String> = wanted.iter().filter(|row| !rows.contains(row)).collect();
         let extra: Vec<&String> = rows.iter().filter(|row| !wanted.contains(row)).collect();
+        let (read, written) = (rows.len(), wanted.len());
         return Err(format!(
-            "{} reads {} rows of {path}, {} were written\n    missing: {missing:?}\n    extra: {extra:?}",
-            reader.engine(),
-            rows.len(),
-            wanted.len(),
+            "{read} rows, {written} were written\n    missing: {missing:?}\n    extra: {extra:?}"
         ));
     }
-    let checksum = reader
-        .checksum(&path, &["id"])
-        .map_err(|error| error.to_string())?;
     let wanted = checksum_of_ids(written);
-    if checksum != wanted {
-        return Err(format!(
-            "{}: {checksum:?} of {path}, expected {wanted:?}",
-            reader.engine()
-        ));
+    if *checksum != wanted {
+        return Err(format!("{checksum:?}, expected {wanted:?}"));
     }
     Ok(())
 }
