@@ -63,10 +63,7 @@ fn connector(table: &TableDefinition) -> Result<&str> {
         Box::new(OptionError {
             owner: format!("table '{}'", table.name),
             key: "connector".to_owned(),
-            problem: Problem::Missing {
-                expected: crate::suggest::one_of(&NAMES),
-                written: None,
-            },
+            problem: Problem::Missing { expected: crate::suggest::one_of(&NAMES), written: None },
             span: Span::empty(),
         })
         .into()

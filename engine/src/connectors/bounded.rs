@@ -17,11 +17,7 @@ use crate::source::{Source, SourceBatch};
 /// # Errors
 /// [`SourceError::TooLarge`] when its batches take more than `bytes_max` of memory, [`SourceError::Definition`] when the
 /// source never ends, and what reading fails of.
-pub async fn collect_bounded(
-    source: &dyn Source,
-    name: &str,
-    bytes_max: usize,
-) -> Result<Vec<RecordBatch>> {
+pub async fn collect_bounded(source: &dyn Source, name: &str, bytes_max: usize) -> Result<Vec<RecordBatch>> {
     let mut stream = bounded_stream(source, name, 1).await?;
     let (mut batches, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = stream.next().await {
@@ -60,9 +56,7 @@ pub async fn bounded_stream(
     let mut subtasks = Vec::with_capacity(parallelism);
     for subtask in 0..parallelism {
         let positions = SourcePositions::new();
-        let stream = source
-            .start(subtask, parallelism, &positions, stop.child_token())
-            .await?;
+        let stream = source.start(subtask, parallelism, &positions, stop.child_token()).await?;
         subtasks.push(ReceiverStream::new(stream));
     }
     let all: SelectAll<ReceiverStream<Result<SourceBatch>>> = select_all(subtasks);

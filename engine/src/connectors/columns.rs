@@ -7,14 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array,
-    FixedSizeBinaryArray, ListArray, MapArray, NullBufferBuilder, PrimitiveArray, StringArray,
-    StructArray,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, FixedSizeBinaryArray, ListArray,
+    MapArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type,
-    Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -32,10 +31,7 @@ pub(super) struct FieldError {
 
 impl FieldError {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self {
-            path: Vec::new(),
-            reason: reason.into(),
-        }
+        Self { path: Vec::new(), reason: reason.into() }
     }
 
     pub(super) fn within(mut self, name: &str) -> Self {
@@ -72,33 +68,16 @@ pub(super) enum Values {
     BigInt(Vec<i64>),
     Float(Vec<f32>),
     Double(Vec<f64>),
-    Decimal {
-        values: Vec<i128>,
-        precision: u8,
-        scale: i8,
-    },
+    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
     Text(Bytes),
     Binary(Bytes),
-    FixedBinary {
-        values: Vec<u8>,
-        length: usize,
-    },
-    Struct {
-        children: Vec<ColumnBuilder>,
-        by_name: HashMap<String, usize>,
-    },
-    List {
-        offsets: Vec<i32>,
-        element: Box<ColumnBuilder>,
-    },
-    Map {
-        offsets: Vec<i32>,
-        key: Box<ColumnBuilder>,
-        value: Box<ColumnBuilder>,
-    },
+    FixedBinary { values: Vec<u8>, length: usize },
+    Struct { children: Vec<ColumnBuilder>, by_name: HashMap<String, usize> },
+    List { offsets: Vec<i32>, element: Box<ColumnBuilder> },
+    Map { offsets: Vec<i32>, key: Box<ColumnBuilder>, value: Box<ColumnBuilder> },
 }
 
 /// Values of varying length, one after the other.
@@ -110,10 +89,7 @@ pub(super) struct Bytes {
 
 impl Bytes {
     fn new() -> Self {
-        Self {
-            offsets: vec![0],
-            bytes: Vec::new(),
-        }
+        Self { offsets: vec![0], bytes: Vec::new() }
     }
 
     fn push(&mut self, value: &[u8]) -> Result<(), FieldError> {
@@ -147,20 +123,17 @@ impl ColumnBuilder {
             DataType::Int64 => Values::BigInt(Vec::new()),
             DataType::Float32 => Values::Float(Vec::new()),
             DataType::Float64 => Values::Double(Vec::new()),
-            DataType::Decimal128(precision, scale) => Values::Decimal {
-                values: Vec::new(),
-                precision: *precision,
-                scale: *scale,
-            },
+            DataType::Decimal128(precision, scale) => {
+                Values::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
+            }
             DataType::Date32 => Values::Date(Vec::new()),
             DataType::Time64(TimeUnit::Microsecond) => Values::Time(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, _) => Values::Timestamp(Vec::new()),
             DataType::Utf8 => Values::Text(Bytes::new()),
             DataType::Binary => Values::Binary(Bytes::new()),
-            DataType::FixedSizeBinary(length) => Values::FixedBinary {
-                values: Vec::new(),
-                length: usize::try_from(*length).unwrap_or_default(),
-            },
+            DataType::FixedSizeBinary(length) => {
+                Values::FixedBinary { values: Vec::new(), length: usize::try_from(*length).unwrap_or_default() }
+            }
             DataType::Struct(fields) => Self::structure(fields)?,
             DataType::List(element) => Values::List {
                 offsets: vec![0],
@@ -168,15 +141,10 @@ impl ColumnBuilder {
             },
             DataType::Map(entries, _) => Self::map(entries)?,
             other => {
-                return Err(FieldError::new(format!("it can't be of the type {other}"))
-                    .within(field.name()));
+                return Err(FieldError::new(format!("it can't be of the type {other}")).within(field.name()));
             }
         };
-        Ok(Self {
-            field: field.clone(),
-            validity: NullBufferBuilder::new(0),
-            values,
-        })
+        Ok(Self { field: field.clone(), validity: NullBufferBuilder::new(0), values })
     }
 
     fn structure(fields: &Fields) -> Result<Values, FieldError> {
@@ -189,9 +157,7 @@ impl ColumnBuilder {
 
     fn map(entries: &Field) -> Result<Values, FieldError> {
         match entries.data_type() {
-            DataType::Struct(fields)
-                if fields.len() == 2 && *fields[0].data_type() == DataType::Utf8 =>
-            {
+            DataType::Struct(fields) if fields.len() == 2 && *fields[0].data_type() == DataType::Utf8 => {
                 Ok(Values::Map {
                     offsets: vec![0],
                     key: Box::new(Self::new(&fields[0])?),
@@ -212,9 +178,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Boolean(values) => values.truncate(rows),
             Values::Int(values) | Values::Date(values) => values.truncate(rows),
-            Values::BigInt(values) | Values::Time(values) | Values::Timestamp(values) => {
-                values.truncate(rows)
-            }
+            Values::BigInt(values) | Values::Time(values) | Values::Timestamp(values) => values.truncate(rows),
             Values::Float(values) => values.truncate(rows),
             Values::Double(values) => values.truncate(rows),
             Values::Decimal { values, .. } => values.truncate(rows),
@@ -229,11 +193,7 @@ impl ColumnBuilder {
                 offsets.truncate(rows + 1);
                 element.truncate(offsets[rows] as usize);
             }
-            Values::Map {
-                offsets,
-                key,
-                value,
-            } => {
+            Values::Map { offsets, key, value } => {
                 offsets.truncate(rows + 1);
                 key.truncate(offsets[rows] as usize);
                 value.truncate(offsets[rows] as usize);
@@ -259,15 +219,11 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Boolean(values) => values.append(false),
             Values::Int(values) | Values::Date(values) => values.push(0),
-            Values::BigInt(values) | Values::Time(values) | Values::Timestamp(values) => {
-                values.push(0)
-            }
+            Values::BigInt(values) | Values::Time(values) | Values::Timestamp(values) => values.push(0),
             Values::Float(values) => values.push(0.0),
             Values::Double(values) => values.push(0.0),
             Values::Decimal { values, .. } => values.push(0),
-            Values::Text(values) | Values::Binary(values) => {
-                values.offsets.push(values.bytes.len() as i32)
-            }
+            Values::Text(values) | Values::Binary(values) => values.offsets.push(values.bytes.len() as i32),
             Values::FixedBinary { values, length } => values.resize(values.len() + *length, 0),
             Values::Struct { children, .. } => {
                 for child in children {
@@ -297,11 +253,7 @@ impl ColumnBuilder {
             Values::BigInt(values) => values.push(text::parse_integer(value, "BIGINT")?),
             Values::Float(values) => values.push(text::parse_float(value)?),
             Values::Double(values) => values.push(text::parse_double(value)?),
-            Values::Decimal {
-                values,
-                precision,
-                scale,
-            } => {
+            Values::Decimal { values, precision, scale } => {
                 values.push(text::parse_decimal(value, *precision, *scale)?);
             }
             Values::Date(values) => values.push(text::parse_date(value)?),
@@ -332,9 +284,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Struct { children, .. } => {
                 for child in children.iter_mut().filter(|child| child.len() < rows) {
-                    child
-                        .append_null()
-                        .map_err(|e| e.within(child.field.name()))?;
+                    child.append_null().map_err(|e| e.within(child.field.name()))?;
                 }
             }
             Values::List { offsets, element } => offsets.push(offset(element.len())?),
@@ -379,9 +329,7 @@ impl ColumnBuilder {
                 let bytes = Buffer::from_vec(std::mem::take(values));
                 Arc::new(FixedSizeBinaryArray::new(*length as i32, bytes, nulls))
             }
-            Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => {
-                self.finish_nested(rows, nulls)
-            }
+            Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => self.finish_nested(rows, nulls),
         }
     }
 
@@ -394,53 +342,27 @@ impl ColumnBuilder {
             }
             (Values::List { offsets, element }, DataType::List(field)) => {
                 let offsets = offset_buffer(std::mem::replace(offsets, vec![0]));
-                Arc::new(ListArray::new(
-                    field.clone(),
-                    offsets,
-                    element.finish(),
-                    nulls,
-                ))
+                Arc::new(ListArray::new(field.clone(), offsets, element.finish(), nulls))
             }
-            (
-                Values::Map {
-                    offsets,
-                    key,
-                    value,
-                },
-                DataType::Map(field, sorted),
-            ) => {
+            (Values::Map { offsets, key, value }, DataType::Map(field, sorted)) => {
                 let DataType::Struct(fields) = field.data_type() else {
                     unreachable!("new has checked it");
                 };
                 let offsets = offset_buffer(std::mem::replace(offsets, vec![0]));
-                let entries =
-                    StructArray::new(fields.clone(), vec![key.finish(), value.finish()], None);
-                Arc::new(MapArray::new(
-                    field.clone(),
-                    offsets,
-                    entries,
-                    nulls,
-                    *sorted,
-                ))
+                let entries = StructArray::new(fields.clone(), vec![key.finish(), value.finish()], None);
+                Arc::new(MapArray::new(field.clone(), offsets, entries, nulls, *sorted))
             }
             _ => unreachable!("the values were made for the type"),
         }
     }
 }
 
-fn primitive<T: ArrowPrimitiveType>(
-    values: &mut Vec<T::Native>,
-    nulls: Option<NullBuffer>,
-) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::new(
-        std::mem::take(values).into(),
-        nulls,
-    ))
+fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(std::mem::take(values).into(), nulls))
 }
 
 fn offset(length: usize) -> Result<i32, FieldError> {
-    i32::try_from(length)
-        .map_err(|_| FieldError::new("the batch would hold too many elements of it"))
+    i32::try_from(length).map_err(|_| FieldError::new("the batch would hold too many elements of it"))
 }
 
 fn offset_buffer(offsets: Vec<i32>) -> OffsetBuffer<i32> {

@@ -23,17 +23,9 @@ pub(super) struct Layout {
 ///
 /// # Errors
 /// What is wrong with it; `root` is left with a part of the row and has to be truncated.
-pub(super) fn append_record(
-    root: &mut ColumnBuilder,
-    record: &[u8],
-    layout: &Layout,
-) -> Result<(), FieldError> {
-    let record = std::str::from_utf8(record).map_err(|e| {
-        FieldError::new(format!(
-            "byte {} of the row is not UTF-8",
-            e.valid_up_to() + 1
-        ))
-    })?;
+pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8], layout: &Layout) -> Result<(), FieldError> {
+    let record = std::str::from_utf8(record)
+        .map_err(|e| FieldError::new(format!("byte {} of the row is not UTF-8", e.valid_up_to() + 1)))?;
     let Values::Struct { children, .. } = &mut root.values else {
         unreachable!("the root of a row is a struct");
     };
@@ -48,20 +40,13 @@ pub(super) fn append_record(
     }
     if count != layout.columns.len() {
         let wanted = layout.columns.len();
-        return Err(FieldError::new(format!(
-            "it has {count} fields instead of {wanted}"
-        )));
+        return Err(FieldError::new(format!("it has {count} fields instead of {wanted}")));
     }
     root.close_nested()
 }
 
-fn append_field(
-    column: &mut ColumnBuilder,
-    field: &RawField<'_>,
-    layout: &Layout,
-) -> Result<(), FieldError> {
-    let is_null = !field.quoted
-        && (field.value.is_empty() || layout.null_literal.as_deref() == Some(&*field.value));
+fn append_field(column: &mut ColumnBuilder, field: &RawField<'_>, layout: &Layout) -> Result<(), FieldError> {
+    let is_null = !field.quoted && (field.value.is_empty() || layout.null_literal.as_deref() == Some(&*field.value));
     match is_null {
         true => column.append_null(),
         false => column.append_text(&field.value),
@@ -73,8 +58,7 @@ fn append_field(
 /// # Errors
 /// When it is not UTF-8, or its quotes are wrong.
 pub(super) fn header(record: &[u8], delimiter: u8) -> Result<Vec<String>, FieldError> {
-    let record =
-        std::str::from_utf8(record).map_err(|_| FieldError::new("the header is not UTF-8"))?;
+    let record = std::str::from_utf8(record).map_err(|_| FieldError::new("the header is not UTF-8"))?;
     let names = fields(record, delimiter).map(|field| Ok(field?.value.trim().to_owned()));
     names.collect()
 }
@@ -127,13 +111,7 @@ fn fields(record: &str, delimiter: u8) -> impl Iterator<Item = Result<RawField<'
                 let end = text.bytes().position(|byte| byte == delimiter);
                 let (value, after) = text.split_at(end.unwrap_or(text.len()));
                 let value = Cow::Borrowed(value);
-                Ok((
-                    RawField {
-                        value,
-                        quoted: false,
-                    },
-                    after,
-                ))
+                Ok((RawField { value, quoted: false }, after))
             }
         };
         match taken {
@@ -155,9 +133,7 @@ fn quoted_field(text: &str, delimiter: u8) -> Result<(RawField<'_>, &str), Field
     let (value, after) = loop {
         let Some(quote) = text[from..].find('"').map(|at| from + at) else {
             let shown = text::shown(text);
-            return Err(FieldError::new(format!(
-                "the quote before {shown} is not closed"
-            )));
+            return Err(FieldError::new(format!("the quote before {shown} is not closed")));
         };
         match text[quote + 1..].strip_prefix('"') {
             Some(_) => from = quote + 2,
@@ -166,21 +142,13 @@ fn quoted_field(text: &str, delimiter: u8) -> Result<(RawField<'_>, &str), Field
     };
     if !after.is_empty() && after.as_bytes()[0] != delimiter {
         let shown = text::shown(after);
-        return Err(FieldError::new(format!(
-            "{shown} stands behind a closing quote"
-        )));
+        return Err(FieldError::new(format!("{shown} stands behind a closing quote")));
     }
     let value = match value.contains('"') {
         true => Cow::Owned(value.replace("\"\"", "\"")),
         false => Cow::Borrowed(value),
     };
-    Ok((
-        RawField {
-            value,
-            quoted: true,
-        },
-        after,
-    ))
+    Ok((RawField { value, quoted: true }, after))
 }
 
 #[cfg(test)]
@@ -190,10 +158,7 @@ mod tests {
     fn split(record: &str) -> Result<Vec<String>, String> {
         let parts: Result<Vec<_>, _> = fields(record, b',').collect();
         let parts = parts.map_err(|e| e.reason)?;
-        Ok(parts
-            .into_iter()
-            .map(|f| format!("{}{}", if f.quoted { "q:" } else { "" }, f.value))
-            .collect())
+        Ok(parts.into_iter().map(|f| format!("{}{}", if f.quoted { "q:" } else { "" }, f.value)).collect())
     }
 
     #[test]
@@ -201,15 +166,8 @@ mod tests {
         assert_eq!(split("a,b").unwrap(), ["a", "b"]);
         assert_eq!(split("").unwrap(), [""]);
         assert_eq!(split("a,").unwrap(), ["a", ""]);
-        assert_eq!(
-            split(r#""a,b","c ""d""",e"f,"""#).unwrap(),
-            ["q:a,b", r#"q:c "d""#, r#"e"f"#, "q:"]
-        );
-        assert!(
-            split(r#""a"b,c"#)
-                .unwrap_err()
-                .contains("behind a closing quote")
-        );
+        assert_eq!(split(r#""a,b","c ""d""",e"f,"""#).unwrap(), ["q:a,b", r#"q:c "d""#, r#"e"f"#, "q:"]);
+        assert!(split(r#""a"b,c"#).unwrap_err().contains("behind a closing quote"));
         assert!(split(r#"a,"b"#).unwrap_err().contains("not closed"));
     }
 

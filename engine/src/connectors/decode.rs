@@ -43,22 +43,14 @@ impl Decoder {
     /// Names the column whose type the format can't give.
     pub(super) fn new(schema: &SchemaRef, format: Format) -> Result<Self, FieldError> {
         if let Format::Csv(_) = format {
-            let nested = schema
-                .fields()
-                .iter()
-                .find(|field| field.data_type().is_nested());
+            let nested = schema.fields().iter().find(|field| field.data_type().is_nested());
             if let Some(field) = nested {
-                let reason =
-                    "CSV has no nested values; declare it as STRING or use the format json";
+                let reason = "CSV has no nested values; declare it as STRING or use the format json";
                 return Err(FieldError::new(reason).within(field.name()));
             }
         }
         let root = Field::new("row", DataType::Struct(schema.fields().clone()), false);
-        Ok(Self {
-            root: ColumnBuilder::new(&Arc::new(root))?,
-            format,
-            bytes: 0,
-        })
+        Ok(Self { root: ColumnBuilder::new(&Arc::new(root))?, format, bytes: 0 })
     }
 
     /// Adds a record as one row, or leaves the rows as they were.
@@ -105,11 +97,7 @@ pub(super) struct Malformed {
 
 impl Malformed {
     pub(super) fn new(table: &str, on_error: OnError) -> Self {
-        Self {
-            table: table.into(),
-            on_error,
-            skipped: Arc::default(),
-        }
+        Self { table: table.into(), on_error, skipped: Arc::default() }
     }
 
     /// How many were passed over.
@@ -118,11 +106,7 @@ impl Malformed {
     }
 
     /// Counts and logs the record, or makes an error of it. `place` is such as `flights.csv line 17`.
-    pub(super) fn take(
-        &self,
-        place: impl FnOnce() -> String,
-        error: FieldError,
-    ) -> Result<(), Box<SourceError>> {
+    pub(super) fn take(&self, place: impl FnOnce() -> String, error: FieldError) -> Result<(), Box<SourceError>> {
         if self.on_error == OnError::Fail {
             return Err(Box::new(SourceError::MalformedRow {
                 table: self.table.to_string(),
@@ -132,9 +116,7 @@ impl Malformed {
             }));
         }
         let count = self.skipped.fetch_add(1, Relaxed) + 1;
-        let power_of_ten = count
-            .checked_ilog10()
-            .is_some_and(|log| count == 10_u64.pow(log));
+        let power_of_ten = count.checked_ilog10().is_some_and(|log| count == 10_u64.pow(log));
         if count <= LOGGED_ONE_BY_ONE || power_of_ten {
             tracing::warn!(
                 table = %self.table,

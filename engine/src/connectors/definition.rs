@@ -33,26 +33,18 @@ impl TableDefinition {
         let columns = table.columns.iter().filter_map(|column| {
             let (data_type, metadata_key) = match &column.kind {
                 ColumnKind::Physical(data_type) => (data_type, None),
-                ColumnKind::Metadata { data_type, key, .. } => (
-                    data_type,
-                    Some(key.clone().unwrap_or_else(|| column.name.clone())),
-                ),
+                ColumnKind::Metadata { data_type, key, .. } => {
+                    (data_type, Some(key.clone().unwrap_or_else(|| column.name.clone())))
+                }
                 ColumnKind::Computed(_) => return None,
             };
             let mut field = data_type.to_field(&column.name);
             if table.primary_key.contains(&column.name) {
                 field.set_nullable(false);
             }
-            Some(SourceColumn {
-                field: Arc::new(field),
-                metadata_key,
-            })
+            Some(SourceColumn { field: Arc::new(field), metadata_key })
         });
-        Self {
-            name: table.name.to_string(),
-            columns: columns.collect(),
-            options: table.options.clone(),
-        }
+        Self { name: table.name.to_string(), columns: columns.collect(), options: table.options.clone() }
     }
 
     /// A table of data columns only, with options that do not come from a script.
@@ -61,15 +53,8 @@ impl TableDefinition {
         schema: &Schema,
         options: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let columns = schema.fields().iter().map(|field| SourceColumn {
-            field: field.clone(),
-            metadata_key: None,
-        });
-        Self {
-            name: name.into(),
-            columns: columns.collect(),
-            options: Options::from_pairs(options),
-        }
+        let columns = schema.fields().iter().map(|field| SourceColumn { field: field.clone(), metadata_key: None });
+        Self { name: name.into(), columns: columns.collect(), options: Options::from_pairs(options) }
     }
 
     /// All columns.

@@ -93,9 +93,7 @@ pub enum SourceError {
 }
 
 fn malformed(table: &str, place: &str, field: Option<&str>, reason: &str) -> String {
-    let field = field
-        .map(|field| format!(", field '{field}'"))
-        .unwrap_or_default();
+    let field = field.map(|field| format!(", field '{field}'")).unwrap_or_default();
     format!("table '{table}': {place}{field}: {reason} ('on-error'='skip' passes over such rows)")
 }
 

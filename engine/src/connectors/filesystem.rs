@@ -80,17 +80,10 @@ impl FilesystemSource {
     /// What does not fit in the options or the columns.
     pub(super) fn new(table: &TableDefinition, env: &Env) -> Result<Self> {
         let options = options().check(&table.options)?;
-        if let Some(column) = table
-            .columns
-            .iter()
-            .find(|column| column.metadata_key.is_some())
-        {
+        if let Some(column) = table.columns.iter().find(|column| column.metadata_key.is_some()) {
             return Err(definition(
                 table,
-                format!(
-                    "the connector 'filesystem' has no metadata columns such as '{}'",
-                    column.field.name()
-                ),
+                format!("the connector 'filesystem' has no metadata columns such as '{}'", column.field.name()),
             ));
         }
         let schema = table.data_schema();
@@ -99,10 +92,7 @@ impl FilesystemSource {
             let layout = encoding.format(schema.fields().len());
             if let Err(error) = Decoder::new(&schema, layout) {
                 let column = error.field().unwrap_or_default();
-                return Err(definition(
-                    table,
-                    format!("column '{column}': {}", error.reason),
-                ));
+                return Err(definition(table, format!("column '{column}': {}", error.reason)));
             }
         }
         let rows_per_second = options.integer_opt("rows-per-second");
@@ -155,9 +145,7 @@ impl Source for FilesystemSource {
     }
 
     fn describe(&self) -> String {
-        let Shared {
-            folder, encoding, ..
-        } = &*self.shared;
+        let Shared { folder, encoding, .. } = &*self.shared;
         format!("filesystem {} {}", encoding.name(), folder.shown())
     }
 
@@ -181,17 +169,9 @@ impl Source for FilesystemSource {
                 return Err(shared.lost(name, *position, "the file is gone").into());
             }
         }
-        let rate = shared
-            .rows_per_second
-            .map(|rate| rate as f64 / parallelism.max(1) as f64);
+        let rate = shared.rows_per_second.map(|rate| rate as f64 / parallelism.max(1) as f64);
         Ok(task::spawn(stop, rate, move |output| {
-            let reader = Reader {
-                shared,
-                subtask,
-                parallelism,
-                positions,
-                output,
-            };
+            let reader = Reader { shared, subtask, parallelism, positions, output };
             reader.run(files)
         }))
     }
@@ -204,9 +184,7 @@ impl Shared {
         parallelism: usize,
         positions: &SourcePositions,
     ) -> Result<BTreeMap<String, Position>> {
-        let own = positions
-            .iter()
-            .filter(|(name, _)| subtask_of(name, parallelism) == subtask);
+        let own = positions.iter().filter(|(name, _)| subtask_of(name, parallelism) == subtask);
         own.map(|(name, text)| match text.parse() {
             Ok(position) => Ok((name.clone(), position)),
             Err(()) => Err(Box::new(SourceError::PositionLost {
@@ -231,16 +209,8 @@ impl Shared {
         })
     }
 
-    fn read_error(
-        &self,
-        name: &str,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Box<SourceError> {
-        Box::new(SourceError::Read {
-            table: self.table.clone(),
-            split: name.to_owned(),
-            source: error.into(),
-        })
+    fn read_error(&self, name: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Box<SourceError> {
+        Box::new(SourceError::Read { table: self.table.clone(), split: name.to_owned(), source: error.into() })
     }
 }
 
@@ -289,25 +259,18 @@ impl Reader {
             }
             Encoding::Json | Encoding::Csv(_) => {
                 if COMPRESSED.iter().any(|suffix| name.ends_with(suffix)) {
-                    let reason =
-                        "compressed files can't be read; unpack it, or move it out of the folder";
+                    let reason = "compressed files can't be read; unpack it, or move it out of the folder";
                     return Err(self.shared.read_error(name, reason).into());
                 }
                 text_file::read(&self.shared, name, file, position, &mut self.output).await?;
             }
         }
-        let done = Position::Done {
-            size_bytes: file.size_bytes,
-        };
+        let done = Position::Done { size_bytes: file.size_bytes };
         self.positions.insert(name.to_owned(), done);
         Ok(())
     }
 }
 
 fn source_batch(batch: RecordBatch, name: &str, position: Position) -> SourceBatch {
-    SourceBatch {
-        batch,
-        split: name.to_owned(),
-        position: position.to_string(),
-    }
+    SourceBatch { batch, split: name.to_owned(), position: position.to_string() }
 }

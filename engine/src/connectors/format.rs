@@ -55,20 +55,13 @@ impl Encoding {
 impl CsvEncoding {
     /// `columns`: for each field of a record the table's column.
     pub(super) fn layout(&self, columns: Vec<Option<usize>>) -> Layout {
-        Layout {
-            delimiter: self.delimiter,
-            null_literal: self.null_literal.clone(),
-            columns,
-        }
+        Layout { delimiter: self.delimiter, null_literal: self.null_literal.clone(), columns }
     }
 }
 
 /// Keys of every source that makes batches of rows.
 pub(super) fn batch_options() -> Schema {
-    let rows = Kind::Integer {
-        min: 1,
-        max: 1_000_000,
-    };
+    let rows = Kind::Integer { min: 1, max: 1_000_000 };
     Schema::new("a batch")
         .key(Spec::new("batch-rows", rows).default("8192"))
         .key(Spec::new("on-error", Kind::OneOf(&["fail", "skip"])))
@@ -105,8 +98,7 @@ pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnE
         let ignore = options.boolean_opt(key).unwrap_or(false);
         let alias = if ignore { OnError::Skip } else { OnError::Fail };
         if wanted.is_some_and(|wanted| wanted != alias) {
-            let reason =
-                format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
+            let reason = format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
             return Err(definition(table, reason));
         }
         wanted = Some(alias);

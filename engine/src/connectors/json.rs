@@ -21,13 +21,8 @@ use super::text;
 pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8]) -> Result<(), FieldError> {
     let mut failed = None;
     let mut deserializer = serde_json::Deserializer::from_slice(record);
-    let seed = Node {
-        builder: root,
-        failed: &mut failed,
-    };
-    let end = seed
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end());
+    let seed = Node { builder: root, failed: &mut failed };
+    let end = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     end.map_err(|error| failed.unwrap_or_else(|| syntax_error(&error)))
 }
 
@@ -49,9 +44,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match &self.builder.values {
-            Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => {
-                deserializer.deserialize_any(self)
-            }
+            Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => deserializer.deserialize_any(self),
             _ => {
                 let raw = <&RawValue>::deserialize(deserializer)?;
                 let end = append_raw(self.builder, raw.get());
@@ -77,11 +70,9 @@ fn append_raw(builder: &mut ColumnBuilder, raw: &str) -> Result<(), FieldError> 
                 builder.append_text(&text)
             }
         },
-        Some(b'0'..=b'9' | b'-') if matches!(builder.values, Values::Timestamp(_)) => {
-            Err(FieldError::new(format!(
-                "expected a timestamp in text, found the number {raw}; declare it as BIGINT and convert it with TO_TIMESTAMP_LTZ"
-            )))
-        }
+        Some(b'0'..=b'9' | b'-') if matches!(builder.values, Values::Timestamp(_)) => Err(FieldError::new(format!(
+            "expected a timestamp in text, found the number {raw}; declare it as BIGINT and convert it with TO_TIMESTAMP_LTZ"
+        ))),
         Some(b'{') if !is_text => Err(FieldError::new("expected a plain value, found an object")),
         Some(b'[') if !is_text => Err(FieldError::new("expected a plain value, found an array")),
         _ => builder.append_text(raw),
@@ -99,9 +90,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        self.builder
-            .append_null()
-            .map_err(|error| fail(self.failed, error))
+        self.builder.append_null().map_err(|error| fail(self.failed, error))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
@@ -116,18 +105,12 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let Self { builder, failed } = self;
         let Values::List { element, .. } = &mut builder.values else {
-            return Err(fail(
-                failed,
-                FieldError::new("expected an object, found an array"),
-            ));
+            return Err(fail(failed, FieldError::new("expected an object, found an array")));
         };
         let before = element.len();
         loop {
             let index = element.len() - before;
-            let node = Node {
-                builder: element,
-                failed,
-            };
+            let node = Node { builder: element, failed };
             match elements.next_element_seed(node) {
                 Ok(Some(())) => {}
                 Ok(None) => break,
@@ -161,10 +144,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
 impl<'a> Node<'a> {
     fn wrong<E: serde::de::Error>(self, expected: &str, found: &str) -> E {
-        fail(
-            self.failed,
-            FieldError::new(format!("expected {expected}, found {found}")),
-        )
+        fail(self.failed, FieldError::new(format!("expected {expected}, found {found}")))
     }
 
     fn unexpected<E: serde::de::Error>(self, found: &str) -> E {
@@ -181,11 +161,7 @@ impl<'a> Node<'a> {
             unreachable!("the caller has looked");
         };
         let mut guess = 0;
-        while let Some(found) = map.next_key_seed(FieldName {
-            children,
-            by_name,
-            guess,
-        })? {
+        while let Some(found) = map.next_key_seed(FieldName { children, by_name, guess })? {
             let Some(index) = found else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -197,11 +173,8 @@ impl<'a> Node<'a> {
                 return Err(fail(failed, twice));
             }
             let field = child.field.clone();
-            map.next_value_seed(Node {
-                builder: child,
-                failed,
-            })
-            .map_err(|error| inside(failed, error, field.name()))?;
+            map.next_value_seed(Node { builder: child, failed })
+                .map_err(|error| inside(failed, error, field.name()))?;
         }
         builder.close_nested().map_err(|error| fail(failed, error))
     }
@@ -212,13 +185,9 @@ impl<'a> Node<'a> {
             unreachable!("the caller has looked");
         };
         while let Some(name) = map.next_key::<String>()? {
-            key.append_text(&name)
-                .map_err(|error| fail(failed, error))?;
-            map.next_value_seed(Node {
-                builder: value,
-                failed,
-            })
-            .map_err(|error| inside(failed, error, &format!("['{name}']")))?;
+            key.append_text(&name).map_err(|error| fail(failed, error))?;
+            map.next_value_seed(Node { builder: value, failed })
+                .map_err(|error| inside(failed, error, &format!("['{name}']")))?;
         }
         builder.close_nested().map_err(|error| fail(failed, error))
     }
@@ -255,11 +224,9 @@ impl Visitor<'_> for FieldName<'_> {
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
         let guessed = self.children.get(self.guess);
-        Ok(
-            match guessed.is_some_and(|child| child.field.name() == name) {
-                true => Some(self.guess),
-                false => self.by_name.get(name).copied(),
-            },
-        )
+        Ok(match guessed.is_some_and(|child| child.field.name() == name) {
+            true => Some(self.guess),
+            false => self.by_name.get(name).copied(),
+        })
     }
 }

@@ -35,13 +35,7 @@ use position::Position;
 use reader::Reader;
 use settings::Settings;
 
-const STARTUP_MODES: &[&str] = &[
-    "earliest-offset",
-    "latest-offset",
-    "timestamp",
-    "specific-offsets",
-    "group-offsets",
-];
+const STARTUP_MODES: &[&str] = &["earliest-offset", "latest-offset", "timestamp", "specific-offsets", "group-offsets"];
 
 /// The keys of the connector.
 pub(super) fn options() -> Schema {
@@ -53,21 +47,9 @@ pub(super) fn options() -> Schema {
         .key(Spec::new("format", Kind::OneOf(&["json"])))
         .key(Spec::new("value.format", Kind::OneOf(&["json"])))
         .key(Spec::new("scan.startup.mode", Kind::OneOf(STARTUP_MODES)).default("earliest-offset"))
-        .key(Spec::new(
-            "scan.startup.timestamp-millis",
-            Kind::Integer {
-                min: 0,
-                max: i64::MAX,
-            },
-        ))
+        .key(Spec::new("scan.startup.timestamp-millis", Kind::Integer { min: 0, max: i64::MAX }))
         .key(Spec::new("scan.startup.specific-offsets", Kind::Text))
-        .key(
-            Spec::new(
-                "scan.bounded.mode",
-                Kind::OneOf(&["unbounded", "latest-offset"]),
-            )
-            .default("unbounded"),
-        )
+        .key(Spec::new("scan.bounded.mode", Kind::OneOf(&["unbounded", "latest-offset"])).default("unbounded"))
         .key(Spec::new("scan.topic-partition-discovery.interval", Kind::Duration).default("10 s"))
         .include(format::batch_options())
         .include(format::json_options())
@@ -108,19 +90,13 @@ impl KafkaSource {
             })
             .into());
         }
-        let metadata = table
-            .columns
-            .iter()
-            .map(|column| match &column.metadata_key {
-                Some(key) => MetadataColumn::new(key, &column.field).map(Some),
-                None => Ok(None),
-            });
-        let metadata = metadata.collect::<Result<_, String>>().map_err(|reason| {
-            Box::new(SourceError::Definition {
-                table: table.name.clone(),
-                reason,
-            })
-        })?;
+        let metadata = table.columns.iter().map(|column| match &column.metadata_key {
+            Some(key) => MetadataColumn::new(key, &column.field).map(Some),
+            None => Ok(None),
+        });
+        let metadata = metadata
+            .collect::<Result<_, String>>()
+            .map_err(|reason| Box::new(SourceError::Definition { table: table.name.clone(), reason }))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 table: table.name.clone(),
@@ -171,8 +147,7 @@ impl Source for KafkaSource {
     ) -> Result<SourceStream> {
         let positions = self.shared.parse_positions(positions)?;
         let shared = self.shared.clone();
-        let reader =
-            blocking(move || Reader::open(shared, (subtask, parallelism), &positions)).await?;
+        let reader = blocking(move || Reader::open(shared, (subtask, parallelism), &positions)).await?;
         Ok(task::spawn(stop, None, move |output| async move {
             let reading = tokio::task::spawn_blocking(move || reader.run(output));
             match reading.await {
@@ -213,9 +188,7 @@ impl Shared {
 }
 
 /// Runs what waits for a broker on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

@@ -45,11 +45,7 @@ where
 {
     let (sender, stream) = mpsc::channel(SOURCE_QUEUE_BATCHES);
     tokio::spawn(async move {
-        let output = Output {
-            sender: sender.clone(),
-            stop: stop.clone(),
-            rate: rows_per_second.map(Rate::new),
-        };
+        let output = Output { sender: sender.clone(), stop: stop.clone(), rate: rows_per_second.map(Rate::new) };
         let read = std::panic::AssertUnwindSafe(async move { read(output).await });
         let error = match read.catch_unwind().await {
             Ok(Ok(()) | Err(End::Stopped)) => return,
@@ -67,8 +63,7 @@ where
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Where a source's batches go.
@@ -137,10 +132,7 @@ struct Rate {
 
 impl Rate {
     fn new(rows_per_second: f64) -> Self {
-        Self {
-            rows_per_second,
-            due: Instant::now(),
-        }
+        Self { rows_per_second, due: Instant::now() }
     }
 
     /// When the next `rows` may go.

@@ -38,20 +38,13 @@ pub(super) fn parse_integer(text: &str, type_name: &str) -> Result<i64, String> 
         return Ok(value);
     }
     let exact = Number::parse(text).and_then(|number| number.scaled_exactly(0));
-    exact
-        .and_then(|value| i64::try_from(value).ok())
-        .ok_or_else(|| expected(type_name, text))
+    exact.and_then(|value| i64::try_from(value).ok()).ok_or_else(|| expected(type_name, text))
 }
 
 /// A 32-bit whole number; see [`parse_integer`].
 pub(super) fn parse_int(text: &str) -> Result<i32, String> {
     let value = parse_integer(text, "INT")?;
-    i32::try_from(value).map_err(|_| {
-        format!(
-            "{} is out of the range of INT; declare it as BIGINT",
-            shown(text)
-        )
-    })
+    i32::try_from(value).map_err(|_| format!("{} is out of the range of INT; declare it as BIGINT", shown(text)))
 }
 
 /// A 64-bit floating-point number, also `NaN` and `Infinity`. One that would only become infinite is refused.
@@ -67,10 +60,7 @@ pub(super) fn parse_double(text: &str) -> Result<f64, String> {
 pub(super) fn parse_float(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if value.is_finite() || !has_digit(text) => Ok(value),
-        Ok(_) => Err(format!(
-            "{} is out of the range of FLOAT; declare it as DOUBLE",
-            shown(text)
-        )),
+        Ok(_) => Err(format!("{} is out of the range of FLOAT; declare it as DOUBLE", shown(text))),
         Err(_) => Err(expected("FLOAT", text)),
     }
 }
@@ -92,9 +82,7 @@ pub(super) fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128
 
 /// `2013-01-31`, as days since 1970-01-01.
 pub(super) fn parse_date(text: &str) -> Result<i32, String> {
-    date(text.as_bytes())
-        .map(days_since_epoch)
-        .ok_or_else(|| expected("DATE such as '2013-01-31'", text))
+    date(text.as_bytes()).map(days_since_epoch).ok_or_else(|| expected("DATE such as '2013-01-31'", text))
 }
 
 /// `17:30:00[.123456]`, as microseconds since midnight. Digits past the sixth are cut off.
@@ -108,12 +96,7 @@ pub(super) fn parse_time(text: &str) -> Result<i64, String> {
 /// `2013-01-31T17:30:00[.123456][Z|+02:00]` or with a space for the `T`, as microseconds since 1970-01-01T00:00:00 in
 /// UTC. Without a zone the text is in UTC. Digits past the sixth are cut off.
 pub(super) fn parse_timestamp(text: &str) -> Result<i64, String> {
-    let wrong = || {
-        expected(
-            "a timestamp such as '2013-01-31T17:30:00Z' or '2013-01-31 17:30:00'",
-            text,
-        )
-    };
+    let wrong = || expected("a timestamp such as '2013-01-31T17:30:00Z' or '2013-01-31 17:30:00'", text);
     timestamp(text.as_bytes()).ok_or_else(wrong)
 }
 
@@ -141,11 +124,7 @@ fn date(text: &[u8]) -> Option<NaiveDate> {
         return None;
     };
     let year = number(&[*y1, *y2, *y3, *y4])?;
-    NaiveDate::from_ymd_opt(
-        i32::try_from(year).ok()?,
-        number(&[*m1, *m2])?,
-        number(&[*d1, *d2])?,
-    )
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)
 }
 
 /// `HH:MM[:SS[.f…]]`: microseconds of the day, and what follows.
@@ -174,10 +153,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     }
     let mut micros = 0;
     for place in 0..6 {
-        micros = micros * 10
-            + fraction
-                .get(place)
-                .map_or(0, |digit| i64::from(digit - b'0'));
+        micros = micros * 10 + fraction.get(place).map_or(0, |digit| i64::from(digit - b'0'));
     }
     Some((micros, rest))
 }
@@ -194,11 +170,7 @@ fn zone_seconds(text: &[u8]) -> Option<i64> {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value: u32, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u32::from(digit - b'0'))
-    })
+    digits.iter().try_fold(0, |value: u32, digit| digit.is_ascii_digit().then(|| value * 10 + u32::from(digit - b'0')))
 }
 
 fn days_since_epoch(day: NaiveDate) -> i32 {
@@ -250,11 +222,7 @@ impl Number {
             true => None,
             false => rest.first(),
         };
-        self.value(
-            kept,
-            scale,
-            first_dropped.is_some_and(|digit| *digit >= b'5'),
-        )
+        self.value(kept, scale, first_dropped.is_some_and(|digit| *digit >= b'5'))
     }
 
     fn split(&self, scale: i64) -> (&[u8], &[u8]) {
@@ -265,9 +233,7 @@ impl Number {
     fn value(&self, kept: &[u8], scale: i64, round_up: bool) -> Option<i128> {
         let mut value: i128 = 0;
         for digit in kept {
-            value = value
-                .checked_mul(10)?
-                .checked_add(i128::from(digit - b'0'))?;
+            value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
         }
         let zeros = (self.exponent + scale).max(0);
         if value != 0 {
@@ -291,18 +257,7 @@ mod tests {
         assert_eq!(int("3.0"), Some(3));
         assert_eq!(int("1.5e3"), Some(1500));
         assert_eq!(int("300e-2"), Some(3));
-        for text in [
-            "1.5",
-            "1e-1",
-            "9223372036854775808",
-            "",
-            "-",
-            "1_0",
-            " 1",
-            "0x1",
-            "1e999999999",
-            "NaN",
-        ] {
+        for text in ["1.5", "1e-1", "9223372036854775808", "", "-", "1_0", " 1", "0x1", "1e999999999", "NaN"] {
             assert_eq!(int(text), None, "{text}");
         }
         assert_eq!(int("0e999999999"), Some(0));
@@ -325,10 +280,7 @@ mod tests {
         assert_eq!(decimal("999.995"), None);
         assert_eq!(decimal("1000"), None);
         assert_eq!(decimal("ten"), None);
-        assert_eq!(
-            parse_decimal("0.30000000000000004", 38, 17),
-            Ok(30000000000000004)
-        );
+        assert_eq!(parse_decimal("0.30000000000000004", 38, 17), Ok(30000000000000004));
     }
 
     #[test]

@@ -26,63 +26,36 @@ fn broker() -> Option<&'static Kafka> {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 fn schema() -> Schema {
-    Schema::new(vec![
-        Field::new("id", DataType::Int64, false),
-        Field::new("name", DataType::Utf8, true),
-    ])
+    Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("name", DataType::Utf8, true)])
 }
 
 fn table(servers: &str, topic: &str, more: &[(&str, &str)]) -> TableDefinition {
-    let mut options = vec![
-        ("connector", "kafka"),
-        ("topic", topic),
-        ("properties.bootstrap.servers", servers),
-    ];
+    let mut options = vec![("connector", "kafka"), ("topic", topic), ("properties.bootstrap.servers", servers)];
     options.extend_from_slice(more);
     TableDefinition::new("events", &schema(), options)
 }
 
 fn source(kafka: &Kafka, topic: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
-    create_source(
-        &table(&kafka.bootstrap_servers(), topic, more),
-        &Env::system(),
-    )
-    .unwrap()
+    create_source(&table(&kafka.bootstrap_servers(), topic, more), &Env::system()).unwrap()
 }
 
 const BOUNDED: (&str, &str) = ("scan.bounded.mode", "latest-offset");
 
 fn lines(ids: std::ops::Range<i64>) -> Vec<String> {
-    ids.map(|id| format!("{{\"id\":{id},\"name\":\"n{id}\"}}"))
-        .collect()
+    ids.map(|id| format!("{{\"id\":{id},\"name\":\"n{id}\"}}")).collect()
 }
 
-async fn start(
-    source: &dyn Source,
-    positions: &SourcePositions,
-    stop: &CancellationToken,
-) -> SourceStream {
+async fn start(source: &dyn Source, positions: &SourcePositions, stop: &CancellationToken) -> SourceStream {
     source.start(0, 1, positions, stop.clone()).await.unwrap()
 }
 
-async fn read(
-    source: &dyn Source,
-    subtask: (usize, usize),
-    positions: &SourcePositions,
-) -> Vec<SourceBatch> {
+async fn read(source: &dyn Source, subtask: (usize, usize), positions: &SourcePositions) -> Vec<SourceBatch> {
     let stop = CancellationToken::new();
-    let mut stream = source
-        .start(subtask.0, subtask.1, positions, stop)
-        .await
-        .unwrap();
+    let mut stream = source.start(subtask.0, subtask.1, positions, stop).await.unwrap();
     let mut all = Vec::new();
     while let Some(batch) = stream.recv().await {
         all.push(batch.unwrap());
@@ -106,12 +79,7 @@ async fn mistake(source: &dyn Source, positions: &SourcePositions) -> String {
 }
 
 fn ids_of(batch: &SourceBatch) -> Vec<i64> {
-    batch
-        .batch
-        .column(0)
-        .as_primitive::<Int64Type>()
-        .values()
-        .to_vec()
+    batch.batch.column(0).as_primitive::<Int64Type>().values().to_vec()
 }
 
 fn ids(batches: &[SourceBatch]) -> Vec<i64> {
@@ -121,24 +89,14 @@ fn ids(batches: &[SourceBatch]) -> Vec<i64> {
 }
 
 fn positions_after(batches: &[SourceBatch]) -> SourcePositions {
-    batches
-        .iter()
-        .map(|batch| (batch.split.clone(), batch.position.clone()))
-        .collect()
+    batches.iter().map(|batch| (batch.split.clone(), batch.position.clone())).collect()
 }
 
 /// Reads from an endless stream until it has given as many rows.
 async fn rows(stream: &mut SourceStream, count: usize) -> Vec<SourceBatch> {
     let mut all: Vec<SourceBatch> = Vec::new();
-    while all
-        .iter()
-        .map(|batch| batch.batch.num_rows())
-        .sum::<usize>()
-        < count
-    {
-        let batch = tokio::time::timeout(TIMEOUT, stream.recv())
-            .await
-            .expect("rows come");
+    while all.iter().map(|batch| batch.batch.num_rows()).sum::<usize>() < count {
+        let batch = tokio::time::timeout(TIMEOUT, stream.recv()).await.expect("rows come");
         all.push(batch.expect("the stream goes on").unwrap());
     }
     all
@@ -178,11 +136,7 @@ fn reading_on_from_every_position_gives_the_rest() {
         for count in 3..=all.len() {
             let positions = positions_after(&all[..count]);
             let rest = read(&*source, (0, 1), &positions).await;
-            assert_eq!(
-                ids(&rest),
-                ids(&all[count..]),
-                "after {count} batches: {positions:?}"
-            );
+            assert_eq!(ids(&rest), ids(&all[count..]), "after {count} batches: {positions:?}");
         }
         let mut parts = Vec::new();
         for subtask in 0..2 {
@@ -191,10 +145,7 @@ fn reading_on_from_every_position_gives_the_rest() {
         assert_eq!(ids(&parts).len(), 121);
         let stream = bounded_stream(&*source, "events", 3).await.unwrap();
         let batches: Vec<_> = stream.try_collect().await.unwrap();
-        assert_eq!(
-            batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
-            121
-        );
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 121);
     });
 }
 
@@ -207,9 +158,7 @@ fn only_committed_transactions_are_read() {
     let send = |ids: std::ops::Range<i64>| {
         producer.begin_transaction().unwrap();
         for line in lines(ids) {
-            producer
-                .send(BaseRecord::<(), str>::to("transactions").payload(&line))
-                .unwrap();
+            producer.send(BaseRecord::<(), str>::to("transactions").payload(&line)).unwrap();
         }
         producer.flush(TIMEOUT).unwrap();
     };
@@ -234,10 +183,7 @@ fn only_committed_transactions_are_read() {
         assert_eq!(ids(&all), (0..10).collect::<Vec<_>>());
         let uncommitted = ("properties.isolation.level", "read_uncommitted");
         let source = self::source(kafka, "transactions", &[BOUNDED, uncommitted]);
-        assert_eq!(
-            ids(&read(&*source, (0, 1), &SourcePositions::new()).await).len(),
-            20
-        );
+        assert_eq!(ids(&read(&*source, (0, 1), &SourcePositions::new()).await).len(), 20);
     });
 }
 
@@ -251,32 +197,16 @@ fn a_topic_or_broker_that_is_not_there_is_named_within_15_seconds() {
         let servers = kafka.bootstrap_servers();
         assert_eq!(
             mistake(&*source(kafka, "order", &[]), &nothing).await,
-            format!(
-                "table 'events': there is no topic 'order' at {servers}; did you mean 'orders'?"
-            )
+            format!("table 'events': there is no topic 'order' at {servers}; did you mean 'orders'?")
         );
-        assert!(
-            begin.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
         let begin = Instant::now();
         let closed = format!("127.0.0.1:{}", frazil_tests::process::free_port());
         let nobody = create_source(&table(&closed, "orders", &[]), &Env::system()).unwrap();
         let found = mistake(&*nobody, &nothing).await;
-        assert!(
-            begin.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            begin.elapsed()
-        );
-        assert!(
-            found.contains(&format!("no Kafka broker answered at {closed}")),
-            "{found}"
-        );
-        assert!(
-            found.contains("Connection refused") && found.contains("check"),
-            "{found}"
-        );
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        assert!(found.contains(&format!("no Kafka broker answered at {closed}")), "{found}");
+        assert!(found.contains("Connection refused") && found.contains("check"), "{found}");
     });
 }
 
@@ -286,43 +216,25 @@ fn an_offset_that_is_gone_is_never_reset() {
     kafka.create_topic("retention", 1);
     kafka.produce("retention", Some(0), lines(0..20));
     let mut until = TopicPartitionList::new();
-    until
-        .add_partition_offset("retention", 0, Offset::Offset(10))
-        .unwrap();
+    until.add_partition_offset("retention", 0, Offset::Offset(10)).unwrap();
     block_on(admin(kafka).delete_records(&until, &AdminOptions::new())).unwrap();
     runtime().block_on(async {
-        let at =
-            |offset: &str| SourcePositions::from([("retention/0".to_owned(), offset.to_owned())]);
+        let at = |offset: &str| SourcePositions::from([("retention/0".to_owned(), offset.to_owned())]);
         let source = source(kafka, "retention", &[]);
         let found = mistake(&*source, &at("9")).await;
-        assert!(
-            found.contains("retention/0 can't be read on from offset 9"),
-            "{found}"
-        );
-        assert!(
-            found.contains("deleted the records up to offset 10"),
-            "{found}"
-        );
+        assert!(found.contains("retention/0 can't be read on from offset 9"), "{found}");
+        assert!(found.contains("deleted the records up to offset 10"), "{found}");
         let found = mistake(&*source, &at("21")).await;
         assert!(found.contains("the partition ends at offset 20"), "{found}");
         let gone = SourcePositions::from([("retention/7".to_owned(), "0".to_owned())]);
         let found = mistake(&*source, &gone).await;
-        assert!(
-            found.contains("does not have the partition any more"),
-            "{found}"
-        );
+        assert!(found.contains("does not have the partition any more"), "{found}");
         let other = SourcePositions::from([("other/0".to_owned(), "0".to_owned())]);
         let found = mistake(&*source, &other).await;
-        assert!(
-            found.contains("no position in the topic 'retention'"),
-            "{found}"
-        );
+        assert!(found.contains("no position in the topic 'retention'"), "{found}");
         let stop = CancellationToken::new();
         let mut stream = start(&*source, &at("10"), &stop).await;
-        assert_eq!(
-            ids(&rows(&mut stream, 10).await),
-            (10..20).collect::<Vec<_>>()
-        );
+        assert_eq!(ids(&rows(&mut stream, 10).await), (10..20).collect::<Vec<_>>());
         stop.cancel();
     });
 }
@@ -331,11 +243,7 @@ fn an_offset_that_is_gone_is_never_reset() {
 fn a_malformed_record_is_named_or_passed_over() {
     let Some(kafka) = broker() else { return };
     kafka.create_topic("malformed", 1);
-    kafka.produce(
-        "malformed",
-        Some(0),
-        ["{\"id\":1}", "{\"id\":\"x\"}", "", "{\"id\":4}"],
-    );
+    kafka.produce("malformed", Some(0), ["{\"id\":1}", "{\"id\":\"x\"}", "", "{\"id\":4}"]);
     runtime().block_on(async {
         let nothing = SourcePositions::new();
         let strict = source(kafka, "malformed", &[BOUNDED]);
@@ -353,30 +261,13 @@ fn metadata_columns_come_from_the_record() {
     let Some(kafka) = broker() else { return };
     kafka.create_topic("metadata", 2);
     let producer = producer(kafka, None);
-    let headers = OwnedHeaders::new().insert(Header {
-        key: "trace",
-        value: Some("abc"),
-    });
-    let record = BaseRecord::to("metadata")
-        .partition(1)
-        .key("k")
-        .payload("{\"id\":7}");
-    producer
-        .send(record.timestamp(1_357_041_600_123).headers(headers))
-        .unwrap();
-    producer
-        .send(
-            BaseRecord::<(), str>::to("metadata")
-                .partition(1)
-                .payload("{\"id\":8}"),
-        )
-        .unwrap();
+    let headers = OwnedHeaders::new().insert(Header { key: "trace", value: Some("abc") });
+    let record = BaseRecord::to("metadata").partition(1).key("k").payload("{\"id\":7}");
+    producer.send(record.timestamp(1_357_041_600_123).headers(headers)).unwrap();
+    producer.send(BaseRecord::<(), str>::to("metadata").partition(1).payload("{\"id\":8}")).unwrap();
     producer.flush(TIMEOUT).unwrap();
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-    let header_types = vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Binary, true),
-    ];
+    let header_types = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Binary, true)];
     let entries = Field::new("entries", DataType::Struct(header_types.into()), false);
     let mut table = table(&kafka.bootstrap_servers(), "metadata", &[BOUNDED]);
     table.columns.truncate(1);
@@ -388,10 +279,8 @@ fn metadata_columns_come_from_the_record() {
         ("key", DataType::Utf8),
         ("headers", DataType::Map(Arc::new(entries), false)),
     ] {
-        let metadata = SourceColumn {
-            field: Arc::new(Field::new(name, data_type, true)),
-            metadata_key: Some(name.to_owned()),
-        };
+        let metadata =
+            SourceColumn { field: Arc::new(Field::new(name, data_type, true)), metadata_key: Some(name.to_owned()) };
         table.columns.insert(0, metadata);
     }
     runtime().block_on(async {
@@ -400,15 +289,11 @@ fn metadata_columns_come_from_the_record() {
         let batch = all.iter().find(|batch| batch.batch.num_rows() > 0).unwrap();
         let shown = |row: usize| {
             let columns = batch.batch.columns().iter();
-            let values = columns
-                .map(|column| arrow::util::display::array_value_to_string(column, row).unwrap());
+            let values = columns.map(|column| arrow::util::display::array_value_to_string(column, row).unwrap());
             values.collect::<Vec<_>>().join("|")
         };
         assert_eq!(batch.batch.schema(), source.schema());
-        assert_eq!(
-            shown(0),
-            "{trace: 616263}|k|2013-01-01T12:00:00.123Z|0|1|metadata|7"
-        );
+        assert_eq!(shown(0), "{trace: 616263}|k|2013-01-01T12:00:00.123Z|0|1|metadata|7");
         assert!(batch.batch.column(1).is_null(1));
         assert_eq!(batch.split, "metadata/1");
     });
@@ -421,11 +306,7 @@ fn an_endless_read_tells_where_it_starts_and_finds_new_partitions() {
     kafka.produce("endless", Some(0), lines(0..10));
     let discovery = ("scan.topic-partition-discovery.interval", "200 ms");
     runtime().block_on(async {
-        let source = source(
-            kafka,
-            "endless",
-            &[("scan.startup.mode", "latest-offset"), discovery],
-        );
+        let source = source(kafka, "endless", &[("scan.startup.mode", "latest-offset"), discovery]);
         assert!(!source.is_bounded());
         let stop = CancellationToken::new();
         let mut stream = start(&*source, &SourcePositions::new(), &stop).await;
@@ -435,10 +316,7 @@ fn an_endless_read_tells_where_it_starts_and_finds_new_partitions() {
         let read = rows(&mut stream, 10).await;
         assert_eq!(ids(&read), (10..20).collect::<Vec<_>>());
         let grow = NewPartitions::new("endless", 2);
-        admin(kafka)
-            .create_partitions([&grow], &AdminOptions::new())
-            .await
-            .unwrap();
+        admin(kafka).create_partitions([&grow], &AdminOptions::new()).await.unwrap();
         kafka.produce("endless", Some(1), lines(20..30));
         let more = rows(&mut stream, 10).await;
         assert_eq!(ids(&more), (20..30).collect::<Vec<_>>());
@@ -447,10 +325,7 @@ fn an_endless_read_tells_where_it_starts_and_finds_new_partitions() {
         // A partition that no checkpoint knows is new, whatever the startup mode says.
         let again = CancellationToken::new();
         let mut stream = start(&*source, &positions_after(&[first]), &again).await;
-        assert_eq!(
-            ids(&rows(&mut stream, 20).await),
-            (10..30).collect::<Vec<_>>()
-        );
+        assert_eq!(ids(&rows(&mut stream, 20).await), (10..30).collect::<Vec<_>>());
         again.cancel();
     });
 }
@@ -466,9 +341,7 @@ fn a_record_is_there_soon_after_it_was_sent() {
         let mut stream = start(&*source, &SourcePositions::new(), &stop).await;
         let mut latencies = Vec::new();
         for line in lines(0..20) {
-            producer
-                .send(BaseRecord::<(), str>::to("latency").payload(&line))
-                .unwrap();
+            producer.send(BaseRecord::<(), str>::to("latency").payload(&line)).unwrap();
             producer.flush(TIMEOUT).unwrap();
             let sent = Instant::now();
             rows(&mut stream, 1).await;
@@ -487,48 +360,23 @@ fn a_read_starts_at_a_time_or_at_offsets() {
     kafka.create_topic("startup", 1);
     let producer = producer(kafka, None);
     for (id, line) in (0..10).zip(lines(0..10)) {
-        let record = BaseRecord::<(), str>::to("startup")
-            .payload(&line)
-            .timestamp(1_000_000 + id * 1000);
+        let record = BaseRecord::<(), str>::to("startup").payload(&line).timestamp(1_000_000 + id * 1000);
         producer.send(record).unwrap();
     }
     producer.flush(TIMEOUT).unwrap();
     runtime().block_on(async {
         let nothing = SourcePositions::new();
-        let time = [
-            ("scan.startup.mode", "timestamp"),
-            ("scan.startup.timestamp-millis", "1003500"),
-            BOUNDED,
-        ];
-        assert_eq!(
-            ids(&read(&*source(kafka, "startup", &time), (0, 1), &nothing).await),
-            [4, 5, 6, 7, 8, 9]
-        );
+        let time = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "1003500"), BOUNDED];
+        assert_eq!(ids(&read(&*source(kafka, "startup", &time), (0, 1), &nothing).await), [4, 5, 6, 7, 8, 9]);
         let mode = ("scan.startup.mode", "specific-offsets");
-        let offsets = [
-            mode,
-            ("scan.startup.specific-offsets", "partition:0,offset:8"),
-            BOUNDED,
-        ];
-        assert_eq!(
-            ids(&read(&*source(kafka, "startup", &offsets), (0, 1), &nothing).await),
-            [8, 9]
-        );
-        let wrong = [
-            mode,
-            ("scan.startup.specific-offsets", "partition:1,offset:8"),
-        ];
+        let offsets = [mode, ("scan.startup.specific-offsets", "partition:0,offset:8"), BOUNDED];
+        assert_eq!(ids(&read(&*source(kafka, "startup", &offsets), (0, 1), &nothing).await), [8, 9]);
+        let wrong = [mode, ("scan.startup.specific-offsets", "partition:1,offset:8")];
         let found = mistake(&*source(kafka, "startup", &wrong), &nothing).await;
         assert!(found.contains("no offset for partition 0"), "{found}");
-        let group = [
-            ("scan.startup.mode", "group-offsets"),
-            ("properties.group.id", "nobody"),
-        ];
+        let group = [("scan.startup.mode", "group-offsets"), ("properties.group.id", "nobody")];
         let found = mistake(&*source(kafka, "startup", &group), &nothing).await;
-        assert!(
-            found.contains("committed no offset for partition 0"),
-            "{found}"
-        );
+        assert!(found.contains("committed no offset for partition 0"), "{found}");
     });
 }
 

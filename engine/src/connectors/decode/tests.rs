@@ -6,10 +6,7 @@ use super::*;
 use crate::sql::parse_type;
 
 fn schema(columns: &[(&str, &str)]) -> SchemaRef {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, sql)| parse_type(sql).unwrap().to_field(name))
-        .collect();
+    let fields: Vec<Field> = columns.iter().map(|(name, sql)| parse_type(sql).unwrap().to_field(name)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -34,11 +31,7 @@ fn shown(batch: &RecordBatch) -> Vec<String> {
 /// The field and the reason.
 fn mistake(decoder: &mut Decoder, record: &str) -> String {
     let error = decoder.append(record.as_bytes()).unwrap_err();
-    format!(
-        "{}: {}",
-        error.field().unwrap_or("row".to_owned()),
-        error.reason
-    )
+    format!("{}: {}", error.field().unwrap_or("row".to_owned()), error.reason)
 }
 
 #[test]
@@ -79,19 +72,10 @@ fn every_type_comes_out_of_json() {
 #[test]
 fn a_string_column_takes_any_value_as_its_text() {
     let mut decoder = json(&[("s", "STRING")]);
-    for record in [
-        r#"{"s":1.10}"#,
-        r#"{"s":true}"#,
-        r#"{"s":{"a": [1]}}"#,
-        r#"{"s":null}"#,
-        r#"{"s":""}"#,
-    ] {
+    for record in [r#"{"s":1.10}"#, r#"{"s":true}"#, r#"{"s":{"a": [1]}}"#, r#"{"s":null}"#, r#"{"s":""}"#] {
         decoder.append(record.as_bytes()).unwrap();
     }
-    assert_eq!(
-        shown(&decoder.finish()),
-        ["1.10", "true", r#"{"a": [1]}"#, "NULL", ""]
-    );
+    assert_eq!(shown(&decoder.finish()), ["1.10", "true", r#"{"a": [1]}"#, "NULL", ""]);
 }
 
 #[test]
@@ -107,40 +91,16 @@ fn a_mistake_names_the_field_and_leaves_the_rows_before_it() {
     decoder.append(good).unwrap();
     for (record, wanted) in [
         ("{}", "id: there is no value, but it is NOT NULL"),
-        (
-            r#"{"id":null}"#,
-            "id: there is no value, but it is NOT NULL",
-        ),
+        (r#"{"id":null}"#, "id: there is no value, but it is NOT NULL"),
         (r#"{"id":1.5}"#, "id: expected BIGINT, found '1.5'"),
         (r#"{"id":"twelve"}"#, "id: expected BIGINT, found 'twelve'"),
-        (
-            r#"{"id":{}}"#,
-            "id: expected a plain value, found an object",
-        ),
-        (
-            r#"{"id":1,"r":{"a":2,"b":"y"},"xs":[[1],[2,"x"]]}"#,
-            "xs[1][1]: expected INT, found 'x'",
-        ),
-        (
-            r#"{"id":1,"r":{"b":"y"}}"#,
-            "r.a: there is no value, but it is NOT NULL",
-        ),
-        (
-            r#"{"id":1,"r":7}"#,
-            "r: expected an object, found the number 7",
-        ),
-        (
-            r#"{"id":1,"r":[]}"#,
-            "r: expected an object, found an array",
-        ),
-        (
-            r#"{"id":1,"xs":{}}"#,
-            "xs: expected an array, found an object",
-        ),
-        (
-            r#"{"id":1,"m":{"k":"z"}}"#,
-            "m['k']: expected INT, found 'z'",
-        ),
+        (r#"{"id":{}}"#, "id: expected a plain value, found an object"),
+        (r#"{"id":1,"r":{"a":2,"b":"y"},"xs":[[1],[2,"x"]]}"#, "xs[1][1]: expected INT, found 'x'"),
+        (r#"{"id":1,"r":{"b":"y"}}"#, "r.a: there is no value, but it is NOT NULL"),
+        (r#"{"id":1,"r":7}"#, "r: expected an object, found the number 7"),
+        (r#"{"id":1,"r":[]}"#, "r: expected an object, found an array"),
+        (r#"{"id":1,"xs":{}}"#, "xs: expected an array, found an object"),
+        (r#"{"id":1,"m":{"k":"z"}}"#, "m['k']: expected INT, found 'z'"),
         (r#"{"id":1,"id":2}"#, "id: it is there twice"),
         (
             r#"{"id":1,"at":1357041600}"#,
@@ -148,33 +108,16 @@ fn a_mistake_names_the_field_and_leaves_the_rows_before_it() {
         ),
         ("[1]", "row: expected an object, found an array"),
         ("null", "row: there is no value, but it is NOT NULL"),
-        (
-            r#"{"id":1"#,
-            "row: not valid JSON at byte 7: EOF while parsing an object",
-        ),
-        (
-            r#"{"id":1} x"#,
-            "row: not valid JSON at byte 10: trailing characters",
-        ),
-        (
-            "",
-            "row: not valid JSON at byte 0: EOF while parsing a value",
-        ),
+        (r#"{"id":1"#, "row: not valid JSON at byte 7: EOF while parsing an object"),
+        (r#"{"id":1} x"#, "row: not valid JSON at byte 10: trailing characters"),
+        ("", "row: not valid JSON at byte 0: EOF while parsing a value"),
     ] {
         assert_eq!(mistake(&mut decoder, record), wanted, "{record}");
         assert_eq!(decoder.rows(), 1);
     }
     // Not UTF-8, and deeper than any recursion may go.
-    assert!(
-        decoder
-            .append(b"{\"id\":1,\"r\":{\"b\":\"\xff\"}}")
-            .is_err()
-    );
-    let deep = format!(
-        "{{\"id\":1,\"z\":{}1{}}}",
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
+    assert!(decoder.append(b"{\"id\":1,\"r\":{\"b\":\"\xff\"}}").is_err());
+    let deep = format!("{{\"id\":1,\"z\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let _ = decoder.append(deep.as_bytes());
     decoder.append(good).unwrap();
     let batch = decoder.finish();
@@ -185,21 +128,11 @@ fn a_mistake_names_the_field_and_leaves_the_rows_before_it() {
 
 #[test]
 fn csv_fields_by_their_columns() {
-    let layout = csv::Layout {
-        delimiter: b';',
-        null_literal: Some("NA".to_owned()),
-        columns: vec![Some(1), None, Some(0)],
-    };
+    let layout =
+        csv::Layout { delimiter: b';', null_literal: Some("NA".to_owned()), columns: vec![Some(1), None, Some(0)] };
     let columns = [("name", "STRING"), ("count", "INT NOT NULL")];
     let mut decoder = Decoder::new(&schema(&columns), Format::Csv(layout)).unwrap();
-    for record in [
-        "1;x;ann",
-        "2;x;\"b;\"\"b\"\"\"",
-        "3;x;NA",
-        "4;x;",
-        "5;x;\"\"",
-        "6;x;\"NA\"",
-    ] {
+    for record in ["1;x;ann", "2;x;\"b;\"\"b\"\"\"", "3;x;NA", "4;x;", "5;x;\"\"", "6;x;\"NA\""] {
         decoder.append(record.as_bytes()).unwrap();
     }
     for (record, wanted) in [
@@ -211,16 +144,9 @@ fn csv_fields_by_their_columns() {
     ] {
         assert_eq!(mistake(&mut decoder, record), wanted, "{record}");
     }
-    assert_eq!(
-        shown(&decoder.finish()),
-        ["ann|1", "b;\"b\"|2", "NULL|3", "NULL|4", "|5", "NA|6"]
-    );
+    assert_eq!(shown(&decoder.finish()), ["ann|1", "b;\"b\"|2", "NULL|3", "NULL|4", "|5", "NA|6"]);
     let nested = schema(&[("r", "ROW<a INT>")]);
-    let layout = csv::Layout {
-        delimiter: b',',
-        null_literal: None,
-        columns: vec![Some(0)],
-    };
+    let layout = csv::Layout { delimiter: b',', null_literal: None, columns: vec![Some(0)] };
     let error = Decoder::new(&nested, Format::Csv(layout)).unwrap_err();
     assert_eq!(error.field().as_deref(), Some("r"));
 }
@@ -229,20 +155,10 @@ fn csv_fields_by_their_columns() {
 fn skipped_records_are_counted() {
     let malformed = Malformed::new("t", OnError::Skip);
     for _ in 0..1000 {
-        malformed
-            .take(|| "f line 1".to_owned(), FieldError::new("wrong"))
-            .unwrap();
+        malformed.take(|| "f line 1".to_owned(), FieldError::new("wrong")).unwrap();
     }
     assert_eq!(malformed.skipped(), 1000);
     let strict = Malformed::new("t", OnError::Fail);
-    let error = strict
-        .take(
-            || "f line 1".to_owned(),
-            FieldError::new("wrong").within("a"),
-        )
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "table 't': f line 1, field 'a': wrong ('on-error'='skip' passes over such rows)"
-    );
+    let error = strict.take(|| "f line 1".to_owned(), FieldError::new("wrong").within("a")).unwrap_err();
+    assert_eq!(error.to_string(), "table 't': f line 1, field 'a': wrong ('on-error'='skip' passes over such rows)");
 }

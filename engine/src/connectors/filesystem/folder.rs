@@ -37,21 +37,14 @@ impl Folder {
         };
         let absolute = match Location::parse(path) {
             Ok(location) => {
-                return Ok(Self {
-                    table: table.to_owned(),
-                    path: location,
-                });
+                return Ok(Self { table: table.to_owned(), path: location });
             }
             Err(error) if path.contains("://") => return Err(wrong(error.to_string())),
             Err(_) => std::path::absolute(path).map_err(|error| wrong(error.to_string()))?,
         };
         // `..` is resolved by name: the path of a source is compared with nothing.
         let mut segments = Vec::new();
-        for segment in absolute
-            .to_str()
-            .ok_or_else(|| wrong("it is not UTF-8".to_owned()))?
-            .split('/')
-        {
+        for segment in absolute.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?.split('/') {
             match segment {
                 "" | "." => {}
                 ".." => drop(segments.pop()),
@@ -60,10 +53,7 @@ impl Folder {
         }
         let path = Location::parse(&format!("/{}", segments.join("/")));
         let path = path.map_err(|error| wrong(error.to_string()))?;
-        Ok(Self {
-            table: table.to_owned(),
-            path,
-        })
+        Ok(Self { table: table.to_owned(), path })
     }
 
     /// The files by their name relative to the folder; a single file by its own name. Names that begin with `.` or `_`
@@ -85,19 +75,13 @@ impl Folder {
         let mut files = BTreeMap::new();
         for meta in found {
             let location = Location::parse(&meta.location)?;
-            let below = location
-                .path()
-                .strip_prefix(self.path.path())
-                .unwrap_or_default();
+            let below = location.path().strip_prefix(self.path.path()).unwrap_or_default();
             let name = match below.trim_start_matches('/') {
                 "" => self.path.path().rsplit('/').next().unwrap_or_default(),
                 name if name.split('/').any(|part| part.starts_with(['.', '_'])) => continue,
                 name => name,
             };
-            let file = SourceFile {
-                location: meta.location.clone(),
-                size_bytes: meta.size_bytes,
-            };
+            let file = SourceFile { location: meta.location.clone(), size_bytes: meta.size_bytes };
             files.insert(name.to_owned(), file);
         }
         Ok(files)
@@ -106,9 +90,7 @@ impl Folder {
     /// Object stores have no folders without files in them.
     async fn is_empty_folder(&self) -> bool {
         match self.path.local_path() {
-            Some(path) => tokio::fs::metadata(path)
-                .await
-                .is_ok_and(|metadata| metadata.is_dir()),
+            Some(path) => tokio::fs::metadata(path).await.is_ok_and(|metadata| metadata.is_dir()),
             None => false,
         }
     }

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use frazil_storage::Store;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -48,18 +47,13 @@ pub(super) async fn read(
         None => {}
         Some(at @ Position::Row { index, size_bytes }) => {
             if size_bytes != file.size_bytes {
-                let reason = format!(
-                    "the file had {size_bytes} bytes and has {} now",
-                    file.size_bytes
-                );
+                let reason = format!("the file had {size_bytes} bytes and has {} now", file.size_bytes);
                 return Err(shared.lost(name, at, reason).into());
             }
             row = index;
         }
         Some(other) => {
-            return Err(shared
-                .lost(name, other, "it is a position in a text file")
-                .into());
+            return Err(shared.lost(name, other, "it is a position in a text file").into());
         }
     }
     let mut reader = open(shared, name, file, row).await?;
@@ -70,15 +64,10 @@ pub(super) async fn read(
         let batch = batch.map_err(|error| shared.read_error(name, error))?;
         let batch = conform(shared, name, row, &batch)?;
         row += batch.num_rows() as u64;
-        let position = Position::Row {
-            index: row,
-            size_bytes: file.size_bytes,
-        };
+        let position = Position::Row { index: row, size_bytes: file.size_bytes };
         output.send(source_batch(batch, name, position)).await?;
     }
-    let done = Position::Done {
-        size_bytes: file.size_bytes,
-    };
+    let done = Position::Done { size_bytes: file.size_bytes };
     let nothing = RecordBatch::new_empty(shared.schema.clone());
     output.send(source_batch(nothing, name, done)).await?;
     Ok(())
@@ -106,17 +95,9 @@ async fn open(
     row: u64,
 ) -> Result<ParquetRecordBatchReader, Box<SourceError>> {
     let footer = load_footer(shared, name, file).await?;
-    let wanted = shared
-        .schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str());
+    let wanted = shared.schema.fields().iter().map(|field| field.name().as_str());
     let mask = ProjectionMask::columns(footer.parquet_schema(), wanted);
-    let chunks = FileChunks {
-        store: shared.env.store.clone(),
-        runtime: Handle::current(),
-        file: file.clone(),
-    };
+    let chunks = FileChunks { store: shared.env.store.clone(), runtime: Handle::current(), file: file.clone() };
     ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer)
         .with_projection(mask)
         .with_batch_size(shared.batch_rows)
@@ -125,11 +106,7 @@ async fn open(
         .map_err(|error| shared.read_error(name, error))
 }
 
-async fn load_footer(
-    shared: &Shared,
-    name: &str,
-    file: &SourceFile,
-) -> Result<ArrowReaderMetadata, Box<SourceError>> {
+async fn load_footer(shared: &Shared, name: &str, file: &SourceFile) -> Result<ArrowReaderMetadata, Box<SourceError>> {
     let damaged = |reason: String| shared.read_error(name, reason);
     let size = file.size_bytes;
     let read = async |from: u64, to: u64| {
@@ -141,16 +118,12 @@ async fn load_footer(
     }
     let trailer = read(size - TRAILER_BYTES, size).await?;
     let (length, magic) = trailer.split_at(4);
-    let length = u64::from(u32::from_le_bytes(
-        length.try_into().expect("it was split at 4"),
-    ));
+    let length = u64::from(u32::from_le_bytes(length.try_into().expect("it was split at 4")));
     if magic != b"PAR1" {
         return Err(damaged("it does not end like a Parquet file".to_owned()));
     }
     if length > FOOTER_BYTES_MAX.min(size - TRAILER_BYTES) {
-        return Err(damaged(format!(
-            "its footer claims {length} bytes of {size}"
-        )));
+        return Err(damaged(format!("its footer claims {length} bytes of {size}")));
     }
     let footer = read(size - TRAILER_BYTES - length, size - TRAILER_BYTES).await?;
     frazil_reader::check_footer(&footer).map_err(damaged)?;
@@ -161,12 +134,7 @@ async fn load_footer(
 }
 
 /// The table's columns out of the file's.
-fn conform(
-    shared: &Shared,
-    name: &str,
-    first_row: u64,
-    batch: &RecordBatch,
-) -> Result<RecordBatch, Box<SourceError>> {
+fn conform(shared: &Shared, name: &str, first_row: u64, batch: &RecordBatch) -> Result<RecordBatch, Box<SourceError>> {
     let malformed = |field: &FieldRef, row: Option<usize>, reason: String| {
         let place = match row {
             Some(row) => format!("{name} row {}", first_row + row as u64 + 1),
@@ -185,9 +153,7 @@ fn conform(
             Some(column) => cast(column, field).map_err(|reason| malformed(field, None, reason))?,
             None => new_null_array(field.data_type(), batch.num_rows()),
         };
-        let missing = column
-            .logical_nulls()
-            .filter(|nulls| nulls.null_count() > 0);
+        let missing = column.logical_nulls().filter(|nulls| nulls.null_count() > 0);
         if let Some(nulls) = missing.filter(|_| !field.is_nullable()) {
             let row = nulls.iter().position(|valid| !valid);
             let reason = "there is no value, but it is NOT NULL".to_owned();
@@ -203,10 +169,7 @@ fn cast(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, String> {
     if column.data_type() == field.data_type() {
         return Ok(column.clone());
     }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, field.data_type(), &options).map_err(|error| error.to_string())
 }
 
@@ -235,22 +198,15 @@ impl ChunkReader for FileChunks {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         let tail = FileTail {
-            chunks: Self {
-                store: self.store.clone(),
-                runtime: self.runtime.clone(),
-                file: self.file.clone(),
-            },
+            chunks: Self { store: self.store.clone(), runtime: self.runtime.clone(), file: self.file.clone() },
             at: start,
         };
         Ok(BufReader::with_capacity(READ_BYTES as usize, tail))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let end = start
-            .checked_add(length as u64)
-            .filter(|end| *end <= self.len());
-        let end =
-            end.ok_or_else(|| ParquetError::EOF("a page lies behind the file's end".to_owned()))?;
+        let end = start.checked_add(length as u64).filter(|end| *end <= self.len());
+        let end = end.ok_or_else(|| ParquetError::EOF("a page lies behind the file's end".to_owned()))?;
         Ok(self.read(start, end)?)
     }
 }

@@ -31,11 +31,7 @@ pub(super) struct TextPosition {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(TextPosition {
-                offset,
-                line,
-                check,
-            }) => write!(f, "{offset}:{line}:{check:x}"),
+            Self::Text(TextPosition { offset, line, check }) => write!(f, "{offset}:{line}:{check:x}"),
             Self::Row { index, size_bytes } => write!(f, "row:{index}:{size_bytes}"),
             Self::Done { size_bytes } => write!(f, "done:{size_bytes}"),
         }
@@ -49,13 +45,8 @@ impl FromStr for Position {
         let parts: Vec<&str> = text.split(':').collect();
         let number = |text: &str| text.parse::<u64>().map_err(drop);
         match parts.as_slice() {
-            ["done", size] => Ok(Self::Done {
-                size_bytes: number(size)?,
-            }),
-            ["row", index, size] => Ok(Self::Row {
-                index: number(index)?,
-                size_bytes: number(size)?,
-            }),
+            ["done", size] => Ok(Self::Done { size_bytes: number(size)? }),
+            ["row", index, size] => Ok(Self::Row { index: number(index)?, size_bytes: number(size)? }),
             [offset, line, check] => Ok(Self::Text(TextPosition {
                 offset: number(offset)?,
                 line: number(line)?,
@@ -68,9 +59,9 @@ impl FromStr for Position {
 
 /// FNV-1a with a last mix: the same on every machine and in every release, since checkpoints hold it.
 pub(in crate::connectors) fn stable_hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }
@@ -82,15 +73,8 @@ mod tests {
     #[test]
     fn positions_survive_a_checkpoint() {
         for position in [
-            Position::Text(TextPosition {
-                offset: 10,
-                line: 2,
-                check: u64::MAX,
-            }),
-            Position::Row {
-                index: 7,
-                size_bytes: 100,
-            },
+            Position::Text(TextPosition { offset: 10, line: 2, check: u64::MAX }),
+            Position::Row { index: 7, size_bytes: 100 },
             Position::Done { size_bytes: 0 },
         ] {
             assert_eq!(position.to_string().parse(), Ok(position));

@@ -36,21 +36,16 @@ pub(super) async fn read(
         None => {}
         Some(Position::Text(text)) => from = text,
         Some(other) => {
-            return Err(shared
-                .lost(name, other, "it is a position in a Parquet file")
-                .into());
+            return Err(shared.lost(name, other, "it is a position in a Parquet file").into());
         }
     }
     let mut window = Window::open(shared, name, file, from).await?;
     let columns = shared.schema.fields().len();
     let format = match &shared.encoding {
-        Encoding::Csv(csv) if csv.header != CsvHeader::None => {
-            header_format(shared, csv, &mut window, from).await?
-        }
+        Encoding::Csv(csv) if csv.header != CsvHeader::None => header_format(shared, csv, &mut window, from).await?,
         other => other.format(columns),
     };
-    let mut decoder =
-        Decoder::new(&shared.schema, format).expect("FilesystemSource::new has made one");
+    let mut decoder = Decoder::new(&shared.schema, format).expect("FilesystemSource::new has made one");
     loop {
         while let Some(length) = window.record_length() {
             window.take(length, &mut decoder)?;
@@ -63,12 +58,8 @@ pub(super) async fn read(
             break;
         }
     }
-    let done = Position::Done {
-        size_bytes: file.size_bytes,
-    };
-    output
-        .send(source_batch(decoder.finish(), name, done))
-        .await?;
+    let done = Position::Done { size_bytes: file.size_bytes };
+    output.send(source_batch(decoder.finish(), name, done)).await?;
     Ok(())
 }
 
@@ -191,12 +182,7 @@ impl<'a> Window<'a> {
     }
 
     async fn read(&self, from: u64, to: u64) -> Result<Bytes, Box<SourceError>> {
-        let read = self
-            .shared
-            .env
-            .store
-            .read_range(&self.file.location, from..to)
-            .await;
+        let read = self.shared.env.store.read_range(&self.file.location, from..to).await;
         read.map_err(|error| self.shared.read_error(self.name, error))
     }
 
@@ -208,9 +194,7 @@ impl<'a> Window<'a> {
             return Ok(false);
         }
         if self.buffer.len() - self.at > RECORD_BYTES_MAX {
-            let reason = format!(
-                "it is longer than {RECORD_BYTES_MAX} bytes; are there line ends in the file?"
-            );
+            let reason = format!("it is longer than {RECORD_BYTES_MAX} bytes; are there line ends in the file?");
             return Err(self.malformed(FieldError::new(reason)));
         }
         let unneeded = self.at.saturating_sub(CHECKED_BYTES);
@@ -260,11 +244,7 @@ impl<'a> Window<'a> {
 
     fn position(&self) -> TextPosition {
         let before = &self.buffer[self.at.saturating_sub(CHECKED_BYTES)..self.at];
-        TextPosition {
-            offset: self.base + self.at as u64,
-            line: self.line,
-            check: stable_hash(before),
-        }
+        TextPosition { offset: self.base + self.at as u64, line: self.line, check: stable_hash(before) }
     }
 
     fn place(&self) -> String {

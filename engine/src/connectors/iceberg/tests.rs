@@ -11,7 +11,8 @@ async fn session() -> Session {
     let env = Env::in_memory(7);
     let catalog = SqlCatalog::in_memory(env.clone(), "memory://warehouse").await.unwrap();
     let mut session = Session::open(env, Arc::new(catalog)).await.unwrap();
-    run(&mut session, "CREATE TABLE t (id BIGINT, place ROW<name STRING, lat DOUBLE>) PARTITIONED BY (bucket(2, id))").await;
+    run(&mut session, "CREATE TABLE t (id BIGINT, place ROW<name STRING, lat DOUBLE>) PARTITIONED BY (bucket(2, id))")
+        .await;
     session
 }
 

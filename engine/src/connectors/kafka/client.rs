@@ -63,24 +63,18 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub(super) fn partitions(&self) -> Result<Vec<i32>, Box<SourceError>> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(&self.topic), REQUEST_TIMEOUT);
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), REQUEST_TIMEOUT);
         let metadata = metadata.map_err(|error| self.unreachable(&error))?;
         let topic = metadata.topics().first();
         if let Some(error) = topic.and_then(MetadataTopic::error) {
             let code = RDKafkaErrorCode::from(error);
             return Err(match code {
-                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic => {
-                    self.no_topic()
-                }
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic => self.no_topic(),
                 other => self.unreachable(&KafkaError::MetadataFetch(other)),
             });
         }
-        let mut partitions: Vec<i32> = topic
-            .into_iter()
-            .flat_map(|topic| topic.partitions().iter().map(|partition| partition.id()))
-            .collect();
+        let mut partitions: Vec<i32> =
+            topic.into_iter().flat_map(|topic| topic.partitions().iter().map(|partition| partition.id())).collect();
         partitions.sort_unstable();
         match partitions.is_empty() {
             true => Err(self.no_topic()),
@@ -94,9 +88,7 @@ impl Client {
     /// # Errors
     /// [`SourceError::Unavailable`] when no broker answers.
     pub(super) fn offsets(&self, partition: i32) -> Result<Offsets, Box<SourceError>> {
-        let found = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition, REQUEST_TIMEOUT);
+        let found = self.consumer.fetch_watermarks(&self.topic, partition, REQUEST_TIMEOUT);
         let (low, high) = found.map_err(|error| self.unreachable(&error))?;
         Ok(Offsets { low, high })
     }
@@ -105,11 +97,7 @@ impl Client {
     ///
     /// # Errors
     /// [`SourceError::Unavailable`] when no broker answers.
-    pub(super) fn offset_at(
-        &self,
-        partition: i32,
-        timestamp_ms: i64,
-    ) -> Result<Option<i64>, Box<SourceError>> {
+    pub(super) fn offset_at(&self, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, Box<SourceError>> {
         let wanted = self.list(partition, Offset::Offset(timestamp_ms));
         let found = self.consumer.offsets_for_times(wanted, REQUEST_TIMEOUT);
         self.single(found)
@@ -125,14 +113,10 @@ impl Client {
         self.single(found)
     }
 
-    fn single(
-        &self,
-        found: Result<TopicPartitionList, KafkaError>,
-    ) -> Result<Option<i64>, Box<SourceError>> {
+    fn single(&self, found: Result<TopicPartitionList, KafkaError>) -> Result<Option<i64>, Box<SourceError>> {
         let found = found.map_err(|error| self.unreachable(&error))?;
         let elements = found.elements();
-        let element: &TopicPartitionListElem<'_> =
-            elements.first().expect("one partition was asked for");
+        let element: &TopicPartitionListElem<'_> = elements.first().expect("one partition was asked for");
         element.error().map_err(|error| self.unreachable(&error))?;
         Ok(match element.offset() {
             Offset::Offset(offset) => Some(offset),
@@ -161,8 +145,7 @@ impl Client {
 
     fn list(&self, partition: i32, offset: Offset) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, partition, offset)
-            .expect("offsets that are not negative can be set");
+        list.add_partition_offset(&self.topic, partition, offset).expect("offsets that are not negative can be set");
         list
     }
 
@@ -181,11 +164,7 @@ impl Client {
             // None says that an event was taken as well as that there is none.
             let _ = self.consumer.poll(Duration::ZERO);
         }
-        let why = self
-            .consumer
-            .context()
-            .last_failure()
-            .unwrap_or_else(|| error.to_string());
+        let why = self.consumer.context().last_failure().unwrap_or_else(|| error.to_string());
         Box::new(SourceError::Unavailable {
             table: self.table.clone(),
             what: format!("no Kafka broker answered at {} ({why})", self.servers),
@@ -198,14 +177,8 @@ impl Client {
     /// The error for a topic that is not there.
     pub(super) fn no_topic(&self) -> Box<SourceError> {
         let all = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
-        let names: Vec<String> = all
-            .map(|all| {
-                all.topics()
-                    .iter()
-                    .map(|topic| topic.name().to_owned())
-                    .collect()
-            })
-            .unwrap_or_default();
+        let names: Vec<String> =
+            all.map(|all| all.topics().iter().map(|topic| topic.name().to_owned()).collect()).unwrap_or_default();
         let help = match nearest_one(&self.topic, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean '{near}'?"),
             None => "create it, or check the option 'topic'".to_owned(),
@@ -226,10 +199,7 @@ pub(super) struct Context {
 
 impl Context {
     fn last_failure(&self) -> Option<String> {
-        self.last_failure
-            .lock()
-            .expect("nobody panics while holding it")
-            .clone()
+        self.last_failure.lock().expect("nobody panics while holding it").clone()
     }
 }
 
@@ -247,10 +217,7 @@ impl ClientContext for Context {
         tracing::info!(%error, "kafka client: {reason}");
         // That all brokers are down says less than why the last one is.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            let mut last = self
-                .last_failure
-                .lock()
-                .expect("nobody panics while holding it");
+            let mut last = self.last_failure.lock().expect("nobody panics while holding it");
             *last = Some(reason.to_owned());
         }
     }

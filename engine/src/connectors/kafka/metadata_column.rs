@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, MapBuilder, MapFieldNames, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, MapBuilder, MapFieldNames, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -12,14 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use crate::connectors::columns::FieldError;
 use crate::suggest::{nearest_one, one_of};
 
-const KEYS: [&str; 6] = [
-    "topic",
-    "partition",
-    "offset",
-    "timestamp",
-    "key",
-    "headers",
-];
+const KEYS: [&str; 6] = ["topic", "partition", "offset", "timestamp", "key", "headers"];
 
 /// Which part of a record a column is.
 #[derive(Debug, Clone)]
@@ -55,40 +48,26 @@ impl MetadataColumn {
             ("key", DataType::Utf8) => (Part::KeyText, ""),
             ("key", DataType::Binary) => (Part::KeyBytes, ""),
             ("key", _) => (Part::KeyBytes, "BYTES or STRING"),
-            ("headers", DataType::Map(entries, false)) if header_fields(entries).is_some() => {
-                (Part::Headers, "")
-            }
+            ("headers", DataType::Map(entries, false)) if header_fields(entries).is_some() => (Part::Headers, ""),
             ("headers", _) => (Part::Headers, "MAP<STRING, BYTES>"),
             (other, _) => {
                 let help = match nearest_one(other, KEYS) {
                     Some(near) => format!("did you mean '{near}'?"),
                     None => format!("there are {}", one_of(&KEYS).replace(" or ", " and ")),
                 };
-                return Err(format!(
-                    "column '{}': records have no metadata '{other}'; {help}",
-                    field.name()
-                ));
+                return Err(format!("column '{}': records have no metadata '{other}'; {help}", field.name()));
             }
         };
         if !wanted.is_empty() {
-            return Err(format!(
-                "column '{}': the metadata '{key}' has the type {wanted}",
-                field.name()
-            ));
+            return Err(format!("column '{}': the metadata '{key}' has the type {wanted}", field.name()));
         }
-        Ok(Self {
-            part,
-            field: field.clone(),
-        })
+        Ok(Self { part, field: field.clone() })
     }
 
     /// A builder for it.
     pub(super) fn builder(&self, topic: &str, partition: i32) -> MetadataBuilder {
         let values = match self.part {
-            Part::Topic => Values::Topic {
-                topic: topic.to_owned(),
-                rows: 0,
-            },
+            Part::Topic => Values::Topic { topic: topic.to_owned(), rows: 0 },
             Part::Partition => Values::Partition { partition, rows: 0 },
             Part::Offset => Values::Offset(Vec::new()),
             Part::Timestamp => Values::Timestamp(Vec::new()),
@@ -96,10 +75,7 @@ impl MetadataColumn {
             Part::KeyBytes => Values::KeyBytes(BinaryBuilder::new()),
             Part::Headers => Values::Headers(Box::new(header_builder(&self.field))),
         };
-        MetadataBuilder {
-            field: self.field.clone(),
-            values,
-        }
+        MetadataBuilder { field: self.field.clone(), values }
     }
 }
 
@@ -117,11 +93,8 @@ fn header_builder(field: &FieldRef) -> MapBuilder<StringBuilder, BinaryBuilder> 
         unreachable!("MetadataColumn::new has checked it");
     };
     let fields = header_fields(entries).expect("MetadataColumn::new has checked it");
-    let names = MapFieldNames {
-        entry: entries.name().clone(),
-        key: fields[0].name().clone(),
-        value: fields[1].name().clone(),
-    };
+    let names =
+        MapFieldNames { entry: entries.name().clone(), key: fields[0].name().clone(), value: fields[1].name().clone() };
     MapBuilder::new(Some(names), StringBuilder::new(), BinaryBuilder::new())
         .with_keys_field(fields[0].clone())
         .with_values_field(fields[1].clone())
@@ -172,12 +145,7 @@ impl MetadataBuilder {
             Values::Topic { rows, .. } | Values::Partition { rows, .. } => *rows += 1,
             Values::Offset(values) => values.push(message.offset()),
             Values::Timestamp(values) => {
-                values.push(
-                    message
-                        .timestamp()
-                        .to_millis()
-                        .map(|millis| millis.saturating_mul(1000)),
-                );
+                values.push(message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000)));
             }
             Values::KeyText(values) => {
                 values.append_option(message.key().and_then(|key| std::str::from_utf8(key).ok()))
@@ -188,9 +156,7 @@ impl MetadataBuilder {
                     values.keys().append_value(header.key);
                     values.values().append_option(header.value);
                 }
-                values
-                    .append(true)
-                    .expect("a key and a value are appended together");
+                values.append(true).expect("a key and a value are appended together");
             }
         }
     }
@@ -200,13 +166,9 @@ impl MetadataBuilder {
         match &mut self.values {
             Values::Topic { topic, rows } => {
                 let rows = std::mem::take(rows);
-                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-                    &*topic, rows,
-                )))
+                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&*topic, rows)))
             }
-            Values::Partition { partition, rows } => {
-                Arc::new(Int32Array::from_value(*partition, std::mem::take(rows)))
-            }
+            Values::Partition { partition, rows } => Arc::new(Int32Array::from_value(*partition, std::mem::take(rows))),
             Values::Offset(values) => Arc::new(Int64Array::from(std::mem::take(values))),
             Values::Timestamp(values) => {
                 let array = TimestampMicrosecondArray::from(std::mem::take(values));
@@ -226,9 +188,7 @@ mod tests {
 
     #[test]
     fn parts_by_name_and_type() {
-        let column = |key: &str, sql: &str| {
-            MetadataColumn::new(key, &Arc::new(parse_type(sql).unwrap().to_field("c")))
-        };
+        let column = |key: &str, sql: &str| MetadataColumn::new(key, &Arc::new(parse_type(sql).unwrap().to_field("c")));
         for (key, sql) in [
             ("topic", "STRING"),
             ("partition", "INT"),
@@ -244,15 +204,7 @@ mod tests {
             assert_eq!(array.data_type(), column.field.data_type(), "{key} {sql}");
         }
         assert!(column("offset", "INT").unwrap_err().contains("BIGINT"));
-        assert!(
-            column("timestmp", "BIGINT")
-                .unwrap_err()
-                .contains("did you mean 'timestamp'?")
-        );
-        assert!(
-            column("zzz", "BIGINT")
-                .unwrap_err()
-                .contains("'key' and 'headers'")
-        );
+        assert!(column("timestmp", "BIGINT").unwrap_err().contains("did you mean 'timestamp'?"));
+        assert!(column("zzz", "BIGINT").unwrap_err().contains("'key' and 'headers'"));
     }
 }

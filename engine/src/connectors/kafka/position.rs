@@ -24,21 +24,10 @@ impl FromStr for Position {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let offset = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|offset: &i64| *offset >= 0)
-                .ok_or(())
-        };
+        let offset = |text: &str| text.parse().ok().filter(|offset: &i64| *offset >= 0).ok_or(());
         match text.split_once("..") {
-            Some((next, end)) => Ok(Self {
-                next: offset(next)?,
-                end: Some(offset(end)?),
-            }),
-            None => Ok(Self {
-                next: offset(text)?,
-                end: None,
-            }),
+            Some((next, end)) => Ok(Self { next: offset(next)?, end: Some(offset(end)?) }),
+            None => Ok(Self { next: offset(text)?, end: None }),
         }
     }
 }
@@ -49,13 +38,7 @@ mod tests {
 
     #[test]
     fn positions_survive_a_checkpoint() {
-        for position in [
-            Position { next: 0, end: None },
-            Position {
-                next: 7,
-                end: Some(9),
-            },
-        ] {
+        for position in [Position { next: 0, end: None }, Position { next: 7, end: Some(9) }] {
             assert_eq!(position.to_string().parse(), Ok(position));
         }
         for text in ["", "-1", "1..", "..2", "x", "1..-2"] {

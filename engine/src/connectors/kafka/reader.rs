@@ -56,9 +56,7 @@ struct Split {
 
 impl Split {
     fn is_finished(&self) -> bool {
-        self.position
-            .end
-            .is_some_and(|end| self.position.next >= end)
+        self.position.end.is_some_and(|end| self.position.next >= end)
     }
 }
 
@@ -74,19 +72,13 @@ impl Reader {
     ) -> Result<Self> {
         let client = Client::connect(&shared.table, &shared.settings)?;
         let partitions = client.partitions()?;
-        if let Some((partition, position)) = positions
-            .iter()
-            .find(|(known, _)| !partitions.contains(known))
-        {
+        if let Some((partition, position)) = positions.iter().find(|(known, _)| !partitions.contains(known)) {
             let reason = "the topic does not have the partition any more; was it made anew?";
             return Err(shared.lost(*partition, *position, reason.to_owned()).into());
         }
         let now = Instant::now();
         let mut reader = Self {
-            discovery_due: shared
-                .settings
-                .discovery_interval
-                .map(|interval| now + interval),
+            discovery_due: shared.settings.discovery_interval.map(|interval| now + interval),
             shared,
             client,
             subtask,
@@ -136,11 +128,8 @@ impl Reader {
         let split = Split {
             position: Position { next, end },
             sent: known,
-            decoder: Decoder::new(&self.shared.data_schema, Format::Json)
-                .expect("KafkaSource::new has made one"),
-            metadata: builders
-                .map(|column| Some(column.as_ref()?.builder(topic, partition)))
-                .collect(),
+            decoder: Decoder::new(&self.shared.data_schema, Format::Json).expect("KafkaSource::new has made one"),
+            metadata: builders.map(|column| Some(column.as_ref()?.builder(topic, partition))).collect(),
         };
         if !split.is_finished() {
             self.client.assign(partition, next)?;
@@ -149,30 +138,19 @@ impl Reader {
         Ok(())
     }
 
-    fn startup_offset(
-        &self,
-        partition: i32,
-        startup: &Startup,
-        offsets: Offsets,
-    ) -> Result<i64, Box<SourceError>> {
+    fn startup_offset(&self, partition: i32, startup: &Startup, offsets: Offsets) -> Result<i64, Box<SourceError>> {
         match startup {
             Startup::Earliest => Ok(offsets.low),
             Startup::Latest => Ok(offsets.high),
-            Startup::Timestamp(millis) => Ok(self
-                .client
-                .offset_at(partition, *millis)?
-                .unwrap_or(offsets.high)),
+            Startup::Timestamp(millis) => Ok(self.client.offset_at(partition, *millis)?.unwrap_or(offsets.high)),
             Startup::Offsets(wanted) => match wanted.get(&partition) {
                 Some(next) => {
-                    let position = Position {
-                        next: *next,
-                        end: None,
-                    };
+                    let position = Position { next: *next, end: None };
                     self.shared.check_position(partition, position, offsets)
                 }
-                None => Err(self.shared.definition(format!(
-                    "'scan.startup.specific-offsets' has no offset for partition {partition}"
-                ))),
+                None => Err(self
+                    .shared
+                    .definition(format!("'scan.startup.specific-offsets' has no offset for partition {partition}"))),
             },
             Startup::Group => match self.client.committed_offset(partition)? {
                 Some(next) => {
@@ -266,9 +244,7 @@ impl Reader {
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition => Err(self.client.no_topic()),
-            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                Err(self.out_of_range(error))
-            }
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(self.out_of_range(error)),
             _ => Err(self.read_failed(error)),
         }
     }
@@ -277,10 +253,7 @@ impl Reader {
     fn out_of_range(&self, error: &KafkaError) -> Box<SourceError> {
         for (partition, split) in &self.splits {
             let lost = self.client.offsets(*partition);
-            let checked = lost.and_then(|offsets| {
-                self.shared
-                    .check_position(*partition, split.position, offsets)
-            });
+            let checked = lost.and_then(|offsets| self.shared.check_position(*partition, split.position, offsets));
             if let Err(lost) = checked {
                 return lost;
             }
@@ -306,9 +279,7 @@ impl Reader {
         }
         match self.client.partitions() {
             Ok(partitions) => {
-                let new = |partition: &i32| {
-                    self.is_own(*partition) && !self.splits.contains_key(partition)
-                };
+                let new = |partition: &i32| self.is_own(*partition) && !self.splits.contains_key(partition);
                 let new: Vec<i32> = partitions.into_iter().filter(new).collect();
                 for partition in new {
                     tracing::info!(table = %self.shared.table, partition, "kafka: reading a new partition");
@@ -362,9 +333,7 @@ fn take(
         return Ok(true);
     }
     let decoded = match message.payload() {
-        None => Err(FieldError::new(
-            "the record has no value (it is a tombstone)",
-        )),
+        None => Err(FieldError::new("the record has no value (it is a tombstone)")),
         Some(payload) => {
             let mut columns = split.metadata.iter().flatten();
             let checked = columns.try_for_each(|column| column.check(message));
@@ -372,19 +341,10 @@ fn take(
         }
     };
     match decoded {
-        Ok(()) => split
-            .metadata
-            .iter_mut()
-            .flatten()
-            .for_each(|column| column.append(message)),
+        Ok(()) => split.metadata.iter_mut().flatten().for_each(|column| column.append(message)),
         Err(error) => {
-            let place = || {
-                format!(
-                    "topic '{}' partition {partition} offset {}",
-                    shared.settings.topic,
-                    message.offset()
-                )
-            };
+            let place =
+                || format!("topic '{}' partition {partition} offset {}", shared.settings.topic, message.offset());
             shared.malformed.take(place, error)?;
         }
     }
@@ -415,12 +375,7 @@ impl Shared {
     }
 
     /// The offset of a position, when the partition still has it.
-    fn check_position(
-        &self,
-        partition: i32,
-        position: Position,
-        offsets: Offsets,
-    ) -> Result<i64, Box<SourceError>> {
+    fn check_position(&self, partition: i32, position: Position, offsets: Offsets) -> Result<i64, Box<SourceError>> {
         let Offsets { low, high } = offsets;
         let finished = position.end.is_some_and(|end| position.next >= end);
         match position.next {
@@ -450,9 +405,6 @@ impl Shared {
     }
 
     fn definition(&self, reason: String) -> Box<SourceError> {
-        Box::new(SourceError::Definition {
-            table: self.table.clone(),
-            reason,
-        })
+        Box::new(SourceError::Definition { table: self.table.clone(), reason })
     }
 }

@@ -13,22 +13,10 @@ use crate::options::Checked;
 
 /// librdkafka's settings that the connector sets by itself, and why.
 const OWN_PROPERTIES: [(&str, &str); 5] = [
-    (
-        "auto.offset.reset",
-        "an offset that is gone is an error; choose where to start by 'scan.startup.mode'",
-    ),
-    (
-        "enable.auto.commit",
-        "offsets are part of the job's checkpoints",
-    ),
-    (
-        "enable.auto.offset.store",
-        "offsets are part of the job's checkpoints",
-    ),
-    (
-        "enable.partition.eof",
-        "choose where to end by 'scan.bounded.mode'",
-    ),
+    ("auto.offset.reset", "an offset that is gone is an error; choose where to start by 'scan.startup.mode'"),
+    ("enable.auto.commit", "offsets are part of the job's checkpoints"),
+    ("enable.auto.offset.store", "offsets are part of the job's checkpoints"),
+    ("enable.partition.eof", "choose where to end by 'scan.bounded.mode'"),
     ("group.instance.id", "partitions are assigned by hand"),
 ];
 
@@ -70,8 +58,7 @@ impl Settings {
         let discovery = options.duration("scan.topic-partition-discovery.interval");
         let topic = options.text("topic").to_owned();
         if topic.contains([';', ',']) {
-            let reason =
-                format!("'topic' = '{topic}': one table reads one topic; make a table for each");
+            let reason = format!("'topic' = '{topic}': one table reads one topic; make a table for each");
             return Err(definition(reason).into());
         }
         Ok(Self {
@@ -87,23 +74,19 @@ impl Settings {
 }
 
 fn startup(options: &Checked) -> Result<Startup, String> {
-    let needs =
-        |key: &str, mode: &str| format!("'scan.startup.mode' = '{mode}' needs the option '{key}'");
+    let needs = |key: &str, mode: &str| format!("'scan.startup.mode' = '{mode}' needs the option '{key}'");
     let mode = options.text("scan.startup.mode");
     let timestamp = options.integer_opt("scan.startup.timestamp-millis");
     let offsets = options.text_opt("scan.startup.specific-offsets");
     let startup = match mode {
         "latest-offset" => Startup::Latest,
         "group-offsets" => {
-            let group = options
-                .passed()
-                .find(|(key, _)| *key == "properties.group.id");
+            let group = options.passed().find(|(key, _)| *key == "properties.group.id");
             group.ok_or_else(|| needs("properties.group.id", mode))?;
             Startup::Group
         }
         "timestamp" => {
-            let timestamp =
-                timestamp.ok_or_else(|| needs("scan.startup.timestamp-millis", mode))?;
+            let timestamp = timestamp.ok_or_else(|| needs("scan.startup.timestamp-millis", mode))?;
             return Ok(Startup::Timestamp(timestamp));
         }
         "specific-offsets" => {
@@ -125,12 +108,7 @@ fn startup(options: &Checked) -> Result<Startup, String> {
 fn specific_offsets(text: &str) -> Result<BTreeMap<i32, i64>, String> {
     let parse = |entry: &str| {
         let (partition, offset) = entry.trim().split_once(',')?;
-        let partition: i32 = partition
-            .trim()
-            .strip_prefix("partition:")?
-            .trim()
-            .parse()
-            .ok()?;
+        let partition: i32 = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
         let offset: i64 = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
         (partition >= 0 && offset >= 0).then_some((partition, offset))
     };
@@ -148,10 +126,7 @@ fn specific_offsets(text: &str) -> Result<BTreeMap<i32, i64>, String> {
 fn client(options: &Checked, bounded: bool) -> Result<ClientConfig, String> {
     let mut config = ClientConfig::new();
     config
-        .set(
-            "bootstrap.servers",
-            options.text("properties.bootstrap.servers"),
-        )
+        .set("bootstrap.servers", options.text("properties.bootstrap.servers"))
         // Needed for an assignment; nothing is committed under it.
         .set("group.id", "frazil")
         .set("client.id", "frazil")
@@ -177,10 +152,7 @@ fn client(options: &Checked, bounded: bool) -> Result<ClientConfig, String> {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
-        .set(
-            "enable.partition.eof",
-            if bounded { "true" } else { "false" },
-        );
+        .set("enable.partition.eof", if bounded { "true" } else { "false" });
     // librdkafka knows which names and values it has.
     config.create_native_config().map_err(|error| match error {
         rdkafka::error::KafkaError::ClientConfig(_, what, key, value) => {
@@ -198,11 +170,8 @@ mod tests {
     use arrow::datatypes::Schema;
 
     fn table(more: &[(&str, &str)]) -> TableDefinition {
-        let mut all = vec![
-            ("connector", "kafka"),
-            ("topic", "flights"),
-            ("properties.bootstrap.servers", "127.0.0.1:9092"),
-        ];
+        let mut all =
+            vec![("connector", "kafka"), ("topic", "flights"), ("properties.bootstrap.servers", "127.0.0.1:9092")];
         all.extend_from_slice(more);
         TableDefinition::new("t", &Schema::empty(), all)
     }
@@ -216,34 +185,21 @@ mod tests {
     fn where_to_start() {
         let startup = |more: &[(&str, &str)]| settings(more).unwrap().startup;
         assert_eq!(startup(&[]), Startup::Earliest);
-        let timestamp = [
-            ("scan.startup.mode", "timestamp"),
-            ("scan.startup.timestamp-millis", "5"),
-        ];
+        let timestamp = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "5")];
         assert_eq!(startup(&timestamp), Startup::Timestamp(5));
         let offsets = [
             ("scan.startup.mode", "specific-offsets"),
-            (
-                "scan.startup.specific-offsets",
-                "partition:0,offset:42;partition:1,offset:300",
-            ),
+            ("scan.startup.specific-offsets", "partition:0,offset:42;partition:1,offset:300"),
         ];
-        assert_eq!(
-            startup(&offsets),
-            Startup::Offsets([(0, 42), (1, 300)].into())
-        );
+        assert_eq!(startup(&offsets), Startup::Offsets([(0, 42), (1, 300)].into()));
     }
 
     #[test]
     fn the_client_s_settings_pass_through_but_for_those_that_would_lose_rows() {
-        let config = settings(&[("properties.fetch.wait.max.ms", "10")])
-            .unwrap()
-            .client;
+        let config = settings(&[("properties.fetch.wait.max.ms", "10")]).unwrap().client;
         assert_eq!(config.get("fetch.wait.max.ms"), Some("10"));
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
-        let config = settings(&[("properties.isolation.level", "read_uncommitted")])
-            .unwrap()
-            .client;
+        let config = settings(&[("properties.isolation.level", "read_uncommitted")]).unwrap().client;
         assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
     }
 
@@ -258,50 +214,21 @@ mod tests {
     #[test]
     fn mistakes_are_found_without_a_broker() {
         for (key, value, wanted) in [
-            (
-                "properties.auto.offset.reset",
-                "latest",
-                "'scan.startup.mode'",
-            ),
+            ("properties.auto.offset.reset", "latest", "'scan.startup.mode'"),
             ("properties.enable.auto.commit", "true", "checkpoints"),
             ("properties.sasl.jaas.config", "x", "Java"),
-            (
-                "properties.fetch.wait.max",
-                "10",
-                "No such configuration property",
-            ),
-            (
-                "properties.isolation.level",
-                "serializable",
-                "isolation.level",
-            ),
-            (
-                "scan.startup.mode",
-                "timestamp",
-                "'scan.startup.timestamp-millis'",
-            ),
-            (
-                "scan.startup.mode",
-                "group-offsets",
-                "'properties.group.id'",
-            ),
+            ("properties.fetch.wait.max", "10", "No such configuration property"),
+            ("properties.isolation.level", "serializable", "isolation.level"),
+            ("scan.startup.mode", "timestamp", "'scan.startup.timestamp-millis'"),
+            ("scan.startup.mode", "group-offsets", "'properties.group.id'"),
             ("scan.startup.timestamp-millis", "5", "set the mode"),
             ("topic", "a;b", "one topic"),
-            (
-                "bootstrap.servers",
-                "x",
-                "did you mean 'properties.bootstrap.servers'?",
-            ),
+            ("bootstrap.servers", "x", "did you mean 'properties.bootstrap.servers'?"),
         ] {
-            let error = KafkaSource::new(&table(&[(key, value)]))
-                .unwrap_err()
-                .to_string();
+            let error = KafkaSource::new(&table(&[(key, value)])).unwrap_err().to_string();
             assert!(error.contains(wanted), "{key}={value}: {error}");
         }
-        let offsets = [
-            ("scan.startup.mode", "specific-offsets"),
-            ("scan.startup.specific-offsets", "0:42"),
-        ];
+        let offsets = [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "0:42")];
         let error = settings(&offsets).unwrap_err().to_string();
         assert!(error.contains("partition:0,offset:42"), "{error}");
     }
