@@ -35,10 +35,19 @@ impl Error {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
+        use frazil_compactor::Error as Compactor;
         use frazil_engine::Error as Engine;
+        use frazil_engine::connectors::SourceError;
+        use frazil_reader::Error as Reader;
         match self {
             Self::BadInput(_) => 2,
             Self::Engine(Engine::Sql(_) | Engine::Option(_) | Engine::NotStreamable { .. }) => 2,
+            Self::Engine(Engine::Compactor(Compactor::BadOption { .. })) => 2,
+            Self::Engine(Engine::Reader(Reader::UnknownColumn { .. } | Reader::InvalidPredicate { .. })) => 2,
+            Self::Engine(Engine::Source(error)) => match **error {
+                SourceError::Definition { .. } | SourceError::UnknownConnector { .. } => 2,
+                _ => 1,
+            },
             _ => 1,
         }
     }

@@ -19,10 +19,14 @@ use clap::Parser;
 
 use crate::args::{Args, Command, Output};
 
+/// Planning goes as deep as a statement is nested; only what is used of it is ever touched.
+const STACK_BYTES: usize = 16 << 20;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     log_to_stderr(args.output);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(args)),
         Err(error) => Err(error::Error::failed("starting", error)),

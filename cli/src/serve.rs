@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use frazil_catalog::SqlCatalog;
 use frazil_catalog::server::{self, ServerConfig};
+use frazil_compactor::ServiceConfig;
 use frazil_storage::Env;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) url: String,
     pub(crate) data_dir: DataDir,
     pub(crate) catalog: Arc<SqlCatalog>,
+    env: Env,
     listener: TcpListener,
     host: String,
     _lock: ServerLock,
@@ -57,14 +59,25 @@ impl Service {
         let url = format!("http://{local}");
         let catalog = world::embedded_catalog(&data_dir, &env).await?;
         lock.announce(&url)?;
-        Ok(Self { url, data_dir, catalog, listener, host: local.ip().to_string(), _lock: lock })
+        Ok(Self { url, data_dir, catalog, env, listener, host: local.ip().to_string(), _lock: lock })
     }
 
     /// Answers until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
+        let catalog = self.catalog.clone();
+        let compaction = tokio::spawn(frazil_compactor::run(
+            ServiceConfig::default(),
+            catalog,
+            self.env,
+            stop.clone(),
+        ));
         let config = ServerConfig { hosts: vec![self.host], ..ServerConfig::default() };
         let router = server::router(self.catalog.clone(), config);
-        let served = server::serve(self.listener, router, stop).await;
+        let served = server::serve(self.listener, router, stop.clone()).await;
+        stop.cancel();
+        if let Err(error) = compaction.await {
+            tracing::warn!(%error, "the compaction service ended unexpectedly");
+        }
         self.catalog.close().await;
         served.map_err(|e| Error::failed("serving", e))
     }

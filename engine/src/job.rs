@@ -9,6 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use frazil_catalog::CommitQueue;
 use frazil_compactor::Config as CompactConfig;
 use frazil_reader::Projection;
@@ -20,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
+use crate::leaves::used_leaves;
 use crate::progress::Progress;
 use crate::runtime::{CompactionSpec, PipelineSpec, run_pipeline};
-use crate::session::{IcebergTable, Resolved, Session, TableUse, UsedTable};
+use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable};
 use crate::source::Source;
 use crate::sql::{Insert, Spanned, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
@@ -162,15 +164,16 @@ impl JobPlanner<'_> {
         script: &str,
         target: &SchemaRef,
     ) -> Result<(Arc<dyn Source>, TransformPlan)> {
+        insert.query.check_streaming(script)?;
         let scope = session.tables_of(&insert.query, script).await?;
         let mut sources = Vec::with_capacity(scope.tables().len());
         for table in scope.tables() {
             sources.push(source_of(table, session.env())?);
         }
-        let stream = choose_stream(scope.tables(), &sources)?;
+        let stream_index = choose_stream(scope.tables(), &sources)?;
         let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
         for (index, source) in sources.iter().enumerate() {
-            let provider: Arc<dyn TableProvider> = if index == stream {
+            let provider: Arc<dyn TableProvider> = if index == stream_index {
                 Arc::new(StreamTable::new(STREAM, source.schema()))
             } else {
                 let name = source.describe();
@@ -179,12 +182,18 @@ impl JobPlanner<'_> {
             };
             providers.insert(scope.tables()[index].id, provider);
         }
-        let provide = |table: &TableUse| Ok(Arc::clone(&providers[&table.id]));
-        let state = one_partition(session.planning_state(&scope, &provide).await?);
-        let logical = planner::plan_insert(insert, target, &state, script).await?;
-        let logical = state.optimize(&logical)?;
+        let stream = &scope.tables()[stream_index];
+        let mut source = Arc::clone(&sources[stream_index]);
+        let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
         check_streamable(&logical, STREAM)?;
-        let source = Arc::clone(&sources[stream]);
+        let UsedTable::Iceberg(iceberg) = &stream.table else {
+            return Ok((source, TransformPlan::new(state, logical, Arc::clone(target))));
+        };
+        // Planned once more over a stream that has only the leaves that the plan uses.
+        let leaves = Projection::Paths(used_leaves(&logical, &source.schema())?);
+        source = Arc::new(IcebergSource::new(iceberg, &stream.options, leaves, session.env())?);
+        providers.insert(stream.id, Arc::new(StreamTable::new(STREAM, source.schema())));
+        let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
         Ok((source, TransformPlan::new(state, logical, Arc::clone(target))))
     }
 
@@ -270,6 +279,22 @@ impl JobPlanner<'_> {
         self.graph.edges.extend(edges);
         Ok(())
     }
+}
+
+/// The optimised plan of an insert over tables that are given.
+async fn plan_over(
+    session: &Session,
+    scope: &Scope,
+    providers: &HashMap<usize, Arc<dyn TableProvider>>,
+    insert: &Insert,
+    target: &SchemaRef,
+    script: &str,
+) -> Result<(SessionState, LogicalPlan)> {
+    let provide = |table: &TableUse| Ok(Arc::clone(&providers[&table.id]));
+    let state = one_partition(session.planning_state(scope, &provide).await?);
+    let logical = planner::plan_insert(insert, target, &state, script).await?;
+    let logical = state.optimize(&logical)?;
+    Ok((state, logical))
 }
 
 /// The plan of a batch is run by one task: the parallelism of a stream is in its tasks.

@@ -6,6 +6,7 @@ pub mod batch;
 mod error;
 mod graph;
 mod job;
+mod leaves;
 pub mod options;
 mod progress;
 mod runtime;
