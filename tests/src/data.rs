@@ -23,15 +23,8 @@ pub fn flights() -> Result<PathBuf, Skip> {
 pub fn flights_json(csv: &Path) -> impl Iterator<Item = String> {
     const TEXT: [&str; 5] = ["carrier", "tailnum", "origin", "dest", "time_hour"];
     let file = File::open(csv).unwrap_or_else(|error| panic!("{}: {error}", csv.display()));
-    let mut lines = BufReader::new(file)
-        .lines()
-        .map(|line| line.expect("the file can be read"));
-    let header: Vec<String> = lines
-        .next()
-        .expect("a header")
-        .split(',')
-        .map(str::to_owned)
-        .collect();
+    let mut lines = BufReader::new(file).lines().map(|line| line.expect("the file can be read"));
+    let header: Vec<String> = lines.next().expect("a header").split(',').map(str::to_owned).collect();
     lines.map(move |line| {
         // No field of this file is quoted.
         let fields: Vec<&str> = line.split(',').collect();
@@ -56,13 +49,9 @@ mod tests {
 
     #[test]
     fn the_excerpt_has_a_thousand_flights_of_every_month() {
-        let text = std::fs::read_to_string(flights_excerpt().join("flights.csv"))
-            .expect("the excerpt is committed");
-        let months: std::collections::BTreeSet<&str> = text
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split(',').nth(1))
-            .collect();
+        let text = std::fs::read_to_string(flights_excerpt().join("flights.csv")).expect("the excerpt is committed");
+        let months: std::collections::BTreeSet<&str> =
+            text.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
         assert_eq!(text.lines().count(), 1001);
         assert_eq!(months.len(), 12);
     }
@@ -75,10 +64,7 @@ mod tests {
         assert_eq!(rows.len(), 1000);
         assert_eq!(rows[0]["carrier"], "UA");
         assert_eq!(rows[0]["dep_time"], 517);
-        assert!(
-            rows.iter()
-                .any(|row| row["dep_time"].is_null() && row["distance"].is_i64())
-        );
+        assert!(rows.iter().any(|row| row["dep_time"].is_null() && row["distance"].is_i64()));
     }
 
     #[test]

@@ -69,10 +69,7 @@ pub fn installed(component: &str) -> Result<PathBuf, Skip> {
     }
     let reason = std::fs::read_to_string(peers.join(format!("{component}.missing")))
         .unwrap_or_else(|_| format!("{} is not there; ./test installs it", folder.display()));
-    Err(Skip {
-        component: component.to_owned(),
-        reason,
-    })
+    Err(Skip { component: component.to_owned(), reason })
 }
 
 /// The committed helpers of the peers.

@@ -37,9 +37,7 @@ impl Process {
         });
         let text = format!("{command:?}");
         let (reply, answer) = channel();
-        nursery
-            .send(Job { command, reply })
-            .expect("the nursery's thread ends with the process");
+        nursery.send(Job { command, reply }).expect("the nursery's thread ends with the process");
         answer
             .recv()
             .expect("the nursery answers every job")
@@ -82,14 +80,8 @@ impl Process {
 
     /// Asks the process to stop, as Ctrl-C does (SIGINT).
     pub fn interrupt(&self) -> io::Result<()> {
-        let status = Command::new("kill")
-            .args(["-INT", &self.id().to_string()])
-            .status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("kill -INT: {status}")))
-        }
+        let status = Command::new("kill").args(["-INT", &self.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill -INT: {status}"))) }
     }
 }
 
@@ -108,10 +100,7 @@ struct Job {
 /// no input.
 pub fn leashed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(program)
-        .stdin(Stdio::null());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).stdin(Stdio::null());
     command
 }
 
@@ -138,19 +127,13 @@ pub fn target_dir() -> std::path::PathBuf {
         return named.into();
     }
     let test = std::env::current_exe().expect("a running program has a path");
-    test.ancestors()
-        .nth(3)
-        .expect("a test runs as TARGET/PROFILE/deps/NAME")
-        .to_path_buf()
+    test.ancestors().nth(3).expect("a test runs as TARGET/PROFILE/deps/NAME").to_path_buf()
 }
 
 /// The folder of the running test's profile, such as `target/debug`.
 pub fn profile_dir() -> std::path::PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    test.ancestors()
-        .nth(2)
-        .expect("a test runs as TARGET/PROFILE/deps/NAME")
-        .to_path_buf()
+    test.ancestors().nth(2).expect("a test runs as TARGET/PROFILE/deps/NAME").to_path_buf()
 }
 
 #[cfg(test)]
@@ -176,9 +159,7 @@ mod tests {
             Process::spawn(command).expect("sleep is everywhere")
         });
         let mut process = asked.join().expect("spawning does not panic");
-        let end = process
-            .wait(Duration::from_millis(200))
-            .expect("it can be waited for");
+        let end = process.wait(Duration::from_millis(200)).expect("it can be waited for");
         assert_eq!(end, None, "it was killed with the thread");
     }
 }

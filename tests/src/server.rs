@@ -58,11 +58,8 @@ impl Server {
     pub fn start_on(data_dir: &Path, port: u16) -> Server {
         std::fs::create_dir_all(data_dir).expect("a test may write to its data folder");
         let log = data_dir.with_extension("serve.log");
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .expect("a test may write beside its data folder");
+        let output =
+            File::options().create(true).append(true).open(&log).expect("a test may write beside its data folder");
         let mut command = frazil();
         command
             .arg("serve")
@@ -70,9 +67,7 @@ impl Server {
             .arg(data_dir)
             .arg("--listen")
             .arg(format!("127.0.0.1:{port}"))
-            .stdout(Stdio::from(
-                output.try_clone().expect("a file handle can be copied"),
-            ))
+            .stdout(Stdio::from(output.try_clone().expect("a file handle can be copied")))
             .stderr(Stdio::from(output));
         let process = Process::spawn(command).expect("the server can be started");
         let mut server = Server { process, port, log };
@@ -107,9 +102,7 @@ impl Server {
             assert!(
                 end.is_none() && Instant::now() < deadline,
                 "frazil serve {}; {}:\n{}",
-                end.map_or("is not healthy".into(), |status| format!(
-                    "ended with {status}"
-                )),
+                end.map_or("is not healthy".into(), |status| format!("ended with {status}")),
                 self.log.display(),
                 log_tail(&self.log)
             );
@@ -122,10 +115,7 @@ fn is_healthy(port: u16) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(
-            stream,
-            "GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

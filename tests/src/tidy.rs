@@ -12,7 +12,5 @@ pub use files::{check_file_lengths, check_paths_and_hosts, tracked_files};
 
 /// The repository's root folder.
 pub fn root() -> &'static std::path::Path {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the tests' package lies in the repository's root")
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' package lies in the repository's root")
 }

@@ -45,9 +45,7 @@ fn world() -> &'static World {
                 let uri = &uri;
                 scope.spawn(move || engine.start(uri))
             });
-            let joined = starting
-                .into_iter()
-                .map(|peer| peer.join().expect("a peer starts"));
+            let joined = starting.into_iter().map(|peer| peer.join().expect("a peer starts"));
             joined.collect()
         });
         let mut world = World {
@@ -100,18 +98,10 @@ fn only_pyiceberg_takes_a_null_list_of_structs_for_an_empty_one() -> Result<(), 
         writer.create(&table)?;
         writer.append(&table, &rows.batches[0])?;
         for reader in &world().peers {
-            let touched = [writer, reader]
-                .iter()
-                .any(|peer| peer.engine() == Engine::PyIceberg);
+            let touched = [writer, reader].iter().any(|peer| peer.engine() == Engine::PyIceberg);
             let wanted = if touched { "[1,[]]" } else { "[1,null]" };
             let found = reader.scan(&table.path())?.sorted_rows();
-            assert_eq!(
-                found,
-                [wanted],
-                "{} wrote, {} read",
-                writer.engine(),
-                reader.engine()
-            );
+            assert_eq!(found, [wanted], "{} wrote, {} read", writer.engine(), reader.engine());
         }
         writer.drop_table(&table.path())?;
     }

@@ -4,12 +4,7 @@ use frazil_tests::tidy;
 
 #[track_caller]
 fn assert_none(findings: Vec<String>) {
-    assert!(
-        findings.is_empty(),
-        "{} findings:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
 #[test]

@@ -17,11 +17,7 @@ pub struct Answer {
 impl Answer {
     /// The rows as a multiset: sorted text, so that two answers compare equal whatever order they came in.
     pub fn sorted_rows(&self) -> Vec<String> {
-        let mut rows: Vec<String> = self
-            .rows
-            .iter()
-            .map(|row| Value::from(row.clone()).to_string())
-            .collect();
+        let mut rows: Vec<String> = self.rows.iter().map(|row| Value::from(row.clone()).to_string()).collect();
         rows.sort_unstable();
         rows
     }
@@ -64,9 +60,7 @@ pub struct ColumnSum {
 impl Checksum {
     /// The expressions to select, in the order that [`Checksum::from_answer`] reads them.
     pub fn expressions(columns: &[&str]) -> String {
-        let figures = columns
-            .iter()
-            .map(|c| format!(", sum({c}), min({c}), max({c})"));
+        let figures = columns.iter().map(|c| format!(", sum({c}), min({c}), max({c})"));
         format!("count(*){}", figures.collect::<String>())
     }
 
@@ -75,24 +69,14 @@ impl Checksum {
     /// # Panics
     /// If the answer has another shape.
     pub fn from_answer(answer: &Answer, columns: &[&str]) -> Checksum {
-        let [row] = answer.rows.as_slice() else {
-            panic!("not one row: {answer:?}")
-        };
-        assert_eq!(
-            row.len(),
-            1 + 3 * columns.len(),
-            "not a checksum of {columns:?}: {row:?}"
-        );
+        let [row] = answer.rows.as_slice() else { panic!("not one row: {answer:?}") };
+        assert_eq!(row.len(), 1 + 3 * columns.len(), "not a checksum of {columns:?}: {row:?}");
         let figure = |value: &Value| -> Option<i64> {
             // A sum may come as a decimal, which is written as text.
             match value {
                 Value::Null => None,
                 Value::String(text) => Some(text.parse().expect("an integer's sum is an integer")),
-                other => Some(
-                    other
-                        .as_i64()
-                        .expect("a column of integers has integer figures"),
-                ),
+                other => Some(other.as_i64().expect("a column of integers has integer figures")),
             }
         };
         Checksum {

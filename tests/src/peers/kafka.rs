@@ -44,33 +44,22 @@ impl Kafka {
     /// If it is installed but does not start; the message has the last lines of its log.
     pub fn start() -> Result<Kafka, Skip> {
         let folder = installed("kafka")?;
-        let scratch = TempDir::with_prefix("frazil-kafka-")
-            .expect("a test may write to the temporary folder");
+        let scratch = TempDir::with_prefix("frazil-kafka-").expect("a test may write to the temporary folder");
         let port = free_port();
         let config = scratch.path().join("server.properties");
         let properties = broker_properties(port, free_port(), scratch.path());
         std::fs::write(&config, properties).expect("a test may write to its own folder");
         let mut format = java_command(&folder, scratch.path(), "kafka.tools.StorageTool");
-        format
-            .args(["format", "--standalone", "-t", CLUSTER_ID, "-c"])
-            .arg(&config);
+        format.args(["format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(&config);
         let mut formatting = Process::spawn(format).expect("Java can be run");
-        let end = formatting
-            .wait(START_TIMEOUT)
-            .expect("a child can be waited for");
+        let end = formatting.wait(START_TIMEOUT).expect("a child can be waited for");
         assert!(
             end.is_some_and(|status| status.success()),
             "kafka could not format its storage: {end:?}\n{}",
             log_tail(&scratch.path().join("log"))
         );
         let process = spawn_broker(&folder, scratch.path(), &config);
-        let mut kafka = Kafka {
-            process,
-            port,
-            folder,
-            config,
-            scratch,
-        };
+        let mut kafka = Kafka { process, port, folder, config, scratch };
         kafka.wait_until_ready();
         Ok(kafka)
     }
@@ -78,10 +67,7 @@ impl Kafka {
     /// The broker that the tests of one binary share. Topics keep them apart: use a name of the test's own.
     pub fn shared() -> Result<&'static Kafka, Skip> {
         static SHARED: OnceLock<Result<Kafka, Skip>> = OnceLock::new();
-        SHARED
-            .get_or_init(Kafka::start)
-            .as_ref()
-            .map_err(Skip::clone)
+        SHARED.get_or_init(Kafka::start).as_ref().map_err(Skip::clone)
     }
 
     /// What a client takes as `bootstrap.servers`.
@@ -129,12 +115,7 @@ impl Kafka {
     ///
     /// # Panics
     /// If a record cannot be delivered.
-    pub fn produce<L: AsRef<[u8]>>(
-        &self,
-        topic: &str,
-        partition: Option<i32>,
-        lines: impl IntoIterator<Item = L>,
-    ) {
+    pub fn produce<L: AsRef<[u8]>>(&self, topic: &str, partition: Option<i32>, lines: impl IntoIterator<Item = L>) {
         let producer: ThreadedProducer<DefaultProducerContext> = self
             .client()
             .set("enable.idempotence", "true")
@@ -153,15 +134,9 @@ impl Kafka {
                 record = back;
             }
         }
-        producer
-            .flush(REQUEST_TIMEOUT)
-            .expect("the broker acknowledges what it was sent");
+        producer.flush(REQUEST_TIMEOUT).expect("the broker acknowledges what it was sent");
         // A record that failed for good is reported to a callback; the offsets say the same without one.
-        assert_eq!(
-            self.end_offsets(topic) - before,
-            sent,
-            "records of {topic} were not delivered"
-        );
+        assert_eq!(self.end_offsets(topic) - before, sent, "records of {topic} were not delivered");
     }
 
     /// Reads every record that a topic has now, in order within each partition.
@@ -177,20 +152,14 @@ impl Kafka {
             .expect("these settings are librdkafka's");
         let mut assignment = TopicPartitionList::new();
         for partition in 0..self.partitions(topic) {
-            assignment
-                .add_partition_offset(topic, partition, Offset::Beginning)
-                .expect("the beginning is an offset");
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("the beginning is an offset");
         }
         consumer.assign(&assignment).expect("the partitions exist");
         let wanted = self.end_offsets(topic);
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let mut records = Vec::new();
         while (records.len() as i64) < wanted {
-            assert!(
-                Instant::now() < deadline,
-                "{} of {wanted} records of {topic}",
-                records.len()
-            );
+            assert!(Instant::now() < deadline, "{} of {wanted} records of {topic}", records.len());
             if let Some(message) = consumer.poll(POLL_INTERVAL) {
                 let message = message.expect("the broker sends records");
                 records.push(message.payload().unwrap_or_default().to_vec());
@@ -201,10 +170,7 @@ impl Kafka {
 
     /// The sum of the partitions' end offsets: the records ever written, without transactions.
     fn end_offsets(&self, topic: &str) -> i64 {
-        let consumer: BaseConsumer = self
-            .client()
-            .create()
-            .expect("these settings are librdkafka's");
+        let consumer: BaseConsumer = self.client().create().expect("these settings are librdkafka's");
         (0..self.partitions(topic))
             .map(|partition| {
                 let marks = consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
@@ -223,9 +189,7 @@ impl Kafka {
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client()
-            .create()
-            .expect("these settings are librdkafka's")
+        self.client().create().expect("these settings are librdkafka's")
     }
 
     fn client(&self) -> ClientConfig {
@@ -268,16 +232,10 @@ fn java_command(folder: &Path, scratch: &Path, class: &str) -> Command {
         .expect("a test may write to its own folder");
     let mut command = leashed(java());
     command
-        .args([
-            "-Xmx512m",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-            "-cp",
-        ])
+        .args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-cp"])
         .arg(folder.join("lib/*"))
         .arg(class)
-        .stdout(Stdio::from(
-            log.try_clone().expect("a file handle can be copied"),
-        ))
+        .stdout(Stdio::from(log.try_clone().expect("a file handle can be copied")))
         .stderr(Stdio::from(log));
     command
 }

@@ -35,12 +35,7 @@ pub enum Engine {
 
 impl Engine {
     /// All of them.
-    pub const ALL: [Engine; 4] = [
-        Engine::PyIceberg,
-        Engine::DuckDb,
-        Engine::Spark,
-        Engine::Trino,
-    ];
+    pub const ALL: [Engine; 4] = [Engine::PyIceberg, Engine::DuckDb, Engine::Spark, Engine::Trino];
 
     /// The component's name.
     pub fn name(self) -> &'static str {
@@ -59,21 +54,14 @@ impl Engine {
     /// If it is installed but does not start; the message has the last lines of its log.
     pub fn start(self, catalog_uri: &str) -> Result<Peer, Skip> {
         let folder = installed(self.name())?;
-        let scratch = TempDir::with_prefix(format!("frazil-{}-", self.name()))
-            .expect("a test may write to the temporary folder");
+        let scratch =
+            TempDir::with_prefix(format!("frazil-{}-", self.name())).expect("a test may write to the temporary folder");
         let log = scratch.path().join("log");
         let output = File::create(&log).expect("a test may write to its own folder");
         let mut command = self.command(&folder, catalog_uri, scratch.path());
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(output));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(output));
         let process = Process::spawn(command).expect("an installed peer can be run");
-        let peer = Peer {
-            engine: self,
-            conversation: Mutex::new(Conversation::new(process)),
-            scratch,
-        };
+        let peer = Peer { engine: self, conversation: Mutex::new(Conversation::new(process)), scratch };
         let ready = peer.conversation().receive(START_TIMEOUT);
         assert!(
             ready.as_ref().is_ok_and(|reply| reply["ready"] == true),
@@ -90,9 +78,7 @@ impl Engine {
             _ => folder.join("venv/bin/python"),
         };
         let mut command = leashed(python);
-        command
-            .arg(helpers().join(format!("{}_peer.py", self.name())))
-            .arg(catalog_uri);
+        command.arg(helpers().join(format!("{}_peer.py", self.name()))).arg(catalog_uri);
         match self {
             Engine::PyIceberg | Engine::DuckDb => {}
             Engine::Spark => {
@@ -127,12 +113,7 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Error {
-            engine,
-            request,
-            message,
-            log,
-        } = self;
+        let Error { engine, request, message, log } = self;
         // Engines append whole plans; the log has them.
         let message = message.lines().take(4).collect::<Vec<_>>().join(" ");
         let request: String = request.chars().take(300).collect();
@@ -169,18 +150,10 @@ impl Peer {
 
     /// Makes a namespace unless it exists.
     pub fn create_namespace(&self, namespace: &str) -> Result<(), Error> {
-        let noun = if self.engine == Engine::Spark {
-            "NAMESPACE"
-        } else {
-            "SCHEMA"
-        };
+        let noun = if self.engine == Engine::Spark { "NAMESPACE" } else { "SCHEMA" };
         match self.engine {
-            Engine::PyIceberg => {
-                self.ask(&json!({"op": "create_namespace", "namespace": namespace}))
-            }
-            _ => self.ask(&sql_request(&format!(
-                "CREATE {noun} IF NOT EXISTS frazil.{namespace}"
-            ))),
+            Engine::PyIceberg => self.ask(&json!({"op": "create_namespace", "namespace": namespace})),
+            _ => self.ask(&sql_request(&format!("CREATE {noun} IF NOT EXISTS frazil.{namespace}"))),
         }
         .map(drop)
     }
@@ -229,13 +202,8 @@ impl Peer {
     /// The checksum of `namespace.table` over integer columns.
     pub fn checksum(&self, table: &str, columns: &[&str]) -> Result<Checksum, Error> {
         let answer = match self.engine {
-            Engine::PyIceberg => {
-                self.query(&json!({"op": "checksum", "table": table, "columns": columns}))
-            }
-            _ => self.sql(&format!(
-                "SELECT {} FROM frazil.{table}",
-                Checksum::expressions(columns)
-            )),
+            Engine::PyIceberg => self.query(&json!({"op": "checksum", "table": table, "columns": columns})),
+            _ => self.sql(&format!("SELECT {} FROM frazil.{table}", Checksum::expressions(columns))),
         };
         answer.map(|answer| Checksum::from_answer(&answer, columns))
     }
@@ -258,10 +226,7 @@ impl Peer {
     /// Sends a request of `tests/peers/*_peer.py`. An engine that does not answer in time is killed: its next answer
     /// would belong to another request.
     pub fn ask(&self, request: &Value) -> Result<Value, Error> {
-        let reply = self
-            .conversation()
-            .ask(request)
-            .map_err(|message| self.error(request, &message))?;
+        let reply = self.conversation().ask(request).map_err(|message| self.error(request, &message))?;
         match reply.get("error") {
             Some(message) => Err(self.error(request, message.as_str().unwrap_or_default())),
             None => Ok(reply),
@@ -270,9 +235,7 @@ impl Peer {
 
     fn conversation(&self) -> std::sync::MutexGuard<'_, Conversation> {
         // A test that panicked while it asked has left a conversation that is whole: requests are sent in one piece.
-        self.conversation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.conversation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, request: &Value, message: &str) -> Error {
@@ -280,12 +243,7 @@ impl Peer {
             Some(sql) => sql.to_owned(),
             None => request.to_string(),
         };
-        Error {
-            engine: self.engine,
-            request,
-            message: message.to_owned(),
-            log: self.log(),
-        }
+        Error { engine: self.engine, request, message: message.to_owned(), log: self.log() }
     }
 }
 
@@ -303,14 +261,8 @@ struct Conversation {
 impl Conversation {
     fn new(mut process: Process) -> Conversation {
         let child = process.child_mut();
-        let requests = child
-            .stdin
-            .take()
-            .expect("the command has a pipe for input");
-        let output = child
-            .stdout
-            .take()
-            .expect("the command has a pipe for output");
+        let requests = child.stdin.take().expect("the command has a pipe for input");
+        let output = child.stdout.take().expect("the command has a pipe for output");
         let (sender, replies) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -319,11 +271,7 @@ impl Conversation {
                 }
             }
         });
-        Conversation {
-            process,
-            requests,
-            replies,
-        }
+        Conversation { process, requests, replies }
     }
 
     fn ask(&mut self, request: &Value) -> Result<Value, String> {

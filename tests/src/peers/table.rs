@@ -41,10 +41,7 @@ pub struct Column {
 impl Column {
     /// A column of a type.
     pub fn new(name: &str, kind: Kind) -> Column {
-        Column {
-            name: name.to_owned(),
-            kind,
-        }
+        Column { name: name.to_owned(), kind }
     }
 }
 
@@ -83,19 +80,14 @@ impl Table {
 }
 
 fn plain_fields(columns: &[Column], row: &Value) -> Vec<Value> {
-    columns
-        .iter()
-        .map(|column| plain(&column.kind, &row[&column.name]))
-        .collect()
+    columns.iter().map(|column| plain(&column.kind, &row[&column.name])).collect()
 }
 
 fn plain(kind: &Kind, value: &Value) -> Value {
     match (kind, value) {
         (_, Value::Null) => Value::Null,
         (Kind::Struct(fields), value) => plain_fields(fields, value).into(),
-        (Kind::List(element), Value::Array(items)) => {
-            items.iter().map(|item| plain(element, item)).collect()
-        }
+        (Kind::List(element), Value::Array(items)) => items.iter().map(|item| plain(element, item)).collect(),
         (_, value) => value.clone(),
     }
 }

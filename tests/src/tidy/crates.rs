@@ -51,31 +51,18 @@ struct Entry {
 /// If cargo fails, as when Cargo.lock is not up to date.
 pub fn load_metadata() -> Metadata {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-        ])
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
         .arg("x86_64-unknown-linux-gnu")
         .current_dir(super::root())
         .output()
         .expect("cargo can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
 }
 
 /// Packages whose licence is not met by `tests/tidy/licences.toml`.
 pub fn check_licences(metadata: &Metadata) -> Vec<String> {
-    let mut allowed: BTreeMap<String, bool> = list("licences.toml")
-        .into_keys()
-        .map(|name| (name, false))
-        .collect();
+    let mut allowed: BTreeMap<String, bool> = list("licences.toml").into_keys().map(|name| (name, false)).collect();
     let mut findings: Vec<String> = metadata
         .used()
         .filter_map(|package| {
@@ -97,10 +84,7 @@ pub fn check_licences(metadata: &Metadata) -> Vec<String> {
 pub fn check_duplicates(metadata: &Metadata) -> Vec<String> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in metadata.used() {
-        versions
-            .entry(&package.name)
-            .or_default()
-            .insert(&package.version);
+        versions.entry(&package.name).or_default().insert(&package.version);
     }
     versions.retain(|_, versions| versions.len() > 1);
     let known = list("duplicates.toml");
@@ -153,9 +137,7 @@ impl Metadata {
     /// The packages that are built for the platform.
     fn used(&self) -> impl Iterator<Item = &Package> {
         let used: BTreeSet<&str> = self.resolve.nodes.iter().map(|n| n.id.as_str()).collect();
-        self.packages
-            .iter()
-            .filter(move |package| used.contains(package.id.as_str()))
+        self.packages.iter().filter(move |package| used.contains(package.id.as_str()))
     }
 }
 
@@ -167,11 +149,7 @@ fn list(name: &str) -> BTreeMap<String, String> {
     entries
         .into_iter()
         .map(|(name, entry)| {
-            assert!(
-                !entry.reason.trim().is_empty(),
-                "{}: {name} has no reason",
-                path.display()
-            );
+            assert!(!entry.reason.trim().is_empty(), "{}: {name} has no reason", path.display());
             (name, entry.reason)
         })
         .collect()

@@ -12,44 +12,25 @@ const FILE_LINES_MAX: usize = 500;
 /// If git cannot be run.
 pub fn tracked_files() -> Vec<PathBuf> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(super::root())
         .output()
         .expect("git can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let names = String::from_utf8(output.stdout).expect("the repository's paths are UTF-8");
-    let paths = names
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(PathBuf::from);
+    let paths = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
     // A deleted file is listed until the deletion is committed.
-    paths
-        .filter(|path| super::root().join(path).is_file())
-        .collect()
+    paths.filter(|path| super::root().join(path).is_file()).collect()
 }
 
 /// Rust files longer than 500 lines without tests, and `mod.rs` files.
 pub fn check_file_lengths(files: &[PathBuf]) -> Vec<String> {
     let mut findings = Vec::new();
-    for path in files
-        .iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
-    {
+    for path in files.iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
         if path.ends_with("mod.rs") {
             findings.push(format!("{}: use foo.rs beside foo/", path.display()));
         }
-        let is_test = path.components().any(|part| part.as_os_str() == "tests")
-            && !path.starts_with("tests/src")
+        let is_test = path.components().any(|part| part.as_os_str() == "tests") && !path.starts_with("tests/src")
             || path.ends_with("tests.rs");
         if is_test {
             continue;
@@ -58,10 +39,7 @@ pub fn check_file_lengths(files: &[PathBuf]) -> Vec<String> {
         let lines = text.lines().position(|line| line == "#[cfg(test)]");
         let lines = lines.unwrap_or_else(|| text.lines().count());
         if lines > FILE_LINES_MAX {
-            findings.push(format!(
-                "{}: {lines} lines, at most {FILE_LINES_MAX}",
-                path.display()
-            ));
+            findings.push(format!("{}: {lines} lines, at most {FILE_LINES_MAX}", path.display()));
         }
     }
     findings

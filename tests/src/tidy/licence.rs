@@ -7,15 +7,9 @@ use std::collections::BTreeMap;
 /// Reads `A OR B`, the older `A/B`, `A AND B`, `A WITH exception` and parentheses; AND binds tighter than OR. An
 /// expression that it cannot read is not met.
 pub(crate) fn is_met(expression: &str, allowed: &mut BTreeMap<String, bool>) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut parser = Parser {
-        words: &words,
-        allowed,
-    };
+    let mut parser = Parser { words: &words, allowed };
     let met = parser.alternatives();
     parser.words.is_empty() && met == Some(true)
 }
@@ -83,9 +77,7 @@ mod tests {
     #[test]
     fn an_expression_is_met_by_allowed_licences_alone() {
         let met = |expression| {
-            let mut allowed = ["MIT", "Apache-2.0"]
-                .map(|name| (name.to_owned(), false))
-                .into();
+            let mut allowed = ["MIT", "Apache-2.0"].map(|name| (name.to_owned(), false)).into();
             is_met(expression, &mut allowed)
         };
         assert!(met("MIT"));

@@ -72,18 +72,9 @@ pub fn by_month() -> Rows {
 /// Structs in structs, lists, lists of structs: whole, null at each depth, and empty. A list of structs that is null is
 /// in [`null_list_of_structs`].
 pub fn nested() -> Rows {
-    let place = Kind::Struct(vec![
-        Column::new("lat", Kind::Double),
-        Column::new("lon", Kind::Double),
-    ]);
-    let origin = Kind::Struct(vec![
-        Column::new("faa", Kind::String),
-        Column::new("place", place),
-    ]);
-    let leg = Kind::Struct(vec![
-        Column::new("dest", Kind::String),
-        Column::new("minutes", Kind::Int),
-    ]);
+    let place = Kind::Struct(vec![Column::new("lat", Kind::Double), Column::new("lon", Kind::Double)]);
+    let origin = Kind::Struct(vec![Column::new("faa", Kind::String), Column::new("place", place)]);
+    let leg = Kind::Struct(vec![Column::new("dest", Kind::String), Column::new("minutes", Kind::Int)]);
     Rows {
         columns: vec![
             Column::new("id", Kind::Long),
@@ -112,10 +103,7 @@ pub fn nested() -> Rows {
 pub fn null_list_of_structs() -> Rows {
     let leg = Kind::Struct(vec![Column::new("dest", Kind::String)]);
     Rows {
-        columns: vec![
-            Column::new("id", Kind::Long),
-            Column::new("legs", Kind::List(Box::new(leg))),
-        ],
+        columns: vec![Column::new("id", Kind::Long), Column::new("legs", Kind::List(Box::new(leg)))],
         month_of: None,
         batches: vec![vec![json!({"id": 1, "legs": null})]],
     }
