@@ -2,6 +2,33 @@
 //!
 //! [`execute`] carries out any statement of a session: definitions by the session itself, queries and inserts by
 //! DataFusion. An insert is one commit: all of its rows are in the table, or none.
+//!
+//! ```
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! use std::sync::Arc;
+//!
+//! use frazil_catalog::SqlCatalog;
+//! use frazil_engine::Session;
+//! use frazil_engine::batch::{Outcome, execute};
+//! use frazil_engine::sql::parse_script;
+//! use frazil_storage::Env;
+//!
+//! let env = Env::in_memory(7);
+//! let catalog = SqlCatalog::in_memory(env.clone(), "memory://warehouse").await?;
+//! let mut session = Session::open(env, Arc::new(catalog)).await?;
+//! let script = "CREATE TABLE flights (id INT, origin ROW<faa STRING, lat DOUBLE>);
+//!               INSERT INTO flights VALUES (1, ROW('EWR', 40.7)), (2, ROW('JFK', 40.6));
+//!               SELECT origin.lat FROM flights WHERE origin.faa = 'JFK';";
+//! for statement in parse_script(script)? {
+//!     if let Outcome::Rows(rows) = execute(&mut session, &statement).await? {
+//!         assert_eq!(rows.collect().await?[0].num_rows(), 1);
+//!     }
+//! }
+//! # Ok::<(), frazil_engine::Error>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cost;
 mod insert;

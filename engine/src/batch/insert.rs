@@ -135,9 +135,21 @@ async fn write(session: &Session, target: &IcebergTable, state: &SessionState, p
         writers.spawn(write_partition(writer, schema, stream));
     }
     let mut files: Vec<TableFile> = Vec::new();
+    let mut failed = None;
     while let Some(written) = writers.join_next().await {
-        let written = written.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string())));
-        files.extend(written?);
+        match written.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string()))) {
+            Ok(written) => files.extend(written),
+            Err(error) => {
+                writers.abort_all();
+                // The first error is the cause; the others may only be of the abort.
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = failed {
+        // No commit has named them.
+        delete(env, &files).await?;
+        return Err(error);
     }
     env.steps.reach(Step::FilesClosed)?;
     commit(env, target, files).await
@@ -161,7 +173,7 @@ async fn commit(env: &Env, target: &IcebergTable, files: Vec<TableFile>) -> Resu
     if files.is_empty() {
         return Ok(inserted);
     }
-    let paths: Vec<String> = files.iter().map(|file| file.file.file_path().to_owned()).collect();
+    let written = files.clone();
     let queue = CommitQueue::new(Arc::clone(&target.catalog), env.clone(), target.path.ident());
     let identity = CommitIdentity::draw(env, 1);
     inserted.snapshot_id = Some(identity.snapshot_ids[0]);
@@ -175,10 +187,15 @@ async fn commit(env: &Env, target: &IcebergTable, files: Vec<TableFile>) -> Resu
         CommitEnd::Committed(_) | CommitEnd::AlreadyLanded(_) => Ok(inserted),
         CommitEnd::Conflict(conflict) => {
             // Proven not to be in the table, and never to be: the files are nobody's.
-            for path in &paths {
-                env.store.delete(path).await?;
-            }
+            delete(env, &written).await?;
             Err(frazil_writer::Error::Conflict { table: target.path.to_string(), conflict }.into())
         }
     }
+}
+
+async fn delete(env: &Env, files: &[TableFile]) -> Result<()> {
+    for file in files {
+        env.store.delete(file.file.file_path()).await?;
+    }
+    Ok(())
 }

@@ -420,6 +420,56 @@ async fn conditions_leave_files_out() {
 }
 
 #[tokio::test]
+async fn moments_leave_files_out_however_they_are_written() {
+    let mut session = session().await;
+    for (name, data_type) in [("zoned", "TIMESTAMP_LTZ(3)"), ("plain", "TIMESTAMP(3)")] {
+        done(
+            &mut session,
+            &format!(
+                "CREATE TABLE {name} (at {data_type}) PARTITIONED BY (month(at));
+                 INSERT INTO {name} SELECT * FROM (VALUES (TIMESTAMP '2013-01-01 12:00:00'),
+                   (TIMESTAMP '2013-02-01 12:00:00'), (TIMESTAMP '2013-03-01 12:00:00')) AS v (at);"
+            ),
+        )
+        .await;
+        for condition in [
+            "at >= TIMESTAMP '2013-03-01 00:00:00'",
+            "at > DATE '2013-02-15'",
+            "at BETWEEN TIMESTAMP '2013-02-01 00:00:00' AND TIMESTAMP '2013-02-28 23:59:59.999'",
+            "TIMESTAMP '2013-02-01 12:00:00' = at",
+        ] {
+            let query = format!("SELECT at FROM {name} WHERE {condition}");
+            assert_eq!(cost(&mut session, &query).await.1, 1, "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_order_of_a_written_query_counts() {
+    check(
+        &mut flights().await,
+        "CREATE TABLE pairs (a INT, b INT, c INT, d STRING);
+         INSERT INTO pairs SELECT 1, 1, NULL, NULL;
+         INSERT INTO pairs SELECT f.delay, f.delay, f.delay, origin.faa FROM flights AS f WHERE id = 1
+           UNION ALL SELECT NULL, NULL, 7, NULL;
+         SELECT * FROM pairs ORDER BY a, c;",
+        expect![[r#"
+            table pairs is made at memory://warehouse/default/pairs
+            1 rows into frazil.default.pairs
+            2 rows into frazil.default.pairs
+            +----+----+----+-----+
+            | a  | b  | c  | d   |
+            +----+----+----+-----+
+            | 1  | 1  |    |     |
+            | 10 | 10 | 10 | EWR |
+            |    |    | 7  |     |
+            +----+----+----+-----+
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_table_is_read_as_it_was() {
     let clock = Arc::new(ManualClock::at(1_700_000_000_000));
     let env = Env { clock: Arc::clone(&clock) as _, ..Env::in_memory(7) };

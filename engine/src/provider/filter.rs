@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{InList, Like};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
@@ -23,22 +23,23 @@ pub(super) fn predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
             Some(Predicate::Or(vec![predicate(left, schema)?, predicate(right, schema)?]))
         }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (path(left, schema), path(right, schema)) {
-            (Some(path), None) => Some(Predicate::compare(path, comparison(*op)?, literal(right)?)),
-            (None, Some(path)) => Some(Predicate::compare(path, comparison(op.swap()?)?, literal(left)?)),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (column(left, schema), column(right, schema)) {
+            (Some(column), None) => column.compare(comparison(*op)?, right),
+            (None, Some(column)) => column.compare(comparison(op.swap()?)?, left),
             _ => None,
         },
         Expr::Not(inner) => Some(predicate(inner, schema)?.negate()),
         Expr::IsNull(inner) => Some(Predicate::IsNull(path(inner, schema)?)),
         Expr::IsNotNull(inner) => Some(Predicate::IsNull(path(inner, schema)?).negate()),
         Expr::InList(InList { expr, list, negated }) => {
-            let values = list.iter().map(literal).collect::<Option<Vec<_>>>()?;
-            negated_if(*negated, Predicate::In { path: path(expr, schema)?, values })
+            let column = column(expr, schema)?;
+            let values = list.iter().map(|value| column.literal(value)).collect::<Option<Vec<_>>>()?;
+            negated_if(*negated, Predicate::In { path: column.path, values })
         }
         Expr::Between(Between { expr, negated, low, high }) => {
-            let path = path(expr, schema)?;
-            let low = Predicate::compare(path.clone(), Comparison::GreaterOrEqual, literal(low)?);
-            let high = Predicate::compare(path, Comparison::LessOrEqual, literal(high)?);
+            let column = column(expr, schema)?;
+            let low = column.compare(Comparison::GreaterOrEqual, low)?;
+            let high = column.compare(Comparison::LessOrEqual, high)?;
             negated_if(*negated, low.and(high))
         }
         Expr::Like(Like { negated, expr, pattern, escape_char: None, case_insensitive: false }) => {
@@ -63,9 +64,57 @@ fn negated_if(negated: bool, predicate: Predicate) -> Option<Predicate> {
 
 /// The dotted path of an expression that leads through structs only.
 fn path(expr: &Expr, schema: &Schema) -> Option<String> {
+    leaf(expr, schema).map(|leaf| leaf.path)
+}
+
+/// A column that values are compared with.
+struct Leaf {
+    path: String,
+    data_type: DataType,
+}
+
+fn leaf(expr: &Expr, schema: &Schema) -> Option<Leaf> {
     let path = LeafPath::of_logical(expr)?;
-    let field = path.field_in(schema)?;
-    (!field.data_type().is_nested()).then(|| path.dotted())
+    let data_type = path.field_in(schema)?.data_type().clone();
+    (!data_type.is_nested()).then(|| Leaf { path: path.dotted(), data_type })
+}
+
+/// A column, also where DataFusion compares its moments in a finer unit: that changes no answer.
+fn column(expr: &Expr, schema: &Schema) -> Option<Leaf> {
+    let Expr::Cast(cast) = expr else { return leaf(expr, schema) };
+    let leaf = leaf(&cast.expr, schema)?;
+    match (&leaf.data_type, cast.field.data_type()) {
+        (DataType::Timestamp(TimeUnit::Microsecond, own), DataType::Timestamp(TimeUnit::Nanosecond, to))
+            if own.iter().chain(to).all(is_utc) =>
+        {
+            Some(leaf)
+        }
+        _ => None,
+    }
+}
+
+impl Leaf {
+    fn compare(&self, comparison: Comparison, value: &Expr) -> Option<Predicate> {
+        let value = self.literal(value)?;
+        Some(Predicate::compare(self.path.clone(), comparison, value))
+    }
+
+    /// A value in the column's type, but not NULL. Moments between two of the column's are not told.
+    fn literal(&self, expr: &Expr) -> Option<Datum> {
+        let DataType::Timestamp(TimeUnit::Microsecond, zone) = &self.data_type else { return literal(expr) };
+        let Expr::Literal(value, _) = expr else { return None };
+        let micros = match value {
+            ScalarValue::TimestampNanosecond(Some(nanos), given) if given.iter().all(is_utc) && nanos % 1_000 == 0 => {
+                nanos / 1_000
+            }
+            ScalarValue::TimestampMicrosecond(Some(micros), given) if given.iter().all(is_utc) => *micros,
+            _ => return None,
+        };
+        match zone {
+            None => Some(Datum::timestamp_micros(micros)),
+            Some(zone) => is_utc(zone).then(|| Datum::timestamptz_micros(micros)),
+        }
+    }
 }
 
 fn comparison(operator: Operator) -> Option<Comparison> {

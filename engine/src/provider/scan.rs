@@ -210,17 +210,20 @@ fn take(batch: RecordBatch, wanted: &mut Option<usize>) -> (RecordBatch, bool) {
     (batch.slice(0, taken), goes_on)
 }
 
+/// One number of what reading has cost.
+type Of = fn(&ReadStats) -> u64;
+
 /// What a partition's reads have cost, as metrics.
 struct Cost {
     context: ReadContext,
     baseline: BaselineMetrics,
-    counts: Vec<(Count, fn(&ReadStats) -> u64)>,
+    counts: Vec<(Count, Of)>,
     told: ReadStats,
 }
 
 impl Cost {
     fn new(metrics: &ExecutionPlanMetricsSet, partition: usize, context: ReadContext) -> Self {
-        let named: [(&'static str, fn(&ReadStats) -> u64); 9] = [
+        let named: [(&'static str, Of); 9] = [
             ("bytes_fetched", ReadStats::bytes),
             ("bytes_leaf", |stats| stats.leaf_bytes),
             ("bytes_gap", |stats| stats.gap_bytes),

@@ -4,11 +4,13 @@
 //! are NULL. The values keep the types of the query: [`coerce`](crate::coerce) converts the batches on their way into
 //! the table. What it would refuse is refused here already, with its place in the script.
 
+use std::collections::HashSet;
+
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
-use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr, Spanned as _};
+use datafusion::sql::sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned as _};
 
 use super::{plan_query, planning_error, with_help};
 use crate::coerce::check_coercion;
@@ -26,14 +28,11 @@ const KIND: &str = "INSERT";
 /// # Errors
 /// As [`plan_query`]; when the columns don't match the target's; when a value has no conversion to its column's type;
 /// when a column that may not be NULL gets no value.
-pub async fn plan_insert(
-    insert: &Insert,
-    target: &Schema,
-    state: &SessionState,
-    script: &str,
-) -> Result<LogicalPlan> {
+pub async fn plan_insert(insert: &Insert, target: &Schema, state: &SessionState, script: &str) -> Result<LogicalPlan> {
     let written = written_columns(insert, target, script)?;
-    let plan = plan_query(&insert.query, state, script).await?;
+    let mut query = insert.query.clone();
+    tell_apart(&mut query.ast.body);
+    let plan = plan_query(&query, state, script).await?;
     let given = plan.schema().fields().len();
     if given != written.len() {
         let (table, wanted) = (&insert.target, written.len());
@@ -43,17 +42,11 @@ pub async fn plan_insert(
     }
     let mut outputs = Vec::with_capacity(target.fields().len());
     for (index, field) in target.fields().iter().enumerate() {
-        let output = match written
-            .iter()
-            .position(|target_index| *target_index == index)
-        {
+        let output = match written.iter().position(|target_index| *target_index == index) {
             Some(position) => output(insert, &plan, position, field, script)?,
             None if field.is_nullable() => cast(lit(ScalarValue::Null), field.data_type().clone()),
             None => {
-                let message = format!(
-                    "the column '{}' is NOT NULL and gets no value",
-                    field.name()
-                );
+                let message = format!("the column '{}' is NOT NULL and gets no value", field.name());
                 return Err(refuse(message, insert.target.span(), None, script));
             }
         };
@@ -62,6 +55,29 @@ pub async fn plan_insert(
     let projected = LogicalPlanBuilder::from(plan).project(outputs);
     let built = projected.and_then(LogicalPlanBuilder::build);
     built.map_err(|error| planning_error(error, script))
+}
+
+/// Gives the later ones of columns that are written alike (`SELECT a, a`, `SELECT NULL, NULL`) names of their own:
+/// DataFusion wants them, and where rows are written only the order of the columns counts.
+fn tell_apart(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let mut known = HashSet::new();
+            for (index, item) in select.projection.iter_mut().enumerate() {
+                let SelectItem::UnnamedExpr(expr) = item else { continue };
+                if !known.insert(expr.to_string()) {
+                    let alias = Ident::with_quote('`', format!("column {}", index + 1));
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+                }
+            }
+        }
+        SetExpr::Query(query) => tell_apart(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            tell_apart(left);
+            tell_apart(right);
+        }
+        _ => {}
+    }
 }
 
 /// For each column of the query the index of its column in the target.
@@ -89,31 +105,13 @@ fn written_columns(insert: &Insert, target: &Schema, script: &str) -> Result<Vec
 }
 
 fn column_list_help(plan: &LogicalPlan, target: &Schema, written: &[usize]) -> String {
-    let query: Vec<&str> = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    let table: Vec<&str> = written
-        .iter()
-        .map(|index| target.field(*index).name().as_str())
-        .collect();
-    format!(
-        "the query has ({}), the table ({})",
-        query.join(", "),
-        table.join(", ")
-    )
+    let query: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    let table: Vec<&str> = written.iter().map(|index| target.field(*index).name().as_str()).collect();
+    format!("the query has ({}), the table ({})", query.join(", "), table.join(", "))
 }
 
 /// The query's column at `position`, when it can go into the target's column.
-fn output(
-    insert: &Insert,
-    plan: &LogicalPlan,
-    position: usize,
-    target: &Field,
-    script: &str,
-) -> Result<Expr> {
+fn output(insert: &Insert, plan: &LogicalPlan, position: usize, target: &Field, script: &str) -> Result<Expr> {
     let (qualifier, source) = plan.schema().qualified_field(position);
     let given = Schema::new(vec![source.as_ref().clone()]);
     match check_coercion(&given, &Schema::new(vec![target.clone()])) {
@@ -121,12 +119,7 @@ fn output(
         Err(Error::Unfit { column, reason }) => {
             let span = item_span(&insert.query.ast.body, position);
             let message = format!("the value does not fit the column '{column}'");
-            Err(refuse(
-                message,
-                span.unwrap_or(insert.target.span()),
-                Some(reason),
-                script,
-            ))
+            Err(refuse(message, span.unwrap_or(insert.target.span()), Some(reason), script))
         }
         Err(error) => Err(error),
     }
@@ -137,26 +130,13 @@ fn item_span(body: &SetExpr, position: usize) -> Option<Span> {
     let SetExpr::Select(select) = body else {
         return None;
     };
-    let wild = |item: &SelectItem| {
-        matches!(
-            item,
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
-        )
-    };
+    let wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     if select.projection.iter().take(position + 1).any(wild) {
         return None;
     }
-    select
-        .projection
-        .get(position)
-        .map(|item| item.span())
-        .filter(|span| span.start.line > 0)
+    select.projection.get(position).map(|item| item.span()).filter(|span| span.start.line > 0)
 }
 
 fn refuse(message: String, span: Span, help: Option<String>, script: &str) -> Error {
-    with_help(
-        SqlError::new(message, span, script).in_statement(KIND),
-        help,
-    )
-    .into()
+    with_help(SqlError::new(message, span, script).in_statement(KIND), help).into()
 }
