@@ -272,6 +272,24 @@ fn a_missing_file_is_named_and_the_job_runs_once_it_is_there() {
 }
 
 #[test]
+fn a_broker_that_is_not_there_is_named_with_what_to_look_at() {
+    let world = World::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kafka = |more: &str| {
+        format!(
+            "CREATE TABLE incoming (id BIGINT) WITH ('connector' = 'kafka', 'topic' = 'events',
+             'properties.bootstrap.servers' = '{nobody}', 'format' = 'json'{more});
+             CREATE TABLE IF NOT EXISTS events (id BIGINT); INSERT INTO events SELECT id FROM incoming;"
+        )
+    };
+    world.write("job.sql", &kafka(""));
+    world.fails(1, &["run", "job.sql"], &[&nobody.to_string(), "'properties.bootstrap.servers'"]);
+    // What is wrong with the script shows before anybody is asked.
+    world.write("job.sql", &kafka(", 'scan.startup.mode' = 'timestamp'"));
+    world.fails(2, &["run", "job.sql"], &["'scan.startup.timestamp-millis'"]);
+}
+
+#[test]
 fn a_malformed_row_ends_the_job_by_its_place_or_is_passed_over() {
     let world = World::new();
     world.write("in/1.json", "{\"id\":1}\n{\"id\":2}\n");
@@ -355,6 +373,32 @@ fn ctrl_c_stops_the_server_and_frees_the_folder() {
 }
 
 #[test]
+fn a_script_stops_at_its_first_error_and_what_was_done_before_stays() {
+    let world = World::new();
+    let script = "CREATE TABLE t (id INT); INSERT INTO t VALUES (1); INSERT INTO t VALUES ('x'); INSERT INTO t VALUES (3);";
+    let ended = world.run(&["sql", "-e", script]);
+    assert!(ended.code != Some(0) && ended.err.starts_with("frazil: "), "{ended:?}");
+    assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 1, "s": 1}));
+    // One that can't be read as a whole does nothing.
+    world.fails(2, &["sql", "-e", "INSERT INTO t VALUES (2); SELECT FROM WHERE;"], &["line 1, column"]);
+    assert_eq!(world.count("t"), 1);
+}
+
+#[test]
+fn a_catalog_is_used_by_its_address_from_another_folder() {
+    let world = World::new();
+    let server = Server::start(&world.data());
+    world.done(&["sql", "-e", "CREATE TABLE t (id INT); INSERT INTO t VALUES (1)"]);
+    let elsewhere = World::new();
+    elsewhere.done(&["--catalog", &server.url(), "sql", "-e", "INSERT INTO t VALUES (2)"]);
+    assert_eq!(world.count("t"), 2);
+    assert!(!elsewhere.data().exists(), "a data folder was made beside a catalog that was named");
+    let url = server.url();
+    server.kill();
+    elsewhere.fails(1, &["--catalog", &url, "sql", "-e", "SELECT * FROM t"], &[&url, "is the server running?"]);
+}
+
+#[test]
 fn the_same_job_again_adds_only_what_is_new() {
     let world = World::new();
     world.write("in/1.json", EVENTS);
@@ -421,7 +465,7 @@ fn tail_prints_every_row_once_and_only_the_asked_for_leaves() {
         assert!(position.is_none_or(|fields| fields.keys().all(|key| key == "lat")), "{row}");
     }
     assert!(rows.iter().filter(|row| row["dest"]["position"]["lat"].is_number()).count() > 900);
-    world.fails(1, &["tail", "flights", "--no-follow", "--columns", "dest.psition"], &["psition", "position"]);
+    world.fails(2, &["tail", "flights", "--no-follow", "--columns", "dest.psition"], &["psition", "position"]);
 }
 
 #[test]
@@ -442,6 +486,22 @@ fn compact_shows_its_plan_first_and_then_carries_it_out() {
     assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 4, "s": 6}));
     // A reader that follows gets nothing from the merge.
     assert_eq!(world.done(&["tail", "t", "--from", "earliest", "--no-follow"]).lines().count(), 4);
+}
+
+#[test]
+fn a_served_table_that_no_job_writes_is_compacted_in_the_background() {
+    let world = World::new();
+    let server = Server::start(&world.data());
+    // The service leaves tables to their jobs for twice as many commits as a job needs.
+    let inserts: String = (0..4).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
+    let table = "CREATE TABLE t (id INT) WITH ('compact.delta.commits' = '2');";
+    world.done(&["sql", "-e", &format!("{table} {inserts}")]);
+    let deadline = Instant::now() + TIMEOUT;
+    while !world.done(&["sql", "-e", "SELECT id FROM t"]).contains("from 1 files") {
+        assert!(Instant::now() < deadline, "not compacted: {}", read(server.log()));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 4, "s": 6}));
 }
 
 #[test]
@@ -511,4 +571,20 @@ fn the_demo_runs_offline_goes_on_and_begins_anew() {
     let anew = demo(&["--reset"]);
     assert!(anew.contains("dropped the table flights") && anew.contains("1000 flights in"), "{anew}");
     assert_eq!((world.count("flights"), world.count("delayed")), (1000, long_delays));
+}
+
+#[test]
+fn the_demo_s_service_stays_up_until_ctrl_c() {
+    let world = World::new();
+    let mut demo = world.start(&["demo", "--excerpt", "--listen", "127.0.0.1:0"]);
+    demo.says("the service stays up");
+    let said = read(&demo.out);
+    let url = said.split([' ', ',']).find(|word| word.starts_with("http://127.0.0.1:")).unwrap();
+    let elsewhere = World::new();
+    let count = "SELECT count(*) AS n FROM flights";
+    let rows = elsewhere.done(&["--catalog", url, "--output", "json", "sql", "-e", count]);
+    assert_eq!(json_lines(&rows), [serde_json::json!({"n": 1000})]);
+    demo.process.interrupt().unwrap();
+    assert_eq!(demo.ended().code, Some(0));
+    elsewhere.fails(1, &["--catalog", url, "sql", "-e", count], &[url]);
 }
