@@ -1,16 +1,16 @@
 //! SQL, plans, the streaming runtime and its connectors.
 
+pub mod batch;
 pub mod coerce;
 pub mod connectors;
-pub mod batch;
 mod error;
 mod graph;
 mod job;
 mod leaves;
 pub mod options;
 mod progress;
-mod runtime;
 pub mod provider;
+mod runtime;
 pub mod session;
 mod source;
 pub mod sql;
