@@ -9,6 +9,7 @@ use frazil_engine::sql::parse_script;
 use frazil_engine::{JobConfig, Progress, ProgressEvent, Session, batch, plan_job, run_job};
 use frazil_storage::Env;
 use frazil_table::spec::TableIdent;
+use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -81,11 +82,12 @@ async fn look_at_earlier_run(env: &Env, catalog: &CatalogRef, reset: bool) -> Re
 /// Runs the first job to its end and the second until it has read all of it.
 async fn run_jobs(env: &Env, catalog: &CatalogRef, script: &str, stop: &CancellationToken) -> Result<()> {
     let (first, second) = (Progress::new(), Progress::new());
+    let events = (first.subscribe(), second.subscribe());
     let flights = start(env, catalog, "demo-flights", script, &first, stop.child_token()).await?;
     let second_stop = stop.child_token();
     let delayed = start(env, catalog, "demo-delayed", DELAYED, &second, second_stop.clone()).await?;
     let shown = stop.child_token();
-    let watch = tokio::spawn(watch(first.clone(), second.clone(), shown.clone()));
+    let watch = tokio::spawn(watch(first.clone(), second.clone(), events, shown.clone()));
     let tail = tokio::spawn(show_arriving(env.clone(), catalog.clone(), shown.clone()));
     flights.await.map_err(|e| Error::failed("running the first job", e))??;
     let written = rows(&first, |p| p.rows_committed);
@@ -128,13 +130,18 @@ fn rows(progress: &Progress, count: impl Fn(&frazil_engine::PipelineProgress) ->
 }
 
 /// Shows events and a line of progress. Gives seconds, commits and compactions of the first job.
-async fn watch(first: Progress, second: Progress, stop: CancellationToken) -> (f64, u64, u64) {
+async fn watch(
+    first: Progress,
+    second: Progress,
+    (mut first_events, mut second_events): (Receiver<ProgressEvent>, Receiver<ProgressEvent>),
+    stop: CancellationToken,
+) -> (f64, u64, u64) {
     let begun = Instant::now();
     let mut line = StatusLine::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
-    let (mut first_events, mut second_events) = (first.subscribe(), second.subscribe());
     loop {
         let event = tokio::select! {
+            biased;
             event = first_events.recv() => event.ok(),
             event = second_events.recv() => event.ok(),
             _ = ticks.tick() => {

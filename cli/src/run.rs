@@ -1,13 +1,16 @@
 //! `frazil run` and `frazil explain`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use frazil_engine::{JobConfig, JobPlan, Progress, ProgressEvent, plan_job, run_job};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Common, Explain, Job, Mode, Output, Run};
 use crate::error::{Error, Result};
-use crate::print::say;
+use crate::print::{StatusLine, say};
 use crate::{shutdown, sql, world};
 
 pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<()> {
@@ -22,20 +25,47 @@ pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<(
         return Ok(());
     }
     let progress = Progress::new();
-    let mut events = progress.subscribe();
-    let printer = tokio::spawn(async move {
-        loop {
-            match events.recv().await {
-                Ok(event) => print_event(&event, output),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    });
+    let ended = CancellationToken::new();
+    let printer = print_progress(progress.clone(), progress.subscribe(), output, ended.clone());
+    let printer = tokio::spawn(printer);
     let result = run_job(plan, progress, stop).await;
-    // The job's end drops the last sender, which ends the printer behind the last event.
+    ended.cancel();
     printer.await.map_err(|e| Error::failed("printing progress", e))?;
     Ok(result?)
+}
+
+/// Prints events as they come and, on a terminal, a line of figures that is written over, until the job has ended.
+async fn print_progress(
+    progress: Progress,
+    mut events: Receiver<ProgressEvent>,
+    output: Output,
+    ended: CancellationToken,
+) {
+    let mut line = StatusLine::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    let mut rows_before = 0;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Ok(event) => {
+                    line.clear();
+                    print_event(&event, output);
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            _ = ticks.tick() => {
+                let rows: u64 = progress.pipelines().iter().map(|pipeline| pipeline.rows_in).sum();
+                let written: u64 = progress.pipelines().iter().map(|pipeline| pipeline.rows_committed).sum();
+                let rate = (rows - rows_before) * 4;
+                rows_before = rows;
+                line.show(&format!("{rows} rows read, {rate} rows/s, {written} in the tables"));
+            }
+            () = ended.cancelled() => break,
+        }
+    }
+    line.clear();
 }
 
 pub(crate) async fn explain(common: &Common, args: &Explain, output: Output) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What a running job tells the world: counters that can be looked at, events that can be followed.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
@@ -151,10 +151,13 @@ pub struct PipelineProgress {
     pub compactions: u64,
 }
 
+/// The target table and the counters of a pipeline.
+type Pipeline = (String, Arc<Counters>);
+
 /// A job's counters and events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    pipelines: Arc<std::sync::Mutex<Vec<(String, Arc<Counters>)>>>,
+    pipelines: Arc<Mutex<Vec<Pipeline>>>,
     events: broadcast::Sender<Event>,
 }
 

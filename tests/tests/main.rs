@@ -1,6 +1,7 @@
 //! Every test that crosses a crate: one binary, a module per suite of `./test`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "what a test measured is for whoever reads its output")]
 
 mod catalog;
 mod cli;

@@ -196,44 +196,58 @@ fn rewrite<'a>(
 
 /// The compact committer.
 async fn commit(shared: Shared, mut rewritten: mpsc::Receiver<Rewritten>, ended: mpsc::Sender<FileGroup>) {
-    while let Some((work, result)) = rewritten.recv().await {
-        let group = work.group.clone();
-        let outcome = match result {
-            Ok(result) => commit_one(&shared, &work, result).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = outcome {
-            let table = shared.queue.ident().to_string();
-            shared.progress.tell(Event::CompactionFailed { table, reason: error.to_string() });
+    while let Some(first) = rewritten.recv().await {
+        // What else is done by now goes into the same swap.
+        let mut done = vec![first];
+        while let Ok(next) = rewritten.try_recv() {
+            done.push(next);
         }
-        if ended.send(group).await.is_err() {
-            return;
+        let groups: Vec<_> = done.iter().map(|(work, _)| work.group.clone()).collect();
+        if let Err(error) = commit_all(&shared, done).await {
+            shared.tell_failure(error.to_string());
+        }
+        for group in groups {
+            if ended.send(group).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-async fn commit_one(shared: &Shared, work: &Work, result: RewriteResult) -> Result<()> {
-    let (files_before, files_after) = (work.group.paths().count() as u64, result.outputs.len() as u64);
-    let (bytes_before, bytes_after) = (work.group.bytes_in(), result.bytes_out());
-    let end = commit_rewrite(&shared.queue, vec![result]).await?;
-    let table = shared.queue.ident().to_string();
+async fn commit_all(shared: &Shared, done: Vec<Rewritten>) -> Result<()> {
+    let planned = done.iter().map(|(work, _)| work.planned).min();
+    let mut results = Vec::with_capacity(done.len());
+    for (_, result) in done {
+        match result {
+            Ok(result) => results.push(result),
+            Err(error) => shared.tell_failure(error.to_string()),
+        }
+    }
+    let end = commit_rewrite(&shared.queue, results).await?;
     for (_, conflict) in &end.dropped {
-        let reason = conflict.to_string();
-        shared.progress.tell(Event::CompactionFailed { table: table.clone(), reason });
+        shared.tell_failure(conflict.to_string());
     }
     let (Some(now), Some(snapshot_id)) = (&end.table, end.snapshot_ids.last()) else { return Ok(()) };
     shared.counters.compactions.fetch_add(1, Relaxed);
+    let committed = &end.committed;
+    let elapsed = planned.map(|planned| planned.elapsed()).unwrap_or_default();
     shared.progress.tell(Event::Compacted {
-        table,
+        table: shared.queue.ident().to_string(),
         snapshot_id: *snapshot_id,
-        files_before,
-        files_after,
-        bytes_before,
-        bytes_after,
-        elapsed_ms: u64::try_from(work.planned.elapsed().as_millis()).unwrap_or(u64::MAX),
+        files_before: committed.iter().map(|result| result.group.paths().count() as u64).sum(),
+        files_after: committed.iter().map(|result| result.outputs.len() as u64).sum(),
+        bytes_before: committed.iter().map(|result| result.group.bytes_in()).sum(),
+        bytes_after: committed.iter().map(RewriteResult::bytes_out).sum(),
+        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         data_files: data_files(now),
     });
     Ok(())
+}
+
+impl Shared {
+    fn tell_failure(&self, reason: String) {
+        self.progress.tell(Event::CompactionFailed { table: self.queue.ident().to_string(), reason });
+    }
 }
 
 /// Lets old snapshots go, so that a commit each second does not grow the metadata for ever.

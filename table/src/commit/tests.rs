@@ -91,7 +91,7 @@ impl TestTable {
     }
 
     async fn replace(&mut self, removed: &[&str], added: &[&str]) -> std::result::Result<CommitPlan, Conflict> {
-        let live: std::collections::HashMap<_, _> = self.live().await.into_iter().collect();
+        let live: HashMap<_, _> = self.live().await.into_iter().collect();
         let data_sequence_number = removed.iter().filter_map(|path| live.get(*path)).max().copied();
         let change = Change::Replace {
             removed: removed.iter().map(|&path| path.to_owned()).collect(),

@@ -154,7 +154,7 @@ pub fn random_columns(rng: &mut StdRng, count: usize, first_id: i32) -> Vec<Nest
     (0..count).map(|n| {
         let id = take();
         let r#type = random_type(rng, &mut take, 2);
-        Arc::new(NestedField::optional(id, &format!("c{n}"), r#type))
+        Arc::new(NestedField::optional(id, format!("c{n}"), r#type))
     }).collect()
 }
 
@@ -172,7 +172,7 @@ fn random_type(rng: &mut StdRng, id: &mut impl FnMut() -> i32, depth: u32) -> Ty
         8 => {
             let fields = (0..rng.random_range(1..4)).map(|n| {
                 let field_id = id();
-                Arc::new(NestedField::optional(field_id, &format!("f{n}"), random_type(rng, id, depth - 1)))
+                Arc::new(NestedField::optional(field_id, format!("f{n}"), random_type(rng, id, depth - 1)))
             });
             return Type::Struct(StructType::new(fields.collect()));
         }
