@@ -72,11 +72,7 @@ pub(crate) fn apply(
 ///
 /// # Errors
 /// [`Error::BadRequest`] if the parts do not fit together.
-pub(crate) fn create(
-    creation: frazil_table::spec::TableCreation,
-    uuid: Uuid,
-    now_ms: i64,
-) -> Result<TableMetadata> {
+pub(crate) fn create(creation: frazil_table::spec::TableCreation, uuid: Uuid, now_ms: i64) -> Result<TableMetadata> {
     let builder = TableMetadataBuilder::from_table_creation(creation).map_err(bad_request)?;
     let metadata = builder.assign_uuid(uuid).build().map_err(bad_request)?.metadata;
     with_last_updated(metadata, now_ms)

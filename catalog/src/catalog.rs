@@ -70,11 +70,8 @@ pub trait Catalog: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`crate::Error::NamespaceExists`], or [`crate::Error::NoSuchNamespace`] for the parent.
-    async fn create_namespace(
-        &self,
-        ident: &NamespaceIdent,
-        properties: BTreeMap<String, String>,
-    ) -> Result<Namespace>;
+    async fn create_namespace(&self, ident: &NamespaceIdent, properties: BTreeMap<String, String>)
+    -> Result<Namespace>;
 
     /// A namespace's properties.
     ///

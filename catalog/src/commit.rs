@@ -61,10 +61,7 @@ pub struct CommitRequest<'a> {
 
 impl fmt::Debug for CommitRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommitRequest")
-            .field("ident", self.ident)
-            .field("changes", &self.changes.len())
-            .finish()
+        f.debug_struct("CommitRequest").field("ident", self.ident).field("changes", &self.changes.len()).finish()
     }
 }
 

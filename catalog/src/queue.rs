@@ -63,8 +63,7 @@ impl CommitQueue {
         precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
     ) -> Result<CommitEnd> {
         let _turn = self.turn.lock().await;
-        let request =
-            CommitRequest { ident: &self.ident, changes, identity, precheck, retry: Retry::default() };
+        let request = CommitRequest { ident: &self.ident, changes, identity, precheck, retry: Retry::default() };
         commit(self.catalog.as_ref(), &self.env, &self.cache, request).await
     }
 }

@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::wire::{
-    CatalogConfig, CommitTable, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList,
-    PropertiesUpdate, RegisterTable, RenameTable, TableList,
+    CatalogConfig, CommitTable, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList, PropertiesUpdate,
+    RegisterTable, RenameTable, TableList,
 };
 use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit};
 
@@ -74,9 +74,8 @@ impl RestCatalog {
     /// [`Error::BadRequest`] if `uri` is none; [`Error::Unavailable`] if nobody answers there.
     pub async fn connect(uri: &str, options: RestOptions) -> Result<Self> {
         let root = uri.trim_end_matches('/').trim_end_matches("/v1");
-        let base = Url::parse(&format!("{root}/v1/")).map_err(|error| {
-            Error::BadRequest(format!("{uri:?} is no address of a REST catalog: {error}"))
-        })?;
+        let base = Url::parse(&format!("{root}/v1/"))
+            .map_err(|error| Error::BadRequest(format!("{uri:?} is no address of a REST catalog: {error}")))?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
             .timeout(Duration::from_millis(options.request_timeout_ms))
@@ -208,9 +207,7 @@ impl RestCatalog {
         match status {
             StatusCode::CONFLICT => Ok(CommitOutcome::Conflict(Conflict::Moved { reason: message })),
             // Even a 503 may come from a proxy that had passed the request on.
-            status if status.is_server_error() => {
-                Ok(CommitOutcome::Unknown { reason: format!("{status}: {message}") })
-            }
+            status if status.is_server_error() => Ok(CommitOutcome::Unknown { reason: format!("{status}: {message}") }),
             status => Err(Subject::Table(ident).error(&self.uri, status, &kind, message)),
         }
     }
@@ -244,9 +241,7 @@ impl Subject<'_> {
                 Error::NamespaceNotEmpty(ident.to_string())
             }
             (StatusCode::CONFLICT, Self::Namespace(ident)) => Error::NamespaceExists(ident.to_string()),
-            (StatusCode::CONFLICT, Self::Table(ident) | Self::NewTable(ident)) => {
-                Error::TableExists(ident.to_string())
-            }
+            (StatusCode::CONFLICT, Self::Table(ident) | Self::NewTable(ident)) => Error::TableExists(ident.to_string()),
             (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => Error::Forbidden(message),
             (status, _) if status.is_client_error() => Error::BadRequest(message),
             (status, _) => Error::Unavailable { uri: uri.to_owned(), reason: format!("{status}: {message}") },

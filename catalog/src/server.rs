@@ -83,11 +83,8 @@ fn routes() -> [(&'static str, &'static [&'static str], Handlers); 11] {
 
 /// The service: `/v1/…` and `/health`. Merge further routes beside it.
 pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
-    let state = ServerState {
-        catalog,
-        config: Arc::new(config),
-        permits: Arc::new(Semaphore::new(guard::REQUESTS_MAX)),
-    };
+    let state =
+        ServerState { catalog, config: Arc::new(config), permits: Arc::new(Semaphore::new(guard::REQUESTS_MAX)) };
     let mut router = Router::new().route("/v1/config", get(load_config)).route("/health", get(health));
     for (path, _, handlers) in routes() {
         router = router.route(&format!("/v1{path}"), handlers);
@@ -116,11 +113,7 @@ fn guarded(router: Router<ServerState>, state: ServerState) -> Router {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
     let service = router.map_request(guard::plus_is_space as fn(Request) -> Request);
     let make = tower::make::Shared::new(service);
     axum::serve(listener, make).with_graceful_shutdown(shutdown.cancelled_owned()).await

@@ -122,11 +122,7 @@ impl SqlCatalog {
     ///
     /// # Errors
     /// As [`Catalog::create_table`].
-    pub async fn stage_table(
-        &self,
-        namespace: &NamespaceIdent,
-        creation: TableCreation,
-    ) -> Result<TableMetadata> {
+    pub async fn stage_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<TableMetadata> {
         let ident = TableIdent::new(namespace.clone(), creation.name.clone());
         check_names(&ident)?;
         if self.database.pointer(&ident).await?.is_some() {
@@ -193,11 +189,7 @@ impl SqlCatalog {
         Ok(cached)
     }
 
-    async fn first_metadata(
-        &self,
-        namespace: &NamespaceIdent,
-        mut creation: TableCreation,
-    ) -> Result<TableMetadata> {
+    async fn first_metadata(&self, namespace: &NamespaceIdent, mut creation: TableCreation) -> Result<TableMetadata> {
         let properties = self.database.namespace(namespace).await?;
         let location = match &creation.location {
             Some(location) => self.warehouse.check(location)?,
@@ -214,12 +206,7 @@ impl SqlCatalog {
 
     /// `<warehouse>/<namespace>/<table>`, and with a part of a UUID behind it if files or a table are there already: a
     /// table that was dropped without purge, or renamed away, keeps its files to itself.
-    async fn choose_location(
-        &self,
-        namespace: &NamespaceIdent,
-        folder: Option<&str>,
-        name: &str,
-    ) -> Result<String> {
+    async fn choose_location(&self, namespace: &NamespaceIdent, folder: Option<&str>, name: &str) -> Result<String> {
         let plain = self.warehouse.default_location(namespace, folder, name, None)?;
         let mut files = self.env.store.list(&plain).await?;
         if files.next().await.is_none() && !self.database.is_occupied(&plain).await? {
@@ -368,10 +355,7 @@ fn check_names(ident: &TableIdent) -> Result<()> {
 fn check_namespace(ident: &NamespaceIdent) -> Result<()> {
     let levels = ident.as_ref();
     if levels.is_empty() || levels.len() > LEVELS_MAX {
-        return Err(Error::BadRequest(format!(
-            "a namespace has 1 to {LEVELS_MAX} levels, not {}",
-            levels.len()
-        )));
+        return Err(Error::BadRequest(format!("a namespace has 1 to {LEVELS_MAX} levels, not {}", levels.len())));
     }
     levels.iter().try_for_each(|level| check_name("namespace", level))
 }
@@ -379,9 +363,7 @@ fn check_namespace(ident: &NamespaceIdent) -> Result<()> {
 fn check_name(what: &str, name: &str) -> Result<()> {
     let chars = name.chars().count();
     if chars == 0 || chars > NAME_CHARS_MAX {
-        return Err(Error::BadRequest(format!(
-            "a {what} name has 1 to {NAME_CHARS_MAX} characters, not {chars}"
-        )));
+        return Err(Error::BadRequest(format!("a {what} name has 1 to {NAME_CHARS_MAX} characters, not {chars}")));
     }
     if name == "." || name == ".." {
         // Every URL library takes them out of a path, encoded or not.

@@ -129,8 +129,7 @@ impl Warehouse {
 
 /// A name as a path segment that every engine spells the same.
 fn plain(name: &str) -> String {
-    let plain: String =
-        name.chars().map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
+    let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
     if plain.chars().all(|c| c == '.') { plain.replace('.', "_") } else { plain }
 }
 

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use frazil_table::spec::{
-    NamespaceIdent, Schema, SortOrder, TableCreation, TableIdent, TableRequirement, TableUpdate,
-    UnboundPartitionSpec,
+    NamespaceIdent, Schema, SortOrder, TableCreation, TableIdent, TableRequirement, TableUpdate, UnboundPartitionSpec,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;

@@ -46,9 +46,7 @@ impl DataDir {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = path.display();
         fs::create_dir_all(path).map_err(|e| Error::failed(format!("making the data folder {name}"), e))?;
-        let path = path
-            .canonicalize()
-            .map_err(|e| Error::failed(format!("finding the data folder {name}"), e))?;
+        let path = path.canonicalize().map_err(|e| Error::failed(format!("finding the data folder {name}"), e))?;
         let version_file = path.join("VERSION");
         match fs::read_to_string(&version_file) {
             Ok(version) if version.trim() == VERSION => {}
@@ -113,10 +111,9 @@ impl DataDir {
         if file.try_lock_exclusive().map_err(failed)? {
             return Ok(ServerLock { file });
         }
-        let by = self.running_server().map_or_else(
-            || "another process".to_owned(),
-            |server| format!("process {} at {}", server.pid, server.url),
-        );
+        let by = self
+            .running_server()
+            .map_or_else(|| "another process".to_owned(), |server| format!("process {} at {}", server.pid, server.url));
         Err(Error::BadInput(format!(
             "the data folder {} is served already, by {by}: use that server, stop it, or name another folder with --data-dir",
             self.path.display()

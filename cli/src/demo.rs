@@ -44,9 +44,8 @@ pub(crate) async fn demo(common: &Common, args: &Demo) -> Result<()> {
     look_at_earlier_run(&env, &catalog, args.reset).await?;
     let flights = data::prepare(&folder, args.excerpt).await?;
     say(&format!("streaming {} at {} rows a second:", flights.what, args.rate));
-    let script = FLIGHTS
-        .replace("${FLIGHTS}", &flights.folder.display().to_string())
-        .replace("${RATE}", &args.rate.to_string());
+    let script =
+        FLIGHTS.replace("${FLIGHTS}", &flights.folder.display().to_string()).replace("${RATE}", &args.rate.to_string());
     run_jobs(&env, &catalog, &script, &stop).await?;
     if !stop.is_cancelled() {
         run_queries(&env, &catalog).await?;
@@ -73,7 +72,9 @@ async fn look_at_earlier_run(env: &Env, catalog: &CatalogRef, reset: bool) -> Re
             say(&format!("dropped the table {name} of an earlier demo"));
             continue;
         }
-        say(&format!("the table {name} is there from an earlier demo; the jobs go on where they stopped (--reset begins anew):"));
+        say(&format!(
+            "the table {name} is there from an earlier demo; the jobs go on where they stopped (--reset begins anew):"
+        ));
         run_each(&mut session, &format!("SELECT count(*) AS {name} FROM {name};")).await?;
     }
     Ok(())
@@ -116,11 +117,7 @@ async fn start(
     stop: CancellationToken,
 ) -> Result<JoinHandle<frazil_engine::Result<()>>> {
     let mut session = Session::open(env.clone(), catalog.clone()).await?;
-    let config = JobConfig {
-        job_id: job_id.to_owned(),
-        parallelism: 2,
-        checkpoint_interval: Duration::from_secs(1),
-    };
+    let config = JobConfig { job_id: job_id.to_owned(), parallelism: 2, checkpoint_interval: Duration::from_secs(1) };
     let plan = plan_job(&mut session, script, &config).await?;
     Ok(tokio::spawn(run_job(plan, progress.clone(), stop)))
 }

@@ -65,12 +65,7 @@ impl Service {
     /// Answers until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
         let catalog = self.catalog.clone();
-        let compaction = tokio::spawn(frazil_compactor::run(
-            ServiceConfig::default(),
-            catalog,
-            self.env,
-            stop.clone(),
-        ));
+        let compaction = tokio::spawn(frazil_compactor::run(ServiceConfig::default(), catalog, self.env, stop.clone()));
         let config = ServerConfig { hosts: vec![self.host], ..ServerConfig::default() };
         let router = server::router(self.catalog.clone(), config);
         let served = server::serve(self.listener, router, stop.clone()).await;

@@ -128,7 +128,9 @@ impl FromStr for From {
             Some(("timestamp", ms)) => StartPosition::Timestamp(number("the milliseconds", ms)?),
             Some(("tag", name)) => StartPosition::Tag(name.to_owned()),
             _ => {
-                return Err("use earliest, latest, snapshot:ID, after:ID, timestamp:MILLISECONDS or tag:NAME".to_owned());
+                return Err(
+                    "use earliest, latest, snapshot:ID, after:ID, timestamp:MILLISECONDS or tag:NAME".to_owned()
+                );
             }
         }))
     }

@@ -123,13 +123,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn parse<T: FromStr>(
-        &self,
-        name: &str,
-        default: T,
-        wanted: &'static str,
-        valid: impl Fn(&T) -> bool,
-    ) -> Result<T> {
+    fn parse<T: FromStr>(&self, name: &str, default: T, wanted: &'static str, valid: impl Fn(&T) -> bool) -> Result<T> {
         let Some(value) = self.options.get(name).or_else(|| self.properties.get(name)) else { return Ok(default) };
         value.trim().parse().ok().filter(valid).ok_or_else(|| Error::BadOption {
             name: name.to_owned(),

@@ -41,7 +41,9 @@ pub enum Error {
         reason: String,
     },
     /// The outputs hold another number of rows than the inputs. Nothing was committed. A bug: please report it.
-    #[error("a rewrite of {files} files in {partition} would turn {rows_in} rows into {rows_out}; nothing was committed")]
+    #[error(
+        "a rewrite of {files} files in {partition} would turn {rows_in} rows into {rows_out}; nothing was committed"
+    )]
     RowsDiffer {
         /// The partition.
         partition: String,

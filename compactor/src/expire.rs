@@ -113,7 +113,9 @@ impl fmt::Display for ExpireReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.snapshot_ids.as_slice(), self.dry_run) {
             ([], _) => writeln!(f, "no snapshot is old enough to expire")?,
-            (ids, true) => writeln!(f, "{} snapshots would expire, from {} to {}", ids.len(), ids[0], ids[ids.len() - 1])?,
+            (ids, true) => {
+                writeln!(f, "{} snapshots would expire, from {} to {}", ids.len(), ids[0], ids[ids.len() - 1])?
+            }
             (ids, false) => writeln!(
                 f,
                 "{} snapshots expired; {} data and delete files and {} metadata files deleted",

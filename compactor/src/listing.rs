@@ -137,8 +137,10 @@ impl Listing {
     pub(crate) fn refusal(&self) -> Option<String> {
         let version = self.table.metadata().format_version();
         (version >= FormatVersion::V3).then(|| {
-            format!("the table has format version {version}: a rewrite would have to carry each row's id along, which is \
-                     not supported yet")
+            format!(
+                "the table has format version {version}: a rewrite would have to carry each row's id along, which is \
+                     not supported yet"
+            )
         })
     }
 

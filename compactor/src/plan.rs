@@ -157,7 +157,9 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
     plan.groups.sort_by(|a, b| {
         let key = |group: &FileGroup| (group.partition_spec_id, group.partition_path.clone());
         let first = |group: &FileGroup| group.inputs[0].file.file_path().to_owned();
-        key(a).cmp(&key(b)).then_with(|| a.inputs[0].data_sequence_number.cmp(&b.inputs[0].data_sequence_number))
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.inputs[0].data_sequence_number.cmp(&b.inputs[0].data_sequence_number))
             .then_with(|| first(a).cmp(&first(b)))
     });
     plan.defer(config.plan_bytes_max);
@@ -263,11 +265,20 @@ impl fmt::Display for RewritePlan {
             writeln!(f, "{}: nothing to rewrite", self.table)?;
         } else {
             let width = self.groups.iter().map(|group| group.place().chars().count()).max().unwrap_or(0).max(9);
-            writeln!(f, "{:width$}  {:<11}  {:>5} -> {:<3}  {:>10}  {:>12}", "partition", "why", "files", "out", "bytes", "rows")?;
+            writeln!(
+                f,
+                "{:width$}  {:<11}  {:>5} -> {:<3}  {:>10}  {:>12}",
+                "partition", "why", "files", "out", "bytes", "rows"
+            )?;
             for group in &self.groups {
                 let (place, reason, files) = (group.place(), group.reason, group.inputs.len());
                 let bytes = size(group.bytes_in());
-                writeln!(f, "{place:width$}  {reason:<11}  {files:>5} -> {:<3}  {bytes:>10}  {:>12}", 1, group.rows_in())?;
+                writeln!(
+                    f,
+                    "{place:width$}  {reason:<11}  {files:>5} -> {:<3}  {bytes:>10}  {:>12}",
+                    1,
+                    group.rows_in()
+                )?;
             }
             let (groups, files, bytes) = (self.groups.len(), self.files_in(), size(self.bytes_in()));
             writeln!(f, "{}: {files} files become {groups}; {bytes} to read and to write", self.table)?;
@@ -276,10 +287,18 @@ impl fmt::Display for RewritePlan {
             writeln!(f, "{} groups more wait for the next plan", self.deferred_groups)?;
         }
         if self.files_with_deletes > 0 {
-            writeln!(f, "{} small files are left alone: position deletes may name their rows", self.files_with_deletes)?;
+            writeln!(
+                f,
+                "{} small files are left alone: position deletes may name their rows",
+                self.files_with_deletes
+            )?;
         }
         if self.parted_by_deletes > 0 {
-            writeln!(f, "{} times neighbours can't be merged: an equality delete came between them", self.parted_by_deletes)?;
+            writeln!(
+                f,
+                "{} times neighbours can't be merged: an equality delete came between them",
+                self.parted_by_deletes
+            )?;
         }
         Ok(())
     }

@@ -181,12 +181,7 @@ impl Default for ServiceConfig {
 ///
 /// # Errors
 /// None that concerns a single table: those are logged.
-pub async fn run(
-    config: ServiceConfig,
-    catalog: CatalogRef,
-    env: Env,
-    shutdown: CancellationToken,
-) -> Result<()> {
+pub async fn run(config: ServiceConfig, catalog: CatalogRef, env: Env, shutdown: CancellationToken) -> Result<()> {
     let mut tables: HashMap<TableIdent, Watched> = HashMap::new();
     loop {
         match list_tables(&catalog).await {

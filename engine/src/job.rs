@@ -311,9 +311,7 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
             definition.options = table.options.clone();
             create_source(&definition, env)
         }
-        UsedTable::Iceberg(iceberg) => {
-            Ok(Arc::new(IcebergSource::new(iceberg, &table.options, Projection::All, env)?))
-        }
+        UsedTable::Iceberg(iceberg) => Ok(Arc::new(IcebergSource::new(iceberg, &table.options, Projection::All, env)?)),
     }
 }
 
@@ -333,11 +331,7 @@ fn choose_stream(tables: &[TableUse], sources: &[Arc<dyn Source>]) -> Result<usi
         }
         [only] => Ok(*only),
         [first, second, ..] => Err(Error::NotStreamable {
-            what: format!(
-                "a join of two streams ({} and {})",
-                sources[*first].describe(),
-                sources[*second].describe()
-            ),
+            what: format!("a join of two streams ({} and {})", sources[*first].describe(), sources[*second].describe()),
             instead: "let one of them be bounded, or run the job with --mode batch".to_owned(),
         }),
     }

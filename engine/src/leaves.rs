@@ -84,10 +84,8 @@ mod tests {
     use crate::transform::StreamTable;
 
     async fn leaves(sql: &str) -> Vec<String> {
-        let position = Fields::from(vec![
-            Field::new("lat", DataType::Float64, true),
-            Field::new("lon", DataType::Float64, true),
-        ]);
+        let position =
+            Fields::from(vec![Field::new("lat", DataType::Float64, true), Field::new("lon", DataType::Float64, true)]);
         let place = Fields::from(vec![
             Field::new("name", DataType::Utf8, true),
             Field::new("position", DataType::Struct(position), true),

@@ -62,9 +62,7 @@ impl Options {
     }
 
     /// Options that do not come from a script. A later pair replaces an earlier one with the same key.
-    pub fn from_pairs<K: Into<String>, V: Into<String>>(
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         let mut options = Self::new();
         for (key, value) in pairs {
             options.put(Entry {

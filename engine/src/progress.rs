@@ -1,8 +1,8 @@
 //! What a running job tells the world: counters that can be looked at, events that can be followed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -96,7 +96,10 @@ impl fmt::Display for Event {
             }
             Self::Started { table, from_checkpoint, rolled_back_from: Some(lost) } => {
                 let from = from_checkpoint.map_or("the beginning".to_owned(), |id| format!("checkpoint {id}"));
-                write!(f, "{table}: was rolled back from checkpoint {lost}; the sources are rewound, it goes on from {from}")
+                write!(
+                    f,
+                    "{table}: was rolled back from checkpoint {lost}; the sources are rewound, it goes on from {from}"
+                )
             }
             Self::Started { table, from_checkpoint: Some(id), .. } => {
                 write!(f, "{table}: goes on from checkpoint {id}")
@@ -105,7 +108,16 @@ impl fmt::Display for Event {
                 write!(f, "{table}: checkpoint {checkpoint_id}: {rows} rows in {files} files, {elapsed_ms} ms")?;
                 data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
             }
-            Self::Compacted { table, files_before, files_after, bytes_before, bytes_after, elapsed_ms, data_files, .. } => {
+            Self::Compacted {
+                table,
+                files_before,
+                files_after,
+                bytes_before,
+                bytes_after,
+                elapsed_ms,
+                data_files,
+                ..
+            } => {
                 write!(
                     f,
                     "{table}: compacted {files_before} files ({bytes_before} bytes) into {files_after} ({bytes_after} bytes), \

@@ -39,7 +39,5 @@ pub use name::Name;
 pub use partition::{PartitionField, Transform};
 pub use query::{AsOf, Construct, ConstructKind, Query, TableRef};
 pub use script::{parse_one, parse_script};
-pub use statement::{
-    CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Setting, Show, Spanned, Statement,
-};
+pub use statement::{CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Setting, Show, Spanned, Statement};
 pub use type_parser::parse_type;

@@ -24,11 +24,7 @@ pub(crate) fn check_streamable(plan: &LogicalPlan, stream: &str) -> Result<()> {
         | LogicalPlan::Unnest(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Subquery(_) => {}
-        LogicalPlan::Join(join) => check_join(
-            join.join_type,
-            reads(&join.left, stream)?,
-            reads(&join.right, stream)?,
-        )?,
+        LogicalPlan::Join(join) => check_join(join.join_type, reads(&join.left, stream)?, reads(&join.right, stream)?)?,
         LogicalPlan::Aggregate(_) => return Err(refuse("an aggregate (GROUP BY, count, sum, …)")),
         LogicalPlan::Distinct(_) => return Err(refuse("DISTINCT")),
         LogicalPlan::Window(_) => return Err(refuse("a window function (OVER)")),
@@ -82,8 +78,5 @@ fn is_stream(scan: &datafusion::logical_expr::TableScan, stream: &str) -> bool {
 }
 
 fn refuse(what: &str) -> Error {
-    Error::NotStreamable {
-        what: what.to_owned(),
-        instead: "run the job with --mode batch, or leave it out".to_owned(),
-    }
+    Error::NotStreamable { what: what.to_owned(), instead: "run the job with --mode batch, or leave it out".to_owned() }
 }

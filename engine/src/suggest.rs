@@ -4,26 +4,17 @@
 ///
 /// Two names are close when the edits between them are at most a third of the longer one, or when one holds the other
 /// (`bootstrap.servers` for `properties.bootstrap.servers`). Case and the difference of `-`, `_` and `.` don't count.
-pub(crate) fn nearest<'a>(
-    given: &str,
-    valid: impl IntoIterator<Item = &'a str>,
-    max: usize,
-) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>, max: usize) -> Vec<&'a str> {
     let given = folded(given);
-    let mut found: Vec<(usize, &str)> = valid
-        .into_iter()
-        .filter_map(|name| distance(&given, &folded(name)).map(|distance| (distance, name)))
-        .collect();
+    let mut found: Vec<(usize, &str)> =
+        valid.into_iter().filter_map(|name| distance(&given, &folded(name)).map(|distance| (distance, name))).collect();
     found.sort();
     found.dedup();
     found.into_iter().take(max).map(|(_, name)| name).collect()
 }
 
 /// The one nearest name.
-pub(crate) fn nearest_one<'a>(
-    given: &str,
-    valid: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest_one<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     nearest(given, valid, 1).pop()
 }
 
@@ -38,15 +29,7 @@ pub(crate) fn one_of(names: &[&str]) -> String {
 }
 
 fn folded(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if matches!(c, '_' | '.') {
-                '-'
-            } else {
-                c.to_ascii_lowercase()
-            }
-        })
-        .collect()
+    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
 fn distance(given: &str, name: &str) -> Option<usize> {
@@ -68,10 +51,7 @@ mod tests {
         let valid = ["path", "format", "topic", "properties.bootstrap.servers"];
         assert_eq!(nearest("pth", valid, 3), ["path"]);
         assert_eq!(nearest("fromat", valid, 3), ["format"]);
-        assert_eq!(
-            nearest("bootstrap.servers", valid, 3),
-            ["properties.bootstrap.servers"]
-        );
+        assert_eq!(nearest("bootstrap.servers", valid, 3), ["properties.bootstrap.servers"]);
         assert_eq!(nearest("Topic", valid, 3), ["topic"]);
         assert!(nearest("zzz", valid, 3).is_empty());
         // a hostile length is answered, not computed for ever

@@ -124,11 +124,7 @@ impl ExecutionPlan for StreamInput {
         Ok(self)
     }
 
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> DataFusionResult<SendableRecordBatchStream> {
+    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
         let batch = self.slot.lock().expect("no code panics while it holds this lock").take();
         let batches = match (batch, &self.projection) {
             (None, _) => Vec::new(),
@@ -188,12 +184,7 @@ impl TransformPlan {
                 instead: "read it once, or run the job with --mode batch".to_owned(),
             });
         };
-        Ok(Transform {
-            slot: Arc::clone(slot),
-            plan,
-            context: self.state.task_ctx(),
-            target: Arc::clone(&self.target),
-        })
+        Ok(Transform { slot: Arc::clone(slot), plan, context: self.state.task_ctx(), target: Arc::clone(&self.target) })
     }
 }
 

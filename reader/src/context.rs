@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use frazil_storage::Env;
-use frazil_table::spec::{
-    NameMapping, NestedFieldRef, PartitionSpecRef, SchemaRef, Struct, TableMetadata, Transform,
-};
+use frazil_table::spec::{NameMapping, NestedFieldRef, PartitionSpecRef, SchemaRef, Struct, TableMetadata, Transform};
 use frazil_table::{ManifestCache, Table};
 
 use crate::footer::FooterCache;

@@ -135,11 +135,8 @@ impl DeleteIndex {
         };
         let scoped = self.equality.get(&Some(partition)).into_iter().flatten();
         let global = self.equality.get(&None).into_iter().flatten();
-        let equality = scoped
-            .chain(global)
-            .filter(|group| group.newest() > data.data_sequence_number)
-            .cloned()
-            .collect();
+        let equality =
+            scoped.chain(global).filter(|group| group.newest() > data.data_sequence_number).cloned().collect();
         ApplicableDeletes { positions, equality }
     }
 }
@@ -202,11 +199,7 @@ impl TaskDeletes {
         for group in &task.deletes.equality {
             group.load(context, spec).await?;
         }
-        Ok(Self {
-            positions,
-            equality: task.deletes.equality.clone(),
-            data_sequence_number: task.data_sequence_number,
-        })
+        Ok(Self { positions, equality: task.deletes.equality.clone(), data_sequence_number: task.data_sequence_number })
     }
 
     /// The columns that equality deletes compare, by field id.

@@ -67,7 +67,8 @@ impl FileReader {
         let keys = wanted_keys
             .map(|id| {
                 let key = spec.key_field(id).ok_or_else(|| {
-                    let reason = format!("deletes name field {id}, which no schema of the table has as a leaf of its own");
+                    let reason =
+                        format!("deletes name field {id}, which no schema of the table has as a leaf of its own");
                     Error::unsupported(location, reason)
                 })?;
                 Ok((id, key))
@@ -80,8 +81,11 @@ impl FileReader {
             constants: &spec.constants(task.partition_spec_id, task.file.partition()),
         };
         let plan = planner.plan(spec.projected(), &keys)?;
-        let rows = ParquetRows::new(context, location, ByteKind::Leaf, &footer)
-            .read(plan.leaves.iter().copied(), groups, spec.batch_rows());
+        let rows = ParquetRows::new(context, location, ByteKind::Leaf, &footer).read(
+            plan.leaves.iter().copied(),
+            groups,
+            spec.batch_rows(),
+        );
         Ok(Self {
             context: context.clone(),
             location: location.to_owned(),
@@ -109,9 +113,10 @@ impl FileReader {
 
     /// The batches as a stream.
     pub fn into_stream(self) -> impl Stream<Item = Result<FileBatch>> + Send {
-        futures::stream::try_unfold(self, |mut reader| async move {
-            Ok(reader.next().await?.map(|batch| (batch, reader)))
-        })
+        futures::stream::try_unfold(
+            self,
+            |mut reader| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) },
+        )
     }
 
     fn finish(&self, first_row: u64, read: &RecordBatch) -> Result<RecordBatch> {
@@ -158,10 +163,7 @@ fn check_row_count(metadata: &ParquetMetaData, file: &DataFile) -> Result<()> {
     Err(Error::damaged(file.file_path(), reason))
 }
 
-fn filter(
-    batch: &RecordBatch,
-    keep: &BooleanArray,
-) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+fn filter(batch: &RecordBatch, keep: &BooleanArray) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     if batch.num_columns() > 0 {
         return filter_record_batch(batch, keep);
     }

@@ -213,8 +213,7 @@ impl TableFollower {
                     return Ok(true);
                 }
             };
-            let read =
-                is_read.then_some(ReadFrom { part: Part::Added, file_index: WHOLE, row: WHOLE });
+            let read = is_read.then_some(ReadFrom { part: Part::Added, file_index: WHOLE, row: WHOLE });
             self.pending.push_back(Pending { snapshot, read });
         }
         self.is_planned = true;
@@ -233,8 +232,7 @@ impl TableFollower {
     async fn load_table_at(&self, snapshot: &SnapshotRef) -> Result<Increment> {
         let (store, manifests) = (&self.context.env.store, &self.context.manifests);
         let (snapshot, all) = (snapshot.clone(), io::Entries::All);
-        let state =
-            io::load_state_at(store, manifests, &self.table, MAIN_BRANCH, Some(snapshot.clone()), all).await?;
+        let state = io::load_state_at(store, manifests, &self.table, MAIN_BRANCH, Some(snapshot.clone()), all).await?;
         // Every file has its place in the order, the ones without matching rows as well, so that a position does not
         // depend on the condition.
         let request = ScanRequest {
@@ -262,9 +260,7 @@ fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
             let oldest = table.ancestors(MAIN_BRANCH).last();
             oldest.map_or(Position::Beginning, |oldest| whole(oldest.snapshot_id(), Part::Table))
         }
-        StartPosition::Latest => {
-            head.map_or(Position::Beginning, |snapshot_id| Position::After { snapshot_id })
-        }
+        StartPosition::Latest => head.map_or(Position::Beginning, |snapshot_id| Position::After { snapshot_id }),
         StartPosition::TableScanThenIncremental => head.map_or(Position::Beginning, |id| whole(id, Part::Table)),
         StartPosition::Snapshot(id) => whole(find_ancestor(table, *id)?.snapshot_id(), Part::Added),
         StartPosition::After(id) => {

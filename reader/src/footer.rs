@@ -146,7 +146,8 @@ async fn read(store: &Store, location: &str, range: Range<u64>) -> Result<Bytes>
     let expected = range.end - range.start;
     let bytes = store.read_range(location, range).await?;
     if bytes.len() as u64 != expected {
-        let reason = format!("it is shorter than the table says: {expected} bytes were asked for, {} came", bytes.len());
+        let reason =
+            format!("it is shorter than the table says: {expected} bytes were asked for, {} came", bytes.len());
         return Err(Error::damaged(location, reason));
     }
     Ok(bytes)

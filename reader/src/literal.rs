@@ -5,21 +5,19 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
-    Float32Array, Float64Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
+    Float32Array, Float64Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt32Array,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
-    Time64MicrosecondType, TimestampMicrosecondType, TimestampNanosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
 use frazil_table::spec::{PrimitiveLiteral, PrimitiveType};
 
 /// How two values of one column compare; bounds that were written before a promotion have the narrower type.
 /// `None` if they can't be compared: pruning must then keep what it looks at.
 pub(crate) fn compare(a: &PrimitiveLiteral, b: &PrimitiveLiteral) -> Option<Ordering> {
-    use PrimitiveLiteral::{
-        AboveMax, BelowMin, Binary, Boolean, Double, Float, Int, Int128, Long, String, UInt128,
-    };
+    use PrimitiveLiteral::{AboveMax, BelowMin, Binary, Boolean, Double, Float, Int, Int128, Long, String, UInt128};
     match (a, b) {
         (AboveMax, AboveMax) | (BelowMin, BelowMin) => None,
         (AboveMax, _) | (_, BelowMin) => Some(Ordering::Greater),
@@ -100,9 +98,7 @@ pub(crate) fn from_array(array: &dyn Array, index: usize) -> Option<PrimitiveLit
         DataType::Float32 => L::Float(array.as_primitive::<Float32Type>().value(index).into()),
         DataType::Float64 => L::Double(array.as_primitive::<Float64Type>().value(index).into()),
         DataType::Decimal128(_, _) => L::Int128(array.as_primitive::<Decimal128Type>().value(index)),
-        DataType::Time64(TimeUnit::Microsecond) => {
-            L::Long(array.as_primitive::<Time64MicrosecondType>().value(index))
-        }
+        DataType::Time64(TimeUnit::Microsecond) => L::Long(array.as_primitive::<Time64MicrosecondType>().value(index)),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             L::Long(array.as_primitive::<TimestampMicrosecondType>().value(index))
         }

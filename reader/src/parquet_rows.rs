@@ -87,9 +87,7 @@ impl ParquetRows {
                 DecodeResult::NeedsData(ranges) => {
                     let from = (self.location.as_str(), &self.footer.tail, self.kind);
                     let bytes = fetch(&self.context.env.store, &self.context.counters, from, &ranges).await?;
-                    decoder
-                        .push_ranges(ranges, bytes)
-                        .map_err(|error| Error::damaged(&self.location, error))?;
+                    decoder.push_ranges(ranges, bytes).map_err(|error| Error::damaged(&self.location, error))?;
                 }
                 DecodeResult::Data(batch) => {
                     let first = current.next_row;

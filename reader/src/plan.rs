@@ -126,9 +126,8 @@ pub fn select_snapshot(table: &Table, selector: &SnapshotSelector) -> Result<Sel
         SnapshotSelector::Branch(name) | SnapshotSelector::Tag(name) => {
             let wants_branch = matches!(selector, SnapshotSelector::Branch(_));
             let kind = if wants_branch { "branch" } else { "tag" };
-            let is_kind = |retention: &SnapshotRetention| {
-                matches!(retention, SnapshotRetention::Branch { .. }) == wants_branch
-            };
+            let is_kind =
+                |retention: &SnapshotRetention| matches!(retention, SnapshotRetention::Branch { .. }) == wants_branch;
             let reference = table.refs().get(name).filter(|reference| is_kind(&reference.retention));
             match reference.and_then(|reference| metadata.snapshot_by_id(reference.snapshot_id)) {
                 Some(snapshot) if wants_branch => Ok(current(Some(snapshot), name)),

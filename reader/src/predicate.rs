@@ -237,9 +237,7 @@ impl fmt::Display for BoundPredicate {
 
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &[PrimitiveLiteral]| {
-            values.iter().map(show).collect::<Vec<_>>().join(", ")
-        };
+        let list = |values: &[PrimitiveLiteral]| values.iter().map(show).collect::<Vec<_>>().join(", ");
         match self {
             Self::Compare(comparison, value) => write!(f, "{} {}", comparison.symbol(), show(value)),
             Self::In(values) => write!(f, "in ({})", list(values)),

@@ -62,8 +62,9 @@ impl ProjectedSchema {
             let schema = Schema::builder().build().expect("an empty schema has no two fields alike");
             return Ok(Self { schema: Arc::new(schema), arrow: Arc::new(ArrowSchema::empty()) });
         }
-        let schema = Schema::builder().with_fields(fields).build().map_err(|error| {
-            Error::InvalidPredicate { path: "the projection".to_owned(), reason: error.to_string() }
+        let schema = Schema::builder().with_fields(fields).build().map_err(|error| Error::InvalidPredicate {
+            path: "the projection".to_owned(),
+            reason: error.to_string(),
         })?;
         let arrow = Arc::new(arrow_schema(&schema)?);
         Ok(Self { schema: Arc::new(schema), arrow })
@@ -98,14 +99,10 @@ pub fn project(schema: &Schema, projection: &Projection) -> Result<ProjectedSche
 }
 
 /// The top-level column and the field itself that a dotted path names.
-pub(crate) fn resolve<'a>(
-    schema: &'a Schema,
-    path: &str,
-) -> Result<(&'a NestedFieldRef, &'a NestedFieldRef)> {
+pub(crate) fn resolve<'a>(schema: &'a Schema, path: &str) -> Result<(&'a NestedFieldRef, &'a NestedFieldRef)> {
     let segments: Vec<&str> = path.split('.').collect();
-    resolve_in_struct(schema.as_struct(), &segments).ok_or_else(|| {
-        Error::unknown_column(path, schema.field_id_to_name_map().values().map(String::as_str))
-    })
+    resolve_in_struct(schema.as_struct(), &segments)
+        .ok_or_else(|| Error::unknown_column(path, schema.field_id_to_name_map().values().map(String::as_str)))
 }
 
 /// Names may hold dots, so every way to cut the path is tried, the shortest first name first.
@@ -123,14 +120,14 @@ fn resolve_below<'a>(field: &'a NestedFieldRef, rest: &[&str]) -> Option<&'a Nes
     if rest.is_empty() {
         return Some(field);
     }
-    let step_into = |name: &str, nested: &'a NestedFieldRef| {
-        (rest[0] == name).then(|| resolve_below(nested, &rest[1..])).flatten()
-    };
+    let step_into =
+        |name: &str, nested: &'a NestedFieldRef| (rest[0] == name).then(|| resolve_below(nested, &rest[1..])).flatten();
     match field.field_type.as_ref() {
         Type::Primitive(_) => None,
         Type::Struct(fields) => resolve_in_struct(fields, rest).map(|(_, leaf)| leaf),
-        Type::List(list) => step_into("element", &list.element_field)
-            .or_else(|| resolve_below(&list.element_field, rest)),
+        Type::List(list) => {
+            step_into("element", &list.element_field).or_else(|| resolve_below(&list.element_field, rest))
+        }
         Type::Map(map) => step_into("key", &map.key_field)
             .or_else(|| step_into("value", &map.value_field))
             .or_else(|| resolve_below(&map.value_field, rest)),

@@ -35,9 +35,15 @@ pub async fn load_page_indexes(
     metadata: &ParquetMetaData,
 ) -> Result<ParquetMetaData> {
     let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
-    let ranges: Vec<_> =
-        chunks().flat_map(|chunk| [index_range(chunk.column_index_offset(), chunk.column_index_length()),
-            index_range(chunk.offset_index_offset(), chunk.offset_index_length())]).flatten().collect();
+    let ranges: Vec<_> = chunks()
+        .flat_map(|chunk| {
+            [
+                index_range(chunk.column_index_offset(), chunk.column_index_length()),
+                index_range(chunk.offset_index_offset(), chunk.offset_index_length()),
+            ]
+        })
+        .flatten()
+        .collect();
     let (Some(start), Some(end)) = (ranges.iter().map(|r| r.start).min(), ranges.iter().map(|r| r.end).max()) else {
         return Ok(metadata.clone());
     };

@@ -44,9 +44,8 @@ pub(crate) struct Leaf {
 impl Step {
     /// `array` is `None` for what is not read.
     pub(crate) fn apply(&self, array: Option<&ArrayRef>, rows: usize) -> Result<ArrayRef, ArrowError> {
-        let read = || {
-            array.ok_or_else(|| ArrowError::InvalidArgumentError("a column that is needed was not read".to_owned()))
-        };
+        let read =
+            || array.ok_or_else(|| ArrowError::InvalidArgumentError("a column that is needed was not read".to_owned()));
         Ok(match self {
             Self::Keep => read()?.clone(),
             Self::Cast(to) => cast_with_options(read()?, to, &CastOptions { safe: false, ..Default::default() })?,
@@ -69,12 +68,7 @@ impl Step {
                 let from = read()?;
                 let from = from.as_list_opt::<i32>().ok_or_else(|| not_a("list", from))?;
                 let values = step.apply(Some(from.values()), from.values().len())?;
-                Arc::new(ListArray::try_new(
-                    element.clone(),
-                    from.offsets().clone(),
-                    values,
-                    from.nulls().cloned(),
-                )?)
+                Arc::new(ListArray::try_new(element.clone(), from.offsets().clone(), values, from.nulls().cloned())?)
             }
             Self::Map(entries, steps) => {
                 let from = read()?;

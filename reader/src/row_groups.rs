@@ -144,10 +144,9 @@ fn from_int(value: i64, from: &DataType, to: &PrimitiveType) -> Bound {
             TimeUnit::Millisecond => value.checked_mul(1_000).map(L::Long),
             _ => None,
         },
-        (
-            DataType::Timestamp(TimeUnit::Nanosecond, _),
-            PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs,
-        ) => Some(L::Long(value)),
+        (DataType::Timestamp(TimeUnit::Nanosecond, _), PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs) => {
+            Some(L::Long(value))
+        }
         _ => None,
     }
 }

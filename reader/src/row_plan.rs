@@ -80,10 +80,7 @@ impl RowPlanner<'_> {
             .zip(output.arrow().fields())
             .map(|(field, arrow)| self.output_column(field, arrow, &leaves))
             .collect::<Result<_>>()?;
-        let keys = keys
-            .iter()
-            .map(|(id, key)| Ok((*id, self.key(key, &leaves)?)))
-            .collect::<Result<_>>()?;
+        let keys = keys.iter().map(|(id, key)| Ok((*id, self.key(key, &leaves)?))).collect::<Result<_>>()?;
         Ok(RowPlan { leaves, columns, output: output.arrow().clone(), keys })
     }
 
@@ -125,12 +122,7 @@ impl RowPlanner<'_> {
         }
     }
 
-    fn output_column(
-        &self,
-        field: &NestedField,
-        arrow: &FieldRef,
-        leaves: &BTreeSet<usize>,
-    ) -> Result<OutputColumn> {
+    fn output_column(&self, field: &NestedField, arrow: &FieldRef, leaves: &BTreeSet<usize>) -> Result<OutputColumn> {
         match field.id {
             FILE_FIELD_ID => return Ok(OutputColumn::File),
             POS_FIELD_ID => return Ok(OutputColumn::Position),
@@ -195,9 +187,11 @@ impl RowPlanner<'_> {
             (Some(Literal::Primitive(value)), _) => self.constant(field, Some(value), to, path),
             (Some(Literal::Struct(_)), Type::Struct(wanted)) => {
                 let DataType::Struct(fields) = &to else { unreachable!("a struct is made as a struct") };
-                let steps = wanted.fields().iter().zip(fields).map(|(field, arrow)| {
-                    self.absent(field, arrow, &format!("{path}.{}", field.name))
-                });
+                let steps = wanted
+                    .fields()
+                    .iter()
+                    .zip(fields)
+                    .map(|(field, arrow)| self.absent(field, arrow, &format!("{path}.{}", field.name)));
                 Ok(Step::NewStruct(fields.clone(), steps.collect::<Result<_>>()?))
             }
             (Some(_), _) => {
@@ -221,9 +215,9 @@ impl RowPlanner<'_> {
     ) -> Result<Step> {
         let Some(value) = value else { return Ok(Step::Null(to)) };
         let array = field.field_type.as_primitive_type().and_then(|primitive| to_array(value, primitive));
-        array.map(Step::Constant).ok_or_else(|| {
-            Error::damaged(self.location, format!("the value {value:?} does not fit column {path}"))
-        })
+        array
+            .map(Step::Constant)
+            .ok_or_else(|| Error::damaged(self.location, format!("the value {value:?} does not fit column {path}")))
     }
 
     fn leaf_step(&self, from: &DataType, to: &DataType, path: &str) -> Result<Step> {
@@ -351,11 +345,7 @@ impl RowPlan {
     }
 
     /// The columns for conditions and keys.
-    pub(crate) fn keys(
-        &self,
-        read: &RecordBatch,
-        location: &str,
-    ) -> Result<HashMap<i32, arrow::array::ArrayRef>> {
+    pub(crate) fn keys(&self, read: &RecordBatch, location: &str) -> Result<HashMap<i32, arrow::array::ArrayRef>> {
         self.keys
             .iter()
             .map(|(id, leaf)| {

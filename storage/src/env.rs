@@ -20,12 +20,7 @@ pub struct Env {
 impl Env {
     /// The real world: local files and memory, the system's clock, random ids, no steps armed.
     pub fn system() -> Self {
-        Self {
-            store: Store::new(),
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(RandomIds),
-            steps: Steps::none(),
-        }
+        Self { store: Store::new(), clock: Arc::new(SystemClock), ids: Arc::new(RandomIds), steps: Steps::none() }
     }
 
     /// A world of its own for tests: memory behind `memory://`, a clock that moves by hand, ids that follow from `seed`.

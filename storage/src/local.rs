@@ -120,11 +120,7 @@ pub(crate) async fn read(path: PathBuf, location: &str) -> Result<Bytes> {
     blocking("read", location.to_owned(), move || fs::read(path).map(Bytes::from)).await
 }
 
-pub(crate) async fn read_ranges(
-    path: PathBuf,
-    location: &str,
-    ranges: Vec<Range<u64>>,
-) -> Result<Vec<Bytes>> {
+pub(crate) async fn read_ranges(path: PathBuf, location: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
     blocking("read", location.to_owned(), move || {
         let file = File::open(path)?;
         let size_bytes = file.metadata()?.len();
@@ -161,10 +157,7 @@ pub(crate) async fn delete(path: PathBuf, location: &str) -> Result<()> {
     blocking("delete", location.to_owned(), move || fs::remove_file(path)).await
 }
 
-pub(crate) async fn list(
-    path: PathBuf,
-    location: &str,
-) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
+pub(crate) async fn list(path: PathBuf, location: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
     let metas = blocking("list", location.to_owned(), move || {
         let mut found = Vec::new();
         match fs::metadata(&path) {

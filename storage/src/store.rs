@@ -72,10 +72,9 @@ impl Store {
     pub async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let parts = match self.backend(location)? {
             Backend::Local(path) => local::read_ranges(path, location, ranges.to_vec()).await?,
-            Backend::Object(store, path) => store
-                .get_ranges(&path, ranges)
-                .await
-                .map_err(|e| object_error("read", location, e))?,
+            Backend::Object(store, path) => {
+                store.get_ranges(&path, ranges).await.map_err(|e| object_error("read", location, e))?
+            }
         };
         for (part, range) in parts.iter().zip(ranges) {
             self.counters.read(part.len() as u64);
@@ -171,9 +170,7 @@ impl Store {
         self.counters.deletes.fetch_add(1, Relaxed);
         let result = match self.backend(location)? {
             Backend::Local(path) => local::delete(path, location).await,
-            Backend::Object(store, path) => {
-                store.delete(&path).await.map_err(|e| object_error("delete", location, e))
-            }
+            Backend::Object(store, path) => store.delete(&path).await.map_err(|e| object_error("delete", location, e)),
         };
         result.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
     }
@@ -263,11 +260,7 @@ fn object_meta(location: String, meta: &object_store::ObjectMeta) -> ObjectMeta 
     ObjectMeta { location, size_bytes: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
 }
 
-pub(crate) fn object_error(
-    operation: &'static str,
-    location: &str,
-    error: object_store::Error,
-) -> Error {
+pub(crate) fn object_error(operation: &'static str, location: &str, error: object_store::Error) -> Error {
     let location = location.to_owned();
     match error {
         object_store::Error::NotFound { .. } => Error::NotFound { location },

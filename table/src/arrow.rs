@@ -18,9 +18,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema as ArrowSchema, TimeUnit,
-};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema as ArrowSchema, TimeUnit};
 
 use crate::spec::{ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type};
 use crate::{Error, Result};
@@ -147,8 +145,8 @@ pub fn iceberg_schema(schema: &ArrowSchema) -> Result<Schema> {
 
 fn iceberg_fields(fields: &Fields, path: &str, next_id: &mut i32) -> Result<Vec<NestedFieldRef>> {
     let first = *next_id;
-    *next_id += i32::try_from(fields.len())
-        .map_err(|_| Error::invalid_schema(path, "it has too many fields".to_owned()))?;
+    *next_id +=
+        i32::try_from(fields.len()).map_err(|_| Error::invalid_schema(path, "it has too many fields".to_owned()))?;
     let ids = first..;
     ids.zip(fields)
         .map(|(id, field)| {

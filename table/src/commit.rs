@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::change::SnapshotProperties;
 use crate::manifest_set::{ManifestSet, Removal};
 use crate::spec::{
-    DataContentType, DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestStatus,
-    Operation, SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate,
+    DataContentType, DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestStatus, Operation,
+    SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate,
 };
 use crate::summary::SummaryTotals;
 use crate::{Change, Conflict, Error, Result, TableFile, TableState, layout};
@@ -40,11 +40,7 @@ pub const OPERATION_ID: &str = "frazil.operation-id";
 impl CommitIdentity {
     /// Draws ids for a commit that makes `snapshots` snapshots.
     pub fn draw(env: &Env, snapshots: usize) -> Self {
-        Self {
-            uuid: env.ids.uuid(),
-            snapshot_ids: (0..snapshots).map(|_| env.ids.snapshot_id()).collect(),
-            attempt: 0,
-        }
+        Self { uuid: env.ids.uuid(), snapshot_ids: (0..snapshots).map(|_| env.ids.snapshot_id()).collect(), attempt: 0 }
     }
 }
 
@@ -240,9 +236,11 @@ impl<'a> Planner<'a> {
     fn begin_snapshot(&self) -> Result<SnapshotPlan> {
         let metadata = self.state.table().metadata();
         let index = self.snapshots.len();
-        let snapshot_id = *self.identity.snapshot_ids.get(index).ok_or_else(|| {
-            Error::InvalidChange(format!("no id was drawn for snapshot {index} of the commit"))
-        })?;
+        let snapshot_id = *self
+            .identity
+            .snapshot_ids
+            .get(index)
+            .ok_or_else(|| Error::InvalidChange(format!("no id was drawn for snapshot {index} of the commit")))?;
         let below = self.snapshots.last();
         let parent_id = below.map(|s| s.snapshot_id).or_else(|| self.state.snapshot_id());
         let sequence_number = match metadata.format_version() {
@@ -262,12 +260,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn end_snapshot(
-        &mut self,
-        mut snapshot: SnapshotPlan,
-        operation: Operation,
-        properties: &SnapshotProperties,
-    ) {
+    fn end_snapshot(&mut self, mut snapshot: SnapshotPlan, operation: Operation, properties: &SnapshotProperties) {
         snapshot.operation = operation;
         snapshot.manifests = self.working.list();
         snapshot.summary = self.totals.end();
@@ -280,8 +273,7 @@ impl<'a> Planner<'a> {
         let metadata = self.state.table().metadata();
         let mut requirements = vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }];
         let mut require = |ref_name: &str, snapshot_id| {
-            let requirement =
-                TableRequirement::RefSnapshotIdMatch { r#ref: ref_name.to_owned(), snapshot_id };
+            let requirement = TableRequirement::RefSnapshotIdMatch { r#ref: ref_name.to_owned(), snapshot_id };
             if !requirements.contains(&requirement) {
                 requirements.push(requirement);
             }
@@ -319,10 +311,11 @@ impl CommitPlan {
     /// The update that moves the branch to the last new snapshot. The branch's retention stays as it is.
     pub(crate) fn ref_update(&self, state: &TableState) -> Option<TableUpdate> {
         let head = self.snapshots.last()?;
-        let retention = state.table().refs().get(&self.ref_name).map_or_else(
-            || SnapshotRetention::branch(None, None, None),
-            |reference| reference.retention.clone(),
-        );
+        let retention = state
+            .table()
+            .refs()
+            .get(&self.ref_name)
+            .map_or_else(|| SnapshotRetention::branch(None, None, None), |reference| reference.retention.clone());
         let reference = SnapshotReference::new(head.snapshot_id, retention);
         Some(TableUpdate::SetSnapshotRef { ref_name: self.ref_name.clone(), reference })
     }
@@ -340,8 +333,7 @@ fn check_added(state: &TableState, files: &[TableFile], content: DataContentType
             return Err(Error::InvalidChange(format!("{path} is added twice")));
         }
         if metadata.partition_spec_by_id(*partition_spec_id).is_none() {
-            let reason =
-                format!("{path} was written with partition spec {partition_spec_id}, which the table lacks");
+            let reason = format!("{path} was written with partition spec {partition_spec_id}, which the table lacks");
             return Err(Error::InvalidChange(reason));
         }
     }

@@ -55,9 +55,10 @@ pub fn check_replace(
         return Ok(Err(Conflict::Refused { reason }));
     };
     let came_since = |sequence_number: i64| sequence_number > base.sequence_number();
-    let has_news = state.manifests().iter().any(|manifest| {
-        manifest.content == ManifestContentType::Deletes && came_since(manifest.sequence_number)
-    });
+    let has_news = state
+        .manifests()
+        .iter()
+        .any(|manifest| manifest.content == ManifestContentType::Deletes && came_since(manifest.sequence_number));
     if !has_news {
         return Ok(Ok(()));
     }
@@ -68,8 +69,7 @@ pub fn check_replace(
         by_partition.insert((data.partition_spec_id, data.file.partition()), data.file.file_path());
     }
     for delete in state.live_delete_files()? {
-        if delete.content() != DataContentType::PositionDeletes || !came_since(delete.data_sequence_number)
-        {
+        if delete.content() != DataContentType::PositionDeletes || !came_since(delete.data_sequence_number) {
             continue;
         }
         let hit = match delete.file.referenced_data_file() {

@@ -20,13 +20,11 @@ pub fn plan_expire(table: &Table, default: Retention, protected: &[i64], now_ms:
     let mut kept: HashSet<i64> = protected.iter().copied().collect();
     for (name, reference) in table.refs() {
         kept.insert(reference.snapshot_id);
-        let SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } =
-            &reference.retention
-        else {
+        let SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } = &reference.retention else {
             continue;
         };
-        let keep_min = min_snapshots_to_keep
-            .map_or(default.min_snapshots_to_keep, |n| usize::try_from(n).unwrap_or(1).max(1));
+        let keep_min =
+            min_snapshots_to_keep.map_or(default.min_snapshots_to_keep, |n| usize::try_from(n).unwrap_or(1).max(1));
         let age_max_ms = max_snapshot_age_ms.unwrap_or(default.max_snapshot_age_ms);
         let chain: Vec<_> = table.ancestors(name).collect();
         let protected_depth = chain.iter().rposition(|s| protected.contains(&s.snapshot_id()));

@@ -13,8 +13,8 @@ use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder};
 use crate::commit::{CommitPlan, ManifestPlan, ManifestRef, PreparedCommit, SnapshotPlan};
 use crate::manifest_set::{merging_is_due, min_count_to_merge};
 use crate::spec::{
-    FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntry, ManifestFile, ManifestList,
-    ManifestStatus, Snapshot, Summary, TableMetadata, TableUpdate,
+    FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntry, ManifestFile, ManifestList, ManifestStatus,
+    Snapshot, Summary, TableMetadata, TableUpdate,
 };
 use crate::{Change, Error, ManifestCache, Result, Table, TableState, UnreachableFiles};
 
@@ -48,8 +48,7 @@ pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadat
 /// # Errors
 /// [`Error::InvalidChange`] if the metadata has no JSON form.
 pub fn metadata_json(metadata: &TableMetadata) -> Result<String> {
-    let mut json =
-        serde_json::to_string(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
+    let mut json = serde_json::to_string(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
     json.truncate(json.len() - 1);
     if metadata.properties().is_empty() {
         json.push_str(",\"properties\":{}");
@@ -132,12 +131,7 @@ pub enum Entries {
 ///
 /// # Errors
 /// [`Error::Storage`] and [`Error::Damaged`] as the files are.
-pub async fn load_state(
-    store: &Store,
-    cache: &ManifestCache,
-    table: &Table,
-    entries: Entries,
-) -> Result<TableState> {
+pub async fn load_state(store: &Store, cache: &ManifestCache, table: &Table, entries: Entries) -> Result<TableState> {
     let snapshot = table.current_snapshot().cloned();
     load_state_at(store, cache, table, MAIN_BRANCH, snapshot, entries).await
 }
@@ -197,10 +191,7 @@ async fn load_entries(
 ) -> Result<HashMap<String, Arc<Vec<ManifestEntry>>>> {
     // Futures first: a closure that lends to a future inside a stream keeps callers from being `Send`.
     let reads: Vec<_> = manifests.iter().map(|manifest| load_named(store, cache, manifest)).collect();
-    futures::stream::iter(reads)
-        .buffer_unordered(READS_MAX)
-        .try_collect()
-        .await
+    futures::stream::iter(reads).buffer_unordered(READS_MAX).try_collect().await
 }
 
 async fn load_named(
@@ -232,7 +223,9 @@ pub async fn store_commit(
     let mut attempt_files = Vec::new();
     let mut manifests = Vec::with_capacity(plan.manifests.len());
     for manifest in &plan.manifests {
-        if manifest.reusable && let Some(file) = written.0.get(&manifest.location) {
+        if manifest.reusable
+            && let Some(file) = written.0.get(&manifest.location)
+        {
             let mut file = file.clone();
             set_sequence_numbers(&mut file, manifest.sequence_number);
             manifests.push(file);
@@ -279,16 +272,15 @@ fn set_sequence_numbers(file: &mut ManifestFile, sequence_number: i64) {
 
 async fn store_manifest(env: &Env, state: &TableState, plan: &ManifestPlan) -> Result<ManifestFile> {
     let metadata = state.table().metadata();
-    let spec = metadata.partition_spec_by_id(plan.partition_spec_id).ok_or_else(|| {
-        Error::InvalidChange(format!("the table has no partition spec {}", plan.partition_spec_id))
-    })?;
+    let spec = metadata
+        .partition_spec_by_id(plan.partition_spec_id)
+        .ok_or_else(|| Error::InvalidChange(format!("the table has no partition spec {}", plan.partition_spec_id)))?;
     let encode = Error::spec("encoding a manifest");
     let (file, bytes) = async {
         let memory = FileIO::new_with_memory();
         let output = memory.new_output(&plan.location)?;
         let schema = metadata.current_schema().clone();
-        let builder =
-            ManifestWriterBuilder::new(output, Some(plan.snapshot_id), schema, spec.as_ref().clone());
+        let builder = ManifestWriterBuilder::new(output, Some(plan.snapshot_id), schema, spec.as_ref().clone());
         let mut writer = match (metadata.format_version(), plan.content) {
             (FormatVersion::V1, _) => builder.build_v1(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
@@ -354,10 +346,7 @@ async fn store_snapshot(
         .with_sequence_number(plan.sequence_number)
         .with_timestamp_ms(plan.timestamp_ms)
         .with_manifest_list(plan.manifest_list.clone())
-        .with_summary(Summary {
-            operation: plan.operation.clone(),
-            additional_properties: plan.summary.clone(),
-        })
+        .with_summary(Summary { operation: plan.operation.clone(), additional_properties: plan.summary.clone() })
         .with_schema_id(metadata.current_schema_id());
     Ok(match metadata.format_version() {
         FormatVersion::V3 => builder.with_row_range(first_row_id, *next_row_id - first_row_id).build(),
@@ -366,11 +355,7 @@ async fn store_snapshot(
 }
 
 /// Iceberg spec, "First Row ID Assignment".
-fn assign_first_row_id(
-    version: FormatVersion,
-    manifest: &mut ManifestFile,
-    next_row_id: &mut u64,
-) -> Result<()> {
+fn assign_first_row_id(version: FormatVersion, manifest: &mut ManifestFile, next_row_id: &mut u64) -> Result<()> {
     let unassigned = manifest.content == ManifestContentType::Data && manifest.first_row_id.is_none();
     if version < FormatVersion::V3 || !unassigned {
         return Ok(());
@@ -434,8 +419,7 @@ pub async fn find_unreachable_files(
     let kept: HashSet<i64> = after.metadata().snapshots().map(|s| s.snapshot_id()).collect();
     let mut lists = BTreeSet::new();
     let mut dropped: HashMap<String, ManifestFile> = HashMap::new();
-    let expired: Vec<_> =
-        before.metadata().snapshots().filter(|s| !kept.contains(&s.snapshot_id())).collect();
+    let expired: Vec<_> = before.metadata().snapshots().filter(|s| !kept.contains(&s.snapshot_id())).collect();
     for snapshot in expired {
         lists.insert(snapshot.manifest_list().to_owned());
         for manifest in unless_gone(load_manifest_list(store, before.metadata(), snapshot).await)? {

@@ -32,8 +32,7 @@ pub fn first_metadata_location(table_location: &str, id: Uuid) -> String {
 /// Names of other programs (`v12.metadata.json`, `12.metadata.json`) count as well; a name without a version counts as 0.
 pub fn next_metadata_location(metadata: &TableMetadata, current: &str, id: Uuid) -> String {
     let name = current.rsplit('/').next().unwrap_or(current);
-    let digits: String =
-        name.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = name.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
     let version = digits.parse::<u64>().map_or(1, |version| version.saturating_add(1));
     let gzip = property(metadata, "write.metadata.compression-codec").is_some_and(|codec| codec == "gzip");
     let suffix = if gzip { "gz.metadata.json" } else { "metadata.json" };

@@ -31,12 +31,7 @@ impl Default for ManifestCache {
 impl ManifestCache {
     /// A cache that holds manifests of up to `entries_max` entries in all. A single larger one is not kept.
     pub fn with_capacity(entries_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            manifests: HashMap::new(),
-            order: VecDeque::new(),
-            entries: 0,
-            entries_max,
-        })))
+        Self(Arc::new(Mutex::new(Inner { manifests: HashMap::new(), order: VecDeque::new(), entries: 0, entries_max })))
     }
 
     /// The manifest's entries, if they are here.

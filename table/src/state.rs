@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::spec::{
-    DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef,
-};
+use crate::spec::{DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef};
 use crate::{Error, Result, Table};
 
 /// A table at one snapshot of one ref, with its manifests and, as far as they were loaded, their entries.
@@ -68,9 +66,10 @@ impl TableState {
     /// # Errors
     /// [`Error::InvalidChange`] if the state was loaded without that manifest's entries.
     pub fn entries_of(&self, manifest: &ManifestFile) -> Result<&[ManifestEntry]> {
-        self.entries.get(&manifest.manifest_path).map(|entries| entries.as_slice()).ok_or_else(|| {
-            Error::InvalidChange(format!("the entries of {} were not loaded", manifest.manifest_path))
-        })
+        self.entries
+            .get(&manifest.manifest_path)
+            .map(|entries| entries.as_slice())
+            .ok_or_else(|| Error::InvalidChange(format!("the entries of {} were not loaded", manifest.manifest_path)))
     }
 
     /// The live data files.
@@ -118,16 +117,12 @@ impl TableState {
 }
 
 fn live_file<'a>(manifest: &'a ManifestFile, entry: &'a ManifestEntry) -> Result<LiveFile<'a>> {
-    let missing = |what: &str| {
-        Error::damaged(&manifest.manifest_path, format!("{} has no {what}", entry.file_path()))
-    };
+    let missing = |what: &str| Error::damaged(&manifest.manifest_path, format!("{} has no {what}", entry.file_path()));
     Ok(LiveFile {
         file: entry.data_file(),
         partition_spec_id: manifest.partition_spec_id,
         data_sequence_number: entry.sequence_number().ok_or_else(|| missing("data sequence number"))?,
-        file_sequence_number: entry
-            .file_sequence_number
-            .ok_or_else(|| missing("file sequence number"))?,
+        file_sequence_number: entry.file_sequence_number.ok_or_else(|| missing("file sequence number"))?,
         added_snapshot_id: entry.snapshot_id().ok_or_else(|| missing("snapshot id"))?,
         manifest_path: &manifest.manifest_path,
     })

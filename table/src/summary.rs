@@ -68,11 +68,7 @@ impl SummaryTotals {
 
     pub(crate) fn end(&mut self) -> HashMap<String, String> {
         let (added, removed) = (self.added, self.removed);
-        let changes = [
-            (added.files, removed.files),
-            (added.records, removed.records),
-            (added.bytes, removed.bytes),
-        ];
+        let changes = [(added.files, removed.files), (added.records, removed.records), (added.bytes, removed.bytes)];
         for (total, (plus, minus)) in self.totals.iter_mut().zip(changes) {
             *total = total.and_then(|value| (value + plus).checked_sub(minus));
         }

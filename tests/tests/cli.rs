@@ -63,7 +63,8 @@ impl World {
     }
 
     fn start(&self, args: &[&str]) -> Running {
-        let log = |kind: &str| (0..).map(|n| self.path(&format!("run-{n}.{kind}"))).find(|path| !path.exists()).unwrap();
+        let log =
+            |kind: &str| (0..).map(|n| self.path(&format!("run-{n}.{kind}"))).find(|path| !path.exists()).unwrap();
         let (out, err) = (log("out"), log("err"));
         let mut command: Command = frazil();
         command.current_dir(self.0.path()).env_remove("RUST_LOG").args(["--data-dir", "data"]).args(args);
@@ -204,7 +205,11 @@ fn a_mistake_in_sql_is_shown_at_its_line_and_column() {
 fn an_unknown_table_or_column_names_what_is_near() {
     let world = World::new();
     world.done(&["sql", "-e", "CREATE TABLE events (id BIGINT, place ROW<lat DOUBLE>)"]);
-    world.fails(2, &["sql", "-e", "SELECT id FROM event"], &["no table 'event'", "did you mean 'events'?", "column 16"]);
+    world.fails(
+        2,
+        &["sql", "-e", "SELECT id FROM event"],
+        &["no table 'event'", "did you mean 'events'?", "column 16"],
+    );
     world.fails(2, &["sql", "-e", "SELECT idd FROM events"], &["no column 'idd'", "did you mean 'id'?"]);
     for command in [&["tail", "event", "--no-follow"][..], &["compact", "event"], &["expire", "event"]] {
         world.fails(2, command, &["no table 'event'", "did you mean 'events'?"]);
@@ -375,7 +380,8 @@ fn ctrl_c_stops_the_server_and_frees_the_folder() {
 #[test]
 fn a_script_stops_at_its_first_error_and_what_was_done_before_stays() {
     let world = World::new();
-    let script = "CREATE TABLE t (id INT); INSERT INTO t VALUES (1); INSERT INTO t VALUES ('x'); INSERT INTO t VALUES (3);";
+    let script =
+        "CREATE TABLE t (id INT); INSERT INTO t VALUES (1); INSERT INTO t VALUES ('x'); INSERT INTO t VALUES (3);";
     let ended = world.run(&["sql", "-e", script]);
     assert!(ended.code != Some(0) && ended.err.starts_with("frazil: "), "{ended:?}");
     assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 1, "s": 1}));
@@ -432,7 +438,8 @@ fn a_batch_query_over_nested_columns_is_right() {
         let entry = expected.entry(row["dest"].as_str().unwrap().to_owned()).or_default();
         *entry = (entry.0 + 1, entry.1 + row["distance"].as_i64().unwrap());
     }
-    let rows = world.query("SELECT dest.faa AS faa, count(*) AS n, sum(distance) AS miles FROM flights GROUP BY dest.faa");
+    let rows =
+        world.query("SELECT dest.faa AS faa, count(*) AS n, sum(distance) AS miles FROM flights GROUP BY dest.faa");
     let found: BTreeMap<String, (u64, i64)> = rows
         .iter()
         .map(|row| {
@@ -558,7 +565,9 @@ fn the_demo_runs_offline_goes_on_and_begins_anew() {
         world.done(&[&args[..], more].concat())
     };
     let first = demo(&[]);
-    for part in ["1000 flights in", "northernmost_destination", "61.174361", "load_catalog(\"frazil\", uri=\"http://127"] {
+    for part in
+        ["1000 flights in", "northernmost_destination", "61.174361", "load_catalog(\"frazil\", uri=\"http://127"]
+    {
         assert!(first.contains(part), "the demo does not say {part:?}:\n{first}");
     }
     assert_eq!(world.count("flights"), 1000);

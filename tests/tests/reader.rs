@@ -150,8 +150,7 @@ async fn a_follower_beside_a_writer_gets_every_row_once_and_resumes_anywhere() {
         };
         let mut follower = TableFollower::start(&world.catalog, &context, &world.ident, options).await.unwrap();
         let increment = follower.next().await.unwrap();
-        let batches: Vec<_> =
-            read_increment(&context, follower.spec(), &increment).try_collect().await.unwrap();
+        let batches: Vec<_> = read_increment(&context, follower.spec(), &increment).try_collect().await.unwrap();
         let taken = if turn % 3 == 0 { 1 } else { batches.len() };
         for batch in &batches[..taken] {
             ids.extend(batch.batch.column(0).as_primitive::<Int64Type>().values());

@@ -91,9 +91,7 @@ impl Committer {
                 let epoch = entry.fencing_epoch;
                 (Some(entry), None, epoch)
             }
-            Standing::RolledBack { to, from } => {
-                (to, Some(from.checkpoint_id), from.fencing_epoch)
-            }
+            Standing::RolledBack { to, from } => (to, Some(from.checkpoint_id), from.fencing_epoch),
             Standing::Undecidable { mirror } => {
                 return Err(Error::Undecidable {
                     table: queue.ident().to_string(),
@@ -194,9 +192,7 @@ impl Committer {
         let precheck = |table: &Table| self.precheck(table, &entry);
         let end = self.queue.commit(&changes, identity, &precheck).await?;
         let landed = match end {
-            CommitEnd::Committed(done) => {
-                Landed::Committed { table: done.table, snapshot_id, retries: done.retries }
-            }
+            CommitEnd::Committed(done) => Landed::Committed { table: done.table, snapshot_id, retries: done.retries },
             CommitEnd::AlreadyLanded(table) => Landed::Before(table),
             CommitEnd::Conflict(conflict) => return Err(self.refused(conflict)),
         };
@@ -241,9 +237,7 @@ impl Committer {
     fn refused(&self, conflict: Conflict) -> Error {
         let (table, sink) = (self.queue.ident().to_string(), self.sink.to_string());
         match conflict {
-            Conflict::Refused { reason } if reason == FENCED => {
-                Error::Fenced { table, sink, epoch: self.epoch.0 }
-            }
+            Conflict::Refused { reason } if reason == FENCED => Error::Fenced { table, sink, epoch: self.epoch.0 },
             conflict => Error::Conflict { table, conflict },
         }
     }

@@ -46,7 +46,9 @@ fn conform(array: &ArrayRef, wanted: &DataType, path: &str) -> Result<ArrayRef> 
             let (offsets, values) = (rebased(array.offsets()), shown(array.offsets(), array.values()));
             let values = conform(&values, element.data_type(), &join(path, "element"))?;
             let nulls = array.nulls().cloned();
-            Arc::new(ListArray::try_new(element.clone(), offsets, values, nulls).map_err(Error::arrow("taking a list"))?)
+            Arc::new(
+                ListArray::try_new(element.clone(), offsets, values, nulls).map_err(Error::arrow("taking a list"))?,
+            )
         }
         (DataType::Map(_, _), DataType::Map(entries, _)) => {
             let array = array.as_map();

@@ -116,10 +116,7 @@ fn distinct_values(bytes: u64, fpp: f64) -> u64 {
 }
 
 /// Arrow does not tell a UUID from 16 bytes; other readers want Parquet to (Iceberg spec, "Parquet").
-fn parquet_schema(
-    schema: &SchemaRef,
-    uuids: &HashSet<i32>,
-) -> parquet::errors::Result<SchemaDescriptor> {
+fn parquet_schema(schema: &SchemaRef, uuids: &HashSet<i32>) -> parquet::errors::Result<SchemaDescriptor> {
     let plain = ArrowSchemaConverter::new().schema_root("table").convert(schema)?;
     if uuids.is_empty() {
         return Ok(plain);

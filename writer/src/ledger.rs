@@ -163,9 +163,9 @@ impl LedgerEntry {
             summary.get(key).and_then(|v| v.parse().ok()).ok_or_else(|| damaged(key))
         };
         let positions = match (summary.get(SOURCE_POSITIONS), summary.get(STATE_LOCATION)) {
-            (Some(json), _) => StoredPositions::Inline(
-                serde_json::from_str(json).map_err(|_| damaged(SOURCE_POSITIONS))?,
-            ),
+            (Some(json), _) => {
+                StoredPositions::Inline(serde_json::from_str(json).map_err(|_| damaged(SOURCE_POSITIONS))?)
+            }
             (None, Some(location)) => StoredPositions::State {
                 location: location.clone(),
                 sha256: summary.get(STATE_SHA256).ok_or_else(|| damaged(STATE_SHA256))?.clone(),

@@ -125,11 +125,7 @@ fn leaf_id(schema: &Schema, column: &str) -> Option<i32> {
 }
 
 fn parse_mode(property: &str, text: &str) -> Result<MetricsMode> {
-    text.parse().map_err(|wanted| Error::BadProperty {
-        property: property.to_owned(),
-        value: text.to_owned(),
-        wanted,
-    })
+    text.parse().map_err(|wanted| Error::BadProperty { property: property.to_owned(), value: text.to_owned(), wanted })
 }
 
 fn inferred_max(metadata: &TableMetadata) -> Result<usize> {

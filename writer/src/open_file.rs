@@ -29,16 +29,11 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    pub async fn create(
-        env: &Env,
-        options: &FileOptions,
-        threads: &Arc<Semaphore>,
-        location: String,
-    ) -> Result<Self> {
+    pub async fn create(env: &Env, options: &FileOptions, threads: &Arc<Semaphore>, location: String) -> Result<Self> {
         let file = env.store.writer(&location).await?;
         let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
-        let encoder = Encoder::new(options, sender)
-            .map_err(|source| Error::Encode { location: location.clone(), source })?;
+        let encoder =
+            Encoder::new(options, sender).map_err(|source| Error::Encode { location: location.clone(), source })?;
         Ok(Self { location, encoder, pieces, file, threads: threads.clone(), rows: 0 })
     }
 

@@ -59,8 +59,9 @@ impl PartitionSplitter {
             let Type::Primitive(result_type) = result.field_type.as_ref() else {
                 return Err(bad_spec(spec, format!("field {} is of a nested type", field.name)));
             };
-            let source = position(schema.as_struct().fields(), field.source_id)
-                .ok_or_else(|| bad_spec(spec, format!("field {} has no column outside of lists and maps", field.name)))?;
+            let source = position(schema.as_struct().fields(), field.source_id).ok_or_else(|| {
+                bad_spec(spec, format!("field {} has no column outside of lists and maps", field.name))
+            })?;
             fields.push(SplitField {
                 name: field.name.clone(),
                 transform: field.transform,
@@ -68,9 +69,8 @@ impl PartitionSplitter {
                 result_type: result_type.clone(),
             });
         }
-        let sort_fields = fields.iter().map(|field| {
-            Ok(SortField::new(arrow_type(&Type::Primitive(field.result_type.clone()))?))
-        });
+        let sort_fields =
+            fields.iter().map(|field| Ok(SortField::new(arrow_type(&Type::Primitive(field.result_type.clone()))?)));
         let sort_fields = sort_fields.collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(sort_fields).map_err(Error::arrow("partitioning"))?;
         Ok(Self { fields, converter })
@@ -117,9 +117,11 @@ impl PartitionSplitter {
     fn partition(&self, values: &[ArrayRef], row: usize) -> Result<Partition> {
         let literals = self.fields.iter().zip(values).map(|(field, values)| literal(values, row, &field.result_type));
         let literals = literals.collect::<Result<Vec<_>>>()?;
-        let segments = self.fields.iter().zip(&literals).map(|(field, literal)| {
-            segment(&field.name, &field.transform, &field.result_type, literal.as_ref())
-        });
+        let segments = self
+            .fields
+            .iter()
+            .zip(&literals)
+            .map(|(field, literal)| segment(&field.name, &field.transform, &field.result_type, literal.as_ref()));
         let folder = segments.collect::<Vec<_>>().join("/");
         Ok(Partition { tuple: literals.into_iter().collect(), folder })
     }

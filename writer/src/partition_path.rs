@@ -65,7 +65,9 @@ fn human_value(r#type: &PrimitiveType, value: &PrimitiveLiteral) -> String {
         (PrimitiveType::TimestamptzNs, PrimitiveLiteral::Long(nanos)) => {
             moment(Some(DateTime::from_timestamp_nanos(*nanos))) + "Z"
         }
-        (PrimitiveType::Decimal { scale, .. }, PrimitiveLiteral::Int128(unscaled)) => decimal(*unscaled, *scale as usize),
+        (PrimitiveType::Decimal { scale, .. }, PrimitiveLiteral::Int128(unscaled)) => {
+            decimal(*unscaled, *scale as usize)
+        }
         (PrimitiveType::Uuid, PrimitiveLiteral::UInt128(bits)) => uuid::Uuid::from_u128(*bits).to_string(),
         (_, PrimitiveLiteral::Boolean(value)) => value.to_string(),
         (_, PrimitiveLiteral::Int(value)) => value.to_string(),

@@ -277,8 +277,7 @@ impl TableWriter {
 
 /// A batch that is a small part of larger arrays would keep all of them: it is copied out.
 fn compact(batch: RecordBatch) -> Result<RecordBatch> {
-    let shown: usize =
-        batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+    let shown: usize = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
     const WASTE_MIN_BYTES: usize = 64 << 10;
     if memory_bytes(&batch) <= 2 * shown + WASTE_MIN_BYTES {
         return Ok(batch);

@@ -42,9 +42,7 @@ impl From<Error> for Refusal {
         let (status, kind) = match &error {
             Error::NoSuchNamespace(_) => (StatusCode::NOT_FOUND, "NoSuchNamespaceException"),
             Error::NoSuchTable(_) => (StatusCode::NOT_FOUND, "NoSuchTableException"),
-            Error::NamespaceExists(_) | Error::TableExists(_) => {
-                (StatusCode::CONFLICT, "AlreadyExistsException")
-            }
+            Error::NamespaceExists(_) | Error::TableExists(_) => (StatusCode::CONFLICT, "AlreadyExistsException"),
             Error::NamespaceNotEmpty(_) => (StatusCode::CONFLICT, "NamespaceNotEmptyException"),
             Error::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequestException"),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "ForbiddenException"),

@@ -20,9 +20,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bytes = Bytes::from_request(request, state).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| {
-            Refusal::bad_request(format!("the body is not what is expected here: {error}"))
-        })?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::bad_request(format!("the body is not what is expected here: {error}")))?;
         Ok(Self(value))
     }
 }

@@ -82,8 +82,7 @@ pub(super) async fn limit_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let message =
-                format!("no answer within {} s; a commit may still land", REQUEST_TIME_MAX.as_secs());
+            let message = format!("no answer within {} s; a commit may still land", REQUEST_TIME_MAX.as_secs());
             let status = StatusCode::GATEWAY_TIMEOUT;
             Refusal::new(status, "CommitStateUnknownException", message).into_response()
         }

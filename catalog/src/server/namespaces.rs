@@ -23,9 +23,8 @@ pub(super) async fn list(
     let parent = page.parent.as_deref().filter(|parent| !parent.is_empty());
     let parent = parent.map(parse_namespace).transpose()?;
     let namespaces = state.catalog.list_namespaces(parent.as_ref()).await?;
-    let last_level = |ident: &NamespaceIdent| -> String {
-        ident.as_ref().last().expect("a namespace has a level").clone()
-    };
+    let last_level =
+        |ident: &NamespaceIdent| -> String { ident.as_ref().last().expect("a namespace has a level").clone() };
     let named: Vec<_> = namespaces.into_iter().map(|ident| (last_level(&ident), ident)).collect();
     let (named, next_page_token) = page.cut(named, |(name, _)| name)?;
     let namespaces = named.into_iter().map(|(_, ident)| ident).collect();

@@ -15,9 +15,7 @@ use sha2::{Digest, Sha256};
 use super::ServerState;
 use super::error::Refusal;
 use super::extract::{Body, InNamespace, InTable, Page, idempotency_key};
-use crate::wire::{
-    CommitTable, CommitTransaction, CreateTable, RegisterTable, RenameTable, TableAnswer, TableList,
-};
+use crate::wire::{CommitTable, CommitTransaction, CreateTable, RegisterTable, RenameTable, TableAnswer, TableList};
 use crate::{Catalog, CommitOutcome, TableCommit, TransactionOutcome};
 
 /// Which snapshots an answer names (Iceberg REST, `loadTable`, `snapshots`).
@@ -88,10 +86,7 @@ pub(super) async fn load(
     Ok(state.answer(&table, query.snapshots))
 }
 
-pub(super) async fn exists(
-    State(state): State<ServerState>,
-    InTable(ident): InTable,
-) -> Result<StatusCode, Refusal> {
+pub(super) async fn exists(State(state): State<ServerState>, InTable(ident): InTable) -> Result<StatusCode, Refusal> {
     match state.catalog.table_exists(&ident).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(crate::Error::NoSuchTable(ident.to_string()).into()),
@@ -164,9 +159,8 @@ pub(super) async fn commit_transaction(
     let key = idempotency_key(&headers)?;
     let mut commits = Vec::with_capacity(body.table_changes.len());
     for change in body.table_changes {
-        let ident = change
-            .identifier
-            .ok_or_else(|| Refusal::bad_request("every change of a transaction names its table"))?;
+        let ident =
+            change.identifier.ok_or_else(|| Refusal::bad_request("every change of a transaction names its table"))?;
         let (requirements, updates) = (change.requirements, change.updates);
         commits.push(TableCommit { ident, requirements, updates, idempotency_key: key });
     }

@@ -104,13 +104,12 @@ impl Database {
     /// Names of all namespaces below `parent`, at every depth.
     pub(super) async fn namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
         let prefix = parent.map(path_of).unwrap_or_default();
-        let rows = sqlx::query(
-            "SELECT path FROM frazil_namespaces WHERE substr(path, 1, length($1)) = $1 ORDER BY path",
-        )
-        .bind(&prefix)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(self.failed())?;
+        let rows =
+            sqlx::query("SELECT path FROM frazil_namespaces WHERE substr(path, 1, length($1)) = $1 ORDER BY path")
+                .bind(&prefix)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.failed())?;
         let below = rows.iter().map(|row| ident_of(row.get(0))).filter(|ident| Some(ident) != parent);
         Ok(below.collect())
     }
@@ -134,14 +133,13 @@ impl Database {
         if let Some(parent) = ident.parent() {
             self.require_namespace(&mut write, &parent).await?;
         }
-        let done = sqlx::query(
-            "INSERT INTO frazil_namespaces (path, properties) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(path_of(ident))
-        .bind(json_of(properties))
-        .execute(&mut *write)
-        .await
-        .map_err(self.failed())?;
+        let done =
+            sqlx::query("INSERT INTO frazil_namespaces (path, properties) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(path_of(ident))
+                .bind(json_of(properties))
+                .execute(&mut *write)
+                .await
+                .map_err(self.failed())?;
         if done.rows_affected() == 0 {
             return Err(Error::NamespaceExists(ident.to_string()));
         }
@@ -210,14 +208,13 @@ impl Database {
     }
 
     pub(super) async fn pointer(&self, ident: &TableIdent) -> Result<Option<Pointer>> {
-        let row = sqlx::query(
-            "SELECT metadata_location, location FROM frazil_tables WHERE namespace = $1 AND name = $2",
-        )
-        .bind(path_of(&ident.namespace))
-        .bind(&ident.name)
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(self.failed())?;
+        let row =
+            sqlx::query("SELECT metadata_location, location FROM frazil_tables WHERE namespace = $1 AND name = $2")
+                .bind(path_of(&ident.namespace))
+                .bind(&ident.name)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.failed())?;
         Ok(row.map(|row| Pointer { metadata_location: row.get(0), location: row.get(1) }))
     }
 
@@ -260,16 +257,14 @@ impl Database {
         if exists(&mut write, to).await.map_err(self.failed())? {
             return Err(Error::TableExists(to.to_string()));
         }
-        let done = sqlx::query(
-            "UPDATE frazil_tables SET namespace = $1, name = $2 WHERE namespace = $3 AND name = $4",
-        )
-        .bind(path_of(&to.namespace))
-        .bind(&to.name)
-        .bind(path_of(&from.namespace))
-        .bind(&from.name)
-        .execute(&mut *write)
-        .await
-        .map_err(self.failed())?;
+        let done = sqlx::query("UPDATE frazil_tables SET namespace = $1, name = $2 WHERE namespace = $3 AND name = $4")
+            .bind(path_of(&to.namespace))
+            .bind(&to.name)
+            .bind(path_of(&from.namespace))
+            .bind(&from.name)
+            .execute(&mut *write)
+            .await
+            .map_err(self.failed())?;
         if done.rows_affected() == 0 {
             return Err(Error::NoSuchTable(from.to_string()));
         }
@@ -290,13 +285,7 @@ impl Database {
     ///
     /// # Errors
     /// Only what is known to have moved nothing.
-    pub(super) async fn swap(
-        &self,
-        swaps: &[Swap<'_>],
-        key: Uuid,
-        fingerprint: &str,
-        now_ms: i64,
-    ) -> Result<SwapEnd> {
+    pub(super) async fn swap(&self, swaps: &[Swap<'_>], key: Uuid, fingerprint: &str, now_ms: i64) -> Result<SwapEnd> {
         let mut write = self.begin().await?;
         for swap in swaps {
             if swap.moves_in {

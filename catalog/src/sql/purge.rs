@@ -14,12 +14,7 @@ use crate::warehouse::Warehouse;
 ///
 /// # Errors
 /// If a manifest can't be read: the files below it stay.
-pub(super) async fn run_purge(
-    env: &Env,
-    cache: &ManifestCache,
-    warehouse: &Warehouse,
-    table: &Table,
-) -> Result<()> {
+pub(super) async fn run_purge(env: &Env, cache: &ManifestCache, warehouse: &Warehouse, table: &Table) -> Result<()> {
     let metadata = table.metadata();
     let emptied = without_snapshots(metadata);
     let emptied = Table::new(table.ident().clone(), emptied.into(), table.metadata_location());
@@ -52,9 +47,7 @@ pub(super) async fn run_purge(
 fn without_snapshots(metadata: &TableMetadata) -> TableMetadata {
     let mut json = serde_json::to_value(metadata).expect("table metadata has a JSON form");
     let fields = json.as_object_mut().expect("table metadata is an object");
-    for key in
-        ["snapshots", "refs", "current-snapshot-id", "snapshot-log", "statistics", "partition-statistics"]
-    {
+    for key in ["snapshots", "refs", "current-snapshot-id", "snapshot-log", "statistics", "partition-statistics"] {
         fields.remove(key);
     }
     serde_json::from_value(json).expect("a table without snapshots is a table")

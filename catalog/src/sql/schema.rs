@@ -59,9 +59,6 @@ async fn create(transaction: &mut Transaction<'_, Sqlite>) -> sqlx::Result<()> {
     for statement in TABLES {
         transaction.execute(statement).await?;
     }
-    sqlx::query("INSERT INTO frazil_schema (version) VALUES ($1)")
-        .bind(VERSION)
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query("INSERT INTO frazil_schema (version) VALUES ($1)").bind(VERSION).execute(&mut **transaction).await?;
     Ok(())
 }

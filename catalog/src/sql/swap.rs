@@ -200,9 +200,7 @@ impl SqlCatalog {
         tracing::warn!(%key, %error, "the database failed in a commit; reading back");
         match self.database.fingerprint(key).await {
             Ok(Some(_)) => self.finish(prepared).await,
-            Ok(None) | Err(_) => {
-                TransactionOutcome::Unknown { reason: format!("{}: {error}", self.database.name()) }
-            }
+            Ok(None) | Err(_) => TransactionOutcome::Unknown { reason: format!("{}: {error}", self.database.name()) },
         }
     }
 
@@ -241,9 +239,7 @@ fn check_request(commits: &[TableCommit]) -> Result<()> {
     }
     if commits.is_empty() || commits.len() > TABLES_MAX {
         let count = commits.len();
-        return Err(Error::BadRequest(format!(
-            "a transaction changes 1 to {TABLES_MAX} tables, not {count}"
-        )));
+        return Err(Error::BadRequest(format!("a transaction changes 1 to {TABLES_MAX} tables, not {count}")));
     }
     Ok(())
 }

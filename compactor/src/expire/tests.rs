@@ -50,7 +50,8 @@ async fn rewritten_files_go_with_their_snapshots() {
 #[tokio::test]
 async fn what_is_young_or_protected_stays() {
     let world = rewritten(Env::in_memory(1)).await;
-    let first = world.queue.load().await.unwrap().metadata().snapshots().map(|s| (s.sequence_number(), s.snapshot_id())).min();
+    let first =
+        world.queue.load().await.unwrap().metadata().snapshots().map(|s| (s.sequence_number(), s.snapshot_id())).min();
     let report = run_expire(&world.queue, KEEP_ONE, &[first.unwrap().1], false).await.unwrap();
     assert!(report.snapshot_ids.is_empty());
     let report = run_expire(&world.queue, STREAMING_RETENTION, &[], false).await.unwrap();

@@ -50,9 +50,8 @@ pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>]) -> Result<
     let metadata = rewrite.table.metadata();
     let (spec_id, id) = (group.partition_spec_id, rewrite.env.ids.uuid());
     let location = new_file_location(metadata, spec_id, &group.partition, FILE_PREFIX, id)?;
-    let encode = |source: ParquetError| {
-        Error::Writer(frazil_writer::Error::Encode { location: location.clone(), source })
-    };
+    let encode =
+        |source: ParquetError| Error::Writer(frazil_writer::Error::Encode { location: location.clone(), source });
     let sink = Sink::default();
     let schema = inputs[0].metadata.file_metadata().schema_descr().root_schema_ptr();
     let mut output = Output {
@@ -138,10 +137,13 @@ impl Chunks<'_> {
 
     async fn fetch(&self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Piece>> {
         let chunks = &self.row_group.columns()[columns];
-        let ranges: Vec<Range<u64>> = chunks.iter().map(|chunk| {
-            let (start, length) = chunk.byte_range();
-            start..start + length
-        }).collect();
+        let ranges: Vec<Range<u64>> = chunks
+            .iter()
+            .map(|chunk| {
+                let (start, length) = chunk.byte_range();
+                start..start + length
+            })
+            .collect();
         let side_by_side = ranges.windows(2).all(|pair| pair[0].end == pair[1].start);
         let store = &rewrite.env.store;
         let pieces = match (side_by_side, ranges.first(), ranges.last()) {
@@ -166,7 +168,8 @@ impl Chunks<'_> {
             return Ok(None);
         };
         let range = u64::try_from(offset).ok().zip(u64::try_from(length.min(BLOOM_BYTES_MAX)).ok());
-        let (start, length) = range.ok_or_else(|| Error::damaged(self.path, "a bloom filter before the file's start"))?;
+        let (start, length) =
+            range.ok_or_else(|| Error::damaged(self.path, "a bloom filter before the file's start"))?;
         let bytes = rewrite.env.store.read_range(self.path, start..start + length).await?;
         Sbbf::from_bytes(&bytes).map(Some).map_err(|error| Error::damaged(self.path, error))
     }
@@ -185,7 +188,9 @@ impl Chunks<'_> {
         };
         match self.offsets(column).is_none_or(|offsets| offsets.page_locations().iter().all(is_inside)) {
             true => Ok(()),
-            false => Err(Error::damaged(self.path, format!("the page index of column {column} names pages outside of it"))),
+            false => {
+                Err(Error::damaged(self.path, format!("the page index of column {column} names pages outside of it")))
+            }
         }
     }
 

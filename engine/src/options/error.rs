@@ -63,17 +63,11 @@ impl OptionError {
     ) -> Self {
         let mut listed: Vec<String> = valid.clone().map(str::to_owned).collect();
         listed.sort();
-        let nearest = nearest(key, valid, 3)
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let nearest = nearest(key, valid, 3).into_iter().map(str::to_owned).collect();
         Self {
             owner: owner.to_owned(),
             key: key.to_owned(),
-            problem: Problem::Unknown {
-                nearest,
-                valid: listed,
-            },
+            problem: Problem::Unknown { nearest, valid: listed },
             span,
         }
     }
@@ -81,12 +75,7 @@ impl OptionError {
 
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            owner,
-            key,
-            problem,
-            ..
-        } = self;
+        let Self { owner, key, problem, .. } = self;
         match problem {
             Problem::Unknown { nearest, valid } => {
                 write!(f, "{owner} has no option '{key}'")?;
@@ -111,15 +100,8 @@ impl fmt::Display for OptionError {
                     None => Ok(()),
                 }
             }
-            Problem::Value {
-                value,
-                expected,
-                nearest,
-            } => {
-                write!(
-                    f,
-                    "option '{key}' of {owner} is '{value}', but has to be {expected}"
-                )?;
+            Problem::Value { value, expected, nearest } => {
+                write!(f, "option '{key}' of {owner} is '{value}', but has to be {expected}")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean '{nearest}'?"),
                     None => Ok(()),

@@ -4,14 +4,7 @@
 //! away from a known one is: `write.target-file-size-byte` would otherwise be stored and never be read by anybody.
 
 /// Prefixes of the properties that belong to a table (Iceberg documentation, Configuration, "Table properties").
-const PREFIXES: [&str; 6] = [
-    "write.",
-    "commit.",
-    "history.",
-    "read.",
-    "schema.",
-    "compatibility.",
-];
+const PREFIXES: [&str; 6] = ["write.", "commit.", "history.", "read.", "schema.", "compatibility."];
 
 /// Properties that Iceberg defines. Those that end in `.` stand for a family, whose rest is a column's name.
 const KNOWN: [&str; 78] = [
@@ -109,19 +102,14 @@ pub(super) enum Property {
 }
 
 pub(super) fn classify(key: &str) -> Property {
-    let known = KNOWN
-        .iter()
-        .any(|name| *name == key || (name.ends_with('.') && key.starts_with(name)));
+    let known = KNOWN.iter().any(|name| *name == key || (name.ends_with('.') && key.starts_with(name)));
     if known {
         return Property::PassesThrough;
     }
     if let Some(meant) = slip_for(key) {
         return Property::MeantFor(meant);
     }
-    match PREFIXES
-        .iter()
-        .any(|prefix| key.starts_with(prefix) && key.len() > prefix.len())
-    {
+    match PREFIXES.iter().any(|prefix| key.starts_with(prefix) && key.len() > prefix.len()) {
         true => Property::PassesThrough,
         false => Property::No,
     }

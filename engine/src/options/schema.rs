@@ -34,19 +34,13 @@ pub enum Kind {
 
 impl Kind {
     /// A whole number from 1 up.
-    pub const COUNT: Kind = Kind::Integer {
-        min: 1,
-        max: i64::MAX,
-    };
+    pub const COUNT: Kind = Kind::Integer { min: 1, max: i64::MAX };
 
     fn expected(self) -> String {
         match self {
             Kind::Text => "a text".to_owned(),
             Kind::Boolean => "'true' or 'false'".to_owned(),
-            Kind::Integer {
-                min: i64::MIN,
-                max: i64::MAX,
-            } => "a whole number".to_owned(),
+            Kind::Integer { min: i64::MIN, max: i64::MAX } => "a whole number".to_owned(),
             Kind::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Duration => "a time span such as '500 ms', '1 s' or '10 min'".to_owned(),
@@ -93,12 +87,7 @@ pub struct Spec {
 impl Spec {
     /// A key that may be absent.
     pub fn new(key: &'static str, kind: Kind) -> Self {
-        Self {
-            key,
-            kind,
-            required: false,
-            default: None,
-        }
+        Self { key, kind, required: false, default: None }
     }
 
     /// The key has to be there.
@@ -113,12 +102,7 @@ impl Spec {
     /// When `value` is not of the key's kind, which is a mistake in the declaration.
     pub fn default(mut self, value: &'static str) -> Self {
         let parsed = self.kind.parse(value);
-        assert!(
-            parsed.is_ok(),
-            "default '{value}' of '{}' is not {}",
-            self.key,
-            self.kind.expected()
-        );
+        assert!(parsed.is_ok(), "default '{value}' of '{}' is not {}", self.key, self.kind.expected());
         self.default = Some(value);
         self
     }
@@ -136,12 +120,7 @@ pub struct Schema {
 impl Schema {
     /// An empty one. `owner` is how errors call it: `connector 'kafka'`.
     pub fn new(owner: impl Into<String>) -> Self {
-        Self {
-            owner: owner.into(),
-            specs: Vec::new(),
-            prefixes: Vec::new(),
-            table_properties: false,
-        }
+        Self { owner: owner.into(), specs: Vec::new(), prefixes: Vec::new(), table_properties: false }
     }
 
     /// Declares a key.
@@ -149,11 +128,7 @@ impl Schema {
     /// # Panics
     /// When the key is declared already, which is a mistake in the declaration.
     pub fn key(mut self, spec: Spec) -> Self {
-        assert!(
-            self.spec(spec.key).is_none(),
-            "option '{}' is declared twice",
-            spec.key
-        );
+        assert!(self.spec(spec.key).is_none(), "option '{}' is declared twice", spec.key);
         self.specs.push(spec);
         self
     }
@@ -195,9 +170,7 @@ impl Schema {
                 Some(spec) => {
                     values.insert(spec.key, self.parse(spec, entry)?);
                 }
-                None if self.passes(entry)? => {
-                    passed.push((entry.key.clone(), entry.value.clone()))
-                }
+                None if self.passes(entry)? => passed.push((entry.key.clone(), entry.value.clone())),
                 None => return Err(Box::new(self.unknown(entry))),
             }
         }
@@ -210,19 +183,11 @@ impl Schema {
                 return Err(Box::new(self.missing(spec, options)));
             }
             if let Some(default) = spec.default {
-                let value = spec
-                    .kind
-                    .parse(default)
-                    .expect("Spec::default has parsed it");
+                let value = spec.kind.parse(default).expect("Spec::default has parsed it");
                 values.insert(spec.key, value);
             }
         }
-        Ok(Checked {
-            owner: self.owner.clone(),
-            kinds,
-            values,
-            passed,
-        })
+        Ok(Checked { owner: self.owner.clone(), kinds, values, passed })
     }
 
     fn spec(&self, key: &str) -> Option<&Spec> {
@@ -242,11 +207,7 @@ impl Schema {
             Box::new(OptionError {
                 owner: self.owner.clone(),
                 key: entry.key.clone(),
-                problem: Problem::Value {
-                    value: entry.value.clone(),
-                    expected,
-                    nearest: nearest.map(str::to_owned),
-                },
+                problem: Problem::Value { value: entry.value.clone(), expected, nearest: nearest.map(str::to_owned) },
                 span: entry.value_span,
             })
         })
@@ -254,10 +215,8 @@ impl Schema {
 
     /// Whether the key goes through although it is not declared.
     fn passes(&self, entry: &Entry) -> Result<bool, Box<OptionError>> {
-        let prefixed = self
-            .prefixes
-            .iter()
-            .any(|prefix| entry.key.len() > prefix.len() && entry.key.starts_with(prefix));
+        let prefixed =
+            self.prefixes.iter().any(|prefix| entry.key.len() > prefix.len() && entry.key.starts_with(prefix));
         if prefixed || !self.table_properties {
             return Ok(prefixed);
         }
@@ -277,11 +236,7 @@ impl Schema {
     }
 
     fn unknown(&self, entry: &Entry) -> OptionError {
-        let properties = self
-            .table_properties
-            .then(iceberg::names)
-            .into_iter()
-            .flatten();
+        let properties = self.table_properties.then(iceberg::names).into_iter().flatten();
         let all = self.names().chain(properties);
         let mut error = OptionError::unknown(&self.owner, &entry.key, entry.key_span, all);
         if let Problem::Unknown { valid, .. } = &mut error.problem {
@@ -291,17 +246,12 @@ impl Schema {
     }
 
     fn missing(&self, spec: &Spec, options: &Options) -> OptionError {
-        let passed = options
-            .iter()
-            .filter(|entry| self.spec(&entry.key).is_none());
+        let passed = options.iter().filter(|entry| self.spec(&entry.key).is_none());
         let written = nearest_one(spec.key, passed.map(|entry| entry.key.as_str()));
         OptionError {
             owner: self.owner.clone(),
             key: spec.key.to_owned(),
-            problem: Problem::Missing {
-                expected: spec.kind.expected(),
-                written: written.map(str::to_owned),
-            },
+            problem: Problem::Missing { expected: spec.kind.expected(), written: written.map(str::to_owned) },
             span: Span::empty(),
         }
     }
@@ -368,10 +318,7 @@ impl Checked {
     pub fn text(&self, key: &str) -> &str {
         match self.text_opt(key) {
             Some(text) => text,
-            None => panic!(
-                "option '{key}' of {} has neither a value nor a default",
-                self.owner
-            ),
+            None => panic!("option '{key}' of {} has neither a value nor a default", self.owner),
         }
     }
 
@@ -389,14 +336,11 @@ impl Checked {
 
     /// Keys that passed by a declared prefix or as table properties, in the order in which they were written.
     pub fn passed(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.passed
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        self.passed.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Those of [`Self::passed`] that have this prefix, without it.
     pub fn passed_under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.passed()
-            .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value)))
+        self.passed().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value)))
     }
 }

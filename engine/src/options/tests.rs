@@ -11,22 +11,13 @@ fn iceberg() -> Schema {
         .key(Spec::new("connector", Kind::Text).required())
         .key(Spec::new("streaming", Kind::Boolean).default("false"))
         .key(Spec::new("monitor-interval", Kind::Duration).default("1 s"))
-        .key(Spec::new(
-            "start-snapshot-id",
-            Kind::Integer {
-                min: 0,
-                max: i64::MAX,
-            },
-        ))
+        .key(Spec::new("start-snapshot-id", Kind::Integer { min: 0, max: i64::MAX }))
         .key(Spec::new("auto-compact", Kind::Boolean).default("true"))
         .key(Spec::new("compact.delta.commits", Kind::COUNT).default("5"))
         .key(Spec::new("read.split-size", Kind::Size))
         .key(Spec::new(
             "starting-strategy",
-            Kind::OneOf(&[
-                "INCREMENTAL_FROM_LATEST_SNAPSHOT",
-                "TABLE_SCAN_THEN_INCREMENTAL",
-            ]),
+            Kind::OneOf(&["INCREMENTAL_FROM_LATEST_SNAPSHOT", "TABLE_SCAN_THEN_INCREMENTAL"]),
         ))
         .table_properties()
 }
@@ -63,17 +54,11 @@ fn values_come_in_their_types() {
         .expect("all of it is right");
     assert_eq!(checked.text("connector"), "iceberg");
     assert!(checked.boolean("streaming"));
-    assert_eq!(
-        checked.duration("monitor-interval"),
-        Duration::from_millis(500)
-    );
+    assert_eq!(checked.duration("monitor-interval"), Duration::from_millis(500));
     assert_eq!(checked.size_bytes_opt("read.split-size"), Some(128 << 20));
     assert_eq!(checked.integer_opt("start-snapshot-id"), None);
     assert_eq!(checked.integer("compact.delta.commits"), 5);
-    assert_eq!(
-        checked.text_opt("starting-strategy"),
-        Some("INCREMENTAL_FROM_LATEST_SNAPSHOT")
-    );
+    assert_eq!(checked.text_opt("starting-strategy"), Some("INCREMENTAL_FROM_LATEST_SNAPSHOT"));
     let passed: Vec<_> = checked.passed().collect();
     assert_eq!(
         passed,
@@ -84,29 +69,15 @@ fn values_come_in_their_types() {
             ("format-version", "3"),
         ]
     );
-    let metrics: Vec<_> = checked
-        .passed_under("write.metadata.metrics.column.")
-        .collect();
+    let metrics: Vec<_> = checked.passed_under("write.metadata.metrics.column.").collect();
     assert_eq!(metrics, [("a.b", "full")]);
 }
 
 #[test]
 fn unknown_keys_name_the_near_ones() {
-    check(
-        kafka(),
-        &[("topik", "t")],
-        expect!["connector 'kafka' has no option 'topik'; did you mean 'topic'?"],
-    );
-    check(
-        kafka(),
-        &[("zzzzzz", "t")],
-        expect!["connector 'kafka' has no option 'zzzzzz'; it has topic, format"],
-    );
-    check(
-        Schema::new("catalog 'x'"),
-        &[("a", "t")],
-        expect!["catalog 'x' has no option 'a'; it takes none"],
-    );
+    check(kafka(), &[("topik", "t")], expect!["connector 'kafka' has no option 'topik'; did you mean 'topic'?"]);
+    check(kafka(), &[("zzzzzz", "t")], expect!["connector 'kafka' has no option 'zzzzzz'; it has topic, format"]);
+    check(Schema::new("catalog 'x'"), &[("a", "t")], expect!["catalog 'x' has no option 'a'; it takes none"]);
     check(
         iceberg(),
         &[("write.target-file-size-byte", "1")],
@@ -117,9 +88,7 @@ fn unknown_keys_name_the_near_ones() {
     check(
         iceberg(),
         &[("format_version", "2")],
-        expect![
-            "connector 'iceberg' has no option 'format_version'; did you mean 'format-version'?"
-        ],
+        expect!["connector 'iceberg' has no option 'format_version'; did you mean 'format-version'?"],
     );
     check(
         iceberg(),
@@ -131,9 +100,7 @@ fn unknown_keys_name_the_near_ones() {
     check(
         iceberg(),
         &[("compact.delta.commit", "1")],
-        expect![
-            "connector 'iceberg' has no option 'compact.delta.commit'; did you mean 'compact.delta.commits'?"
-        ],
+        expect!["connector 'iceberg' has no option 'compact.delta.commit'; did you mean 'compact.delta.commits'?"],
     );
     check(
         kafka(),
@@ -144,17 +111,11 @@ fn unknown_keys_name_the_near_ones() {
 
 #[test]
 fn missing_keys_say_what_they_are() {
-    check(
-        kafka(),
-        &[("format", "json")],
-        expect!["connector 'kafka' needs the option 'topic' (a text)"],
-    );
+    check(kafka(), &[("format", "json")], expect!["connector 'kafka' needs the option 'topic' (a text)"]);
     check(
         kafka(),
         &[("format", "json"), ("properties.topic", "x")],
-        expect![
-            "connector 'kafka' needs the option 'topic' (a text); is 'properties.topic' meant for it?"
-        ],
+        expect!["connector 'kafka' needs the option 'topic' (a text); is 'properties.topic' meant for it?"],
     );
 }
 
@@ -168,23 +129,17 @@ fn wrong_values_say_what_is_right() {
     check(
         kafka(),
         &[("topic", "t"), ("format", "jsn")],
-        expect![
-            "option 'format' of connector 'kafka' is 'jsn', but has to be 'json' or 'csv'; did you mean 'json'?"
-        ],
+        expect!["option 'format' of connector 'kafka' is 'jsn', but has to be 'json' or 'csv'; did you mean 'json'?"],
     );
     check(
         iceberg(),
         &[("streaming", "yes")],
-        expect![
-            "option 'streaming' of connector 'iceberg' is 'yes', but has to be 'true' or 'false'"
-        ],
+        expect!["option 'streaming' of connector 'iceberg' is 'yes', but has to be 'true' or 'false'"],
     );
     check(
         iceberg(),
         &[("compact.delta.commits", "0")],
-        expect![
-            "option 'compact.delta.commits' of connector 'iceberg' is '0', but has to be a whole number from 1 up"
-        ],
+        expect!["option 'compact.delta.commits' of connector 'iceberg' is '0', but has to be a whole number from 1 up"],
     );
     check(
         iceberg(),
@@ -229,15 +184,7 @@ fn durations_and_sizes() {
     ] {
         writeln!(out, "{text:?} = {:?}", parse_duration(text)).expect("a String takes it");
     }
-    for text in [
-        "1",
-        "64 kb",
-        "128mb",
-        "2 GiB",
-        "1t",
-        "1 parsec",
-        "18446744073709551615 kb",
-    ] {
+    for text in ["1", "64 kb", "128mb", "2 GiB", "1t", "1 parsec", "18446744073709551615 kb"] {
         writeln!(out, "{text:?} = {:?}", parse_size_bytes(text)).expect("a String takes it");
     }
     expect![[r#"
@@ -269,9 +216,7 @@ fn durations_and_sizes() {
 fn an_error_points_into_the_script() {
     let script = "CREATE TABLE t (x INT) WITH (\n  'topic' = 't',\n  'format' = 'jsn')";
     let statement = parse_one(script).expect("it parses");
-    let Statement::CreateTable(table) = statement.node else {
-        panic!("a table")
-    };
+    let Statement::CreateTable(table) = statement.node else { panic!("a table") };
     let error = kafka().check(&table.options).expect_err("jsn is no format");
     let shown = error.in_script(script).to_string();
     expect![[r#"
@@ -279,7 +224,8 @@ fn an_error_points_into_the_script() {
           --> line 3, column 14
            |
          3 |   'format' = 'jsn')
-           |              ^^^^^"#]].assert_eq(&shown);
+           |              ^^^^^"#]]
+    .assert_eq(&shown);
 }
 
 #[test]
@@ -287,10 +233,7 @@ fn a_hint_wins_over_the_table() {
     let table = Options::from_pairs([("a", "1"), ("b", "1")]);
     let hint = Options::from_pairs([("b", "2"), ("c", "2")]);
     let merged = table.overlaid(&hint);
-    let merged: Vec<_> = merged
-        .iter()
-        .map(|e| (e.key.as_str(), e.value.as_str()))
-        .collect();
+    let merged: Vec<_> = merged.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
     assert_eq!(merged, [("a", "1"), ("b", "2"), ("c", "2")]);
 }
 

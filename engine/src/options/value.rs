@@ -17,9 +17,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" | "hour" | "hours" => 3_600_000_000_000,
         "d" | "day" | "days" => 86_400_000_000_000,
         _ => {
-            return Err(format!(
-                "'{unit}' is not a unit of time (ns, us, ms, s, min, h, d)"
-            ));
+            return Err(format!("'{unit}' is not a unit of time (ns, us, ms, s, min, h, d)"));
         }
     };
     let nanos = number.checked_mul(nanos_per_unit).ok_or("it is too long")?;
@@ -39,27 +37,19 @@ pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" | "gibibytes" => 1 << 30,
         "t" | "tb" | "tib" | "tebibytes" => 1 << 40,
         _ => {
-            return Err(format!(
-                "'{unit}' is not a unit of size (b, kb, mb, gb, tb)"
-            ));
+            return Err(format!("'{unit}' is not a unit of size (b, kb, mb, gb, tb)"));
         }
     };
-    number
-        .checked_mul(bytes_per_unit)
-        .ok_or_else(|| "it is too large".to_owned())
+    number.checked_mul(bytes_per_unit).ok_or_else(|| "it is too large".to_owned())
 }
 
 fn number_and_unit(text: &str) -> Result<(u64, String), String> {
     let text = text.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
         return Err("it does not begin with a whole number".to_owned());
     }
-    let number = number
-        .parse()
-        .map_err(|_| "its number is too large".to_owned())?;
+    let number = number.parse().map_err(|_| "its number is too large".to_owned())?;
     Ok((number, unit.trim().to_lowercase()))
 }

@@ -12,8 +12,8 @@ use frazil_catalog::CommitQueue;
 use frazil_compactor::{
     Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, load_delta, run_expire, run_group,
 };
-use frazil_table::{Retention, Table, io};
 use frazil_storage::{Env, Step};
+use frazil_table::{Retention, Table, io};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, watch};

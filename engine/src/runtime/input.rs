@@ -51,10 +51,7 @@ impl AlignedInput {
         }
     }
 
-    fn poll_open_inputs(
-        &mut self,
-        context: &mut std::task::Context<'_>,
-    ) -> Poll<(usize, Option<Message>)> {
+    fn poll_open_inputs(&mut self, context: &mut std::task::Context<'_>) -> Poll<(usize, Option<Message>)> {
         let count = self.inputs.len();
         for index in (0..count).map(|i| (self.turn + i) % count) {
             if self.waiting[index].is_some() {

@@ -66,9 +66,8 @@ pub(crate) async fn run_pipeline(
     let (ended_sender, ended) = mpsc::channel(spec.source_parallelism);
     let (committed, new_tables) = watch::channel(None);
 
-    let streams = (0..spec.source_parallelism).map(|subtask| {
-        spec.source.start(subtask, spec.source_parallelism, &positions, source_stop.clone())
-    });
+    let streams = (0..spec.source_parallelism)
+        .map(|subtask| spec.source.start(subtask, spec.source_parallelism, &positions, source_stop.clone()));
     let streams = try_join_all(streams).await?;
     let (mut outputs, mut inputs) = exchange(spec.source_parallelism, spec.writer_parallelism);
     let mut requests = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use frazil_storage::{Steps, Step};
+use frazil_storage::{Step, Steps};
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 

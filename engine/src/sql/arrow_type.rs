@@ -21,33 +21,24 @@ impl DataType {
             TypeKind::BigInt => ArrowType::Int64,
             TypeKind::Float => ArrowType::Float32,
             TypeKind::Double => ArrowType::Float64,
-            TypeKind::Decimal { precision, scale } => {
-                ArrowType::Decimal128(*precision, *scale as i8)
-            }
+            TypeKind::Decimal { precision, scale } => ArrowType::Decimal128(*precision, *scale as i8),
             TypeKind::Char(_) | TypeKind::VarChar(_) | TypeKind::String => ArrowType::Utf8,
             TypeKind::Binary(length) => ArrowType::FixedSizeBinary(*length as i32),
             TypeKind::VarBinary(_) | TypeKind::Bytes => ArrowType::Binary,
             TypeKind::Date => ArrowType::Date32,
             TypeKind::Time { .. } => ArrowType::Time64(TimeUnit::Microsecond),
             TypeKind::Timestamp { .. } => ArrowType::Timestamp(TimeUnit::Microsecond, None),
-            TypeKind::TimestampLtz { .. } => {
-                ArrowType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
-            }
-            TypeKind::Array(element) => {
-                ArrowType::List(Arc::new(element.to_field(Field::LIST_FIELD_DEFAULT_NAME)))
-            }
+            TypeKind::TimestampLtz { .. } => ArrowType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            TypeKind::Array(element) => ArrowType::List(Arc::new(element.to_field(Field::LIST_FIELD_DEFAULT_NAME))),
             TypeKind::Map(key, value) => {
                 let key = Field::new("key", key.to_arrow(), false);
                 let entry = Fields::from(vec![key, value.to_field("value")]);
                 let entries = Field::new("entries", ArrowType::Struct(entry), false);
                 ArrowType::Map(Arc::new(entries), false)
             }
-            TypeKind::Row(fields) => ArrowType::Struct(
-                fields
-                    .iter()
-                    .map(|field| field.data_type.to_field(&field.name))
-                    .collect(),
-            ),
+            TypeKind::Row(fields) => {
+                ArrowType::Struct(fields.iter().map(|field| field.data_type.to_field(&field.name)).collect())
+            }
         }
     }
 
@@ -69,10 +60,9 @@ impl DataType {
             ArrowType::Int64 => TypeKind::BigInt,
             ArrowType::Float32 => TypeKind::Float,
             ArrowType::Float64 => TypeKind::Double,
-            ArrowType::Decimal128(precision, scale) if *scale >= 0 => TypeKind::Decimal {
-                precision: *precision,
-                scale: *scale as u8,
-            },
+            ArrowType::Decimal128(precision, scale) if *scale >= 0 => {
+                TypeKind::Decimal { precision: *precision, scale: *scale as u8 }
+            }
             ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => TypeKind::String,
             ArrowType::FixedSizeBinary(length) if *length > 0 => TypeKind::Binary(*length as u32),
             ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => TypeKind::Bytes,
@@ -94,21 +84,16 @@ impl DataType {
                 TypeKind::Array(Box::new(Self::from_field(element)?))
             }
             ArrowType::Map(entries, _) => match entries.data_type() {
-                ArrowType::Struct(fields) if fields.len() == 2 => TypeKind::Map(
-                    Box::new(Self::from_field(&fields[0])?),
-                    Box::new(Self::from_field(&fields[1])?),
-                ),
+                ArrowType::Struct(fields) if fields.len() == 2 => {
+                    TypeKind::Map(Box::new(Self::from_field(&fields[0])?), Box::new(Self::from_field(&fields[1])?))
+                }
                 other => return Err(format!("no SQL type for a map of {other}")),
             },
             ArrowType::Struct(fields) if !fields.is_empty() => TypeKind::Row(
                 fields
                     .iter()
                     .map(|field| {
-                        Ok(RowField {
-                            name: field.name().clone(),
-                            data_type: Self::from_field(field)?,
-                            comment: None,
-                        })
+                        Ok(RowField { name: field.name().clone(), data_type: Self::from_field(field)?, comment: None })
                     })
                     .collect::<Result<_, String>>()?,
             ),

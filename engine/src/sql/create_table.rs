@@ -106,12 +106,7 @@ pub(super) fn parse_create_table(
         query: None,
     };
     if parser.peek_token_ref().token == Token::LParen {
-        Members {
-            parser,
-            table: &mut table,
-            keys: Vec::new(),
-        }
-        .parse()?;
+        Members { parser, table: &mut table, keys: Vec::new() }.parse()?;
     }
     table.comment = parse_comment(parser)?;
     if take_word(parser, "PARTITIONED") {
@@ -128,11 +123,7 @@ pub(super) fn parse_create_table(
         let token = parser.peek_token();
         if token.token == Token::LParen {
             let help = "LIKE takes over the columns, the partitioning and the options";
-            return err_at(
-                "choosing what LIKE takes over is not supported yet",
-                &token,
-                Some(help),
-            );
+            return err_at("choosing what LIKE takes over is not supported yet", &token, Some(help));
         }
     } else if parser.parse_keyword(Keyword::AS) {
         table.query = Some(parse_query(parser, hints)?);
@@ -151,11 +142,8 @@ fn check_complete(parser: &Parser<'_>, table: &CreateTable) -> Result<(), Parser
             Token::Word(_) if is_word(&next.token, "DISTRIBUTED") => {
                 Some("use PARTITIONED BY (bucket(4, column))".to_owned())
             }
-            Token::Word(word) => nearest_one(
-                &word.value,
-                ["COMMENT", "PARTITIONED", "WITH", "LIKE", "AS"],
-            )
-            .map(|near| format!("did you mean '{near}'?")),
+            Token::Word(word) => nearest_one(&word.value, ["COMMENT", "PARTITIONED", "WITH", "LIKE", "AS"])
+                .map(|near| format!("did you mean '{near}'?")),
             _ => None,
         };
         return err_at(format!("unexpected {}", found(next)), next, help.as_deref());
@@ -163,11 +151,7 @@ fn check_complete(parser: &Parser<'_>, table: &CreateTable) -> Result<(), Parser
     if table.columns.is_empty() && table.like.is_none() && table.query.is_none() {
         let place = table.name.span().start;
         let help = "write (name TYPE, …) after its name, LIKE another table, or AS SELECT …";
-        return err_in(
-            format!("the table {} has no columns", table.name),
-            place,
-            Some(help),
-        );
+        return err_in(format!("the table {} has no columns", table.name), place, Some(help));
     }
     Ok(())
 }
@@ -184,11 +168,7 @@ pub(super) fn parse_comment(parser: &mut Parser<'_>) -> Result<Option<String>, P
 pub(super) fn parse_name(parser: &mut Parser<'_>) -> Result<Name, ParserError> {
     let token = parser.peek_token();
     if !matches!(token.token, Token::Word(_)) {
-        return err_at(
-            format!("expected a name, found {}", found(&token)),
-            &token,
-            None,
-        );
+        return err_at(format!("expected a name, found {}", found(&token)), &token, None);
     }
     let name = parser.parse_object_name(false)?;
     match Name::from_ast(&name) {
@@ -220,11 +200,7 @@ impl Members<'_, '_> {
             break;
         }
         self.check_keys()?;
-        let event_time = self
-            .table
-            .watermark
-            .as_ref()
-            .map(|w| (w.column.clone(), w.span));
+        let event_time = self.table.watermark.as_ref().map(|w| (w.column.clone(), w.span));
         match event_time {
             Some((column, span)) => check_column(self.table, &column, span),
             None => Ok(()),
@@ -232,9 +208,7 @@ impl Members<'_, '_> {
     }
 
     fn refuse_rest_of_column(&self, token: &TokenWithSpan) -> Result<(), ParserError> {
-        const WORDS: [&str; 8] = [
-            "NOT", "NULL", "METADATA", "FROM", "VIRTUAL", "COMMENT", "PRIMARY", "AS",
-        ];
+        const WORDS: [&str; 8] = ["NOT", "NULL", "METADATA", "FROM", "VIRTUAL", "COMMENT", "PRIMARY", "AS"];
         let help = match &token.token {
             Token::Word(word) if is_word(&token.token, "DEFAULT") => {
                 format!("{} values of columns are not supported", word.value)
@@ -245,11 +219,7 @@ impl Members<'_, '_> {
             },
             _ => "columns are divided by ',' and end with ')'".to_owned(),
         };
-        err_at(
-            format!("expected ',' or ')', found {}", found(token)),
-            token,
-            Some(&help),
-        )
+        err_at(format!("expected ',' or ')', found {}", found(token)), token, Some(&help))
     }
 
     fn member(&mut self) -> Result<(), ParserError> {
@@ -263,11 +233,7 @@ impl Members<'_, '_> {
             return self.primary_key(constraint);
         }
         if is_word(&token.token, "UNIQUE") && next == Token::LParen {
-            return err_at(
-                "UNIQUE is not supported",
-                &token,
-                Some("use PRIMARY KEY (…) NOT ENFORCED"),
-            );
+            return err_at("UNIQUE is not supported", &token, Some("use PRIMARY KEY (…) NOT ENFORCED"));
         }
         if token.token == Token::RParen {
             let help = match self.table.columns.is_empty() {
@@ -282,23 +248,14 @@ impl Members<'_, '_> {
     fn column(&mut self) -> Result<(), ParserError> {
         let (name, span) = parse_identifier(self.parser, "a column's name")?;
         if self.table.columns.iter().any(|column| column.name == name) {
-            return err_in(
-                format!("the column '{name}' is there twice"),
-                span.start,
-                None,
-            );
+            return err_in(format!("the column '{name}' is there twice"), span.start, None);
         }
         let kind = match self.parser.parse_keyword(Keyword::AS) {
             true => ColumnKind::Computed(Box::new(self.parser.parse_expr()?)),
             false => self.typed_column(&name, span)?,
         };
         let comment = parse_comment(self.parser)?;
-        self.table.columns.push(Column {
-            name,
-            kind,
-            comment,
-            span,
-        });
+        self.table.columns.push(Column { name, kind, comment, span });
         Ok(())
     }
 
@@ -310,16 +267,9 @@ impl Members<'_, '_> {
                 false => None,
             };
             let is_virtual = take_word(self.parser, "VIRTUAL");
-            return Ok(ColumnKind::Metadata {
-                data_type,
-                key,
-                is_virtual,
-            });
+            return Ok(ColumnKind::Metadata { data_type, key, is_virtual });
         }
-        if self
-            .parser
-            .parse_keywords(&[Keyword::PRIMARY, Keyword::KEY])
-        {
+        if self.parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
             self.not_enforced()?;
             self.put_keys(vec![(name.to_owned(), span)])?;
         }
@@ -344,22 +294,16 @@ impl Members<'_, '_> {
             self.parser.advance_token();
             parse_identifier(self.parser, "the constraint's name")?;
         }
-        self.parser
-            .expect_keywords(&[Keyword::PRIMARY, Keyword::KEY])?;
+        self.parser.expect_keywords(&[Keyword::PRIMARY, Keyword::KEY])?;
         self.parser.expect_token(&Token::LParen)?;
-        let keys = self
-            .parser
-            .parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
+        let keys = self.parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
         self.parser.expect_token(&Token::RParen)?;
         self.not_enforced()?;
         self.put_keys(keys)
     }
 
     fn not_enforced(&mut self) -> Result<(), ParserError> {
-        if self
-            .parser
-            .parse_keywords(&[Keyword::NOT, Keyword::ENFORCED])
-        {
+        if self.parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
             return Ok(());
         }
         let token = self.parser.peek_token();
@@ -382,16 +326,11 @@ impl Members<'_, '_> {
             if self.keys[..index].iter().any(|(other, _)| other == key) {
                 return err_in(format!("'{key}' is in the key twice"), span.start, None);
             }
-            let column = self
-                .table
-                .columns
-                .iter_mut()
-                .find(|column| column.name == *key);
+            let column = self.table.columns.iter_mut().find(|column| column.name == *key);
             match &mut column.expect("check_column has found it").kind {
                 ColumnKind::Physical(data_type) => data_type.nullable = false,
                 _ => {
-                    let message =
-                        format!("'{key}' is not kept in the table, so it can't be in its key");
+                    let message = format!("'{key}' is not kept in the table, so it can't be in its key");
                     return err_in(message, span.start, None);
                 }
             }
@@ -412,19 +351,14 @@ fn check_column(table: &CreateTable, path: &[String], span: Span) -> Result<(), 
         let message = format!("the table has no column '{}'", path[0]);
         return err_in(message, span.start, Some(&help));
     };
-    let (ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. }) = &column.kind
-    else {
+    let (ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. }) = &column.kind else {
         return Ok(());
     };
     let mut data_type = data_type;
     for (index, part) in path.iter().enumerate().skip(1) {
         let whole = path[..index].join(".");
         let TypeKind::Row(fields) = &data_type.kind else {
-            return err_in(
-                format!("'{whole}' is {data_type}, which has no fields"),
-                span.start,
-                None,
-            );
+            return err_in(format!("'{whole}' is {data_type}, which has no fields"), span.start, None);
         };
         match fields.iter().find(|field| field.name == *part) {
             Some(field) => data_type = &field.data_type,
@@ -440,26 +374,15 @@ fn check_column(table: &CreateTable, path: &[String], span: Span) -> Result<(), 
 }
 
 /// An identifier; `what` says in an error what it is.
-pub(super) fn parse_identifier(
-    parser: &mut Parser<'_>,
-    what: &str,
-) -> Result<(String, Span), ParserError> {
+pub(super) fn parse_identifier(parser: &mut Parser<'_>, what: &str) -> Result<(String, Span), ParserError> {
     let token = parser.next_token();
     match token.token {
         Token::Word(word) => Ok((word.value, token.span)),
         Token::SingleQuotedString(ref text) => {
             let help = format!("names stand in backticks: `{text}`");
-            err_at(
-                format!("expected {what}, found {}", found(&token)),
-                &token,
-                Some(&help),
-            )
+            err_at(format!("expected {what}, found {}", found(&token)), &token, Some(&help))
         }
-        _ => err_at(
-            format!("expected {what}, found {}", found(&token)),
-            &token,
-            None,
-        ),
+        _ => err_at(format!("expected {what}, found {}", found(&token)), &token, None),
     }
 }
 
@@ -479,9 +402,7 @@ impl Column {
     /// Its type; a computed column has none before it is planned.
     pub fn data_type(&self) -> Option<&DataType> {
         match &self.kind {
-            ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. } => {
-                Some(data_type)
-            }
+            ColumnKind::Physical(data_type) | ColumnKind::Metadata { data_type, .. } => Some(data_type),
             ColumnKind::Computed(_) => None,
         }
     }

@@ -88,18 +88,12 @@ pub struct RowField {
 impl TypeKind {
     /// The type with NULL.
     pub fn nullable(self) -> DataType {
-        DataType {
-            kind: self,
-            nullable: true,
-        }
+        DataType { kind: self, nullable: true }
     }
 
     /// The type without NULL.
     pub fn not_null(self) -> DataType {
-        DataType {
-            kind: self,
-            nullable: false,
-        }
+        DataType { kind: self, nullable: false }
     }
 }
 

@@ -85,21 +85,13 @@ impl Level {
         self.accesses += 1;
         match self.accesses {
             0..=CHAIN_MAX => Ok(()),
-            _ => err_at(
-                format!("more than {CHAIN_MAX} accesses in a row"),
-                token,
-                None,
-            ),
+            _ => err_at(format!("more than {CHAIN_MAX} accesses in a row"), token, None),
         }
     }
 
     fn operator(&mut self, token: &TokenWithSpan) -> Result<(), ParserError> {
         self.accesses = 0;
-        let index = match self
-            .operators
-            .iter()
-            .position(|(known, _)| *known == token.token)
-        {
+        let index = match self.operators.iter().position(|(known, _)| *known == token.token) {
             Some(index) => index,
             None => {
                 self.operators.push((token.token.clone(), 0));
@@ -111,11 +103,7 @@ impl Level {
             0..=CHAIN_MAX => Ok(()),
             _ => {
                 let message = format!("more than {CHAIN_MAX} '{}' in one expression", token.token);
-                err_at(
-                    message,
-                    token,
-                    Some("write IN (…), or join a table of the values"),
-                )
+                err_at(message, token, Some("write IN (…), or join a table of the values"))
             }
         }
     }

@@ -11,8 +11,7 @@
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::ast::{
-    self, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName,
+    self, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -180,9 +179,8 @@ pub(super) fn cast_expr(
         (Expr::Nested(inner), _) => cast_expr(*inner, data_type, kind, start),
         (Expr::Array(mut array), TypeKind::Array(element)) if !array.elem.is_empty() => {
             let elements = array.elem.into_iter();
-            array.elem = elements
-                .map(|value| cast_expr(value, element, kind.clone(), start))
-                .collect::<Result<_, _>>()?;
+            array.elem =
+                elements.map(|value| cast_expr(value, element, kind.clone(), start)).collect::<Result<_, _>>()?;
             Ok(Expr::Array(array))
         }
         (expr, TypeKind::Row(fields)) => {
@@ -192,15 +190,12 @@ pub(super) fn cast_expr(
             };
             if values.len() != fields.len() {
                 let (given, wanted) = (values.len(), fields.len());
-                let message =
-                    format!("ROW(…) has {given} values, but its type has {wanted} fields");
+                let message = format!("ROW(…) has {given} values, but its type has {wanted} fields");
                 return err_at(message, start, None);
             }
             let mut arguments = Vec::with_capacity(2 * fields.len());
             for (field, value) in fields.iter().zip(values) {
-                arguments.push(Expr::value(ast::Value::SingleQuotedString(
-                    field.name.clone(),
-                )));
+                arguments.push(Expr::value(ast::Value::SingleQuotedString(field.name.clone())));
                 arguments.push(cast_expr(value, &field.data_type, kind.clone(), start)?);
             }
             Ok(call("named_struct", arguments))
@@ -263,11 +258,7 @@ fn table_argument(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     if is_word(&parser.peek_token_ref().token, "PARTITION") {
         let help = "put the keys into GROUP BY, or into OVER (PARTITION BY …)";
         let token = parser.peek_token();
-        return err_at(
-            "TABLE t PARTITION BY … is not supported yet",
-            &token,
-            Some(help),
-        );
+        return err_at("TABLE t PARTITION BY … is not supported yet", &token, Some(help));
     }
     let mut select = Parser::new(&FlinkDialect).try_with_sql("SELECT * FROM t")?;
     let mut query = select.parse_query()?;

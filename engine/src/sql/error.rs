@@ -39,14 +39,7 @@ impl SqlError {
             0 => "",
             line => script.lines().nth(line as usize - 1).unwrap_or(""),
         };
-        Self {
-            message: message.into(),
-            help: None,
-            statement: "",
-            script: None,
-            span,
-            line: line.to_owned(),
-        }
+        Self { message: message.into(), help: None, statement: "", script: None, span, line: line.to_owned() }
     }
 
     /// The same with a help.
@@ -95,12 +88,8 @@ impl fmt::Display for SqlError {
             let number = start.line.to_string();
             let gutter = " ".repeat(number.len() + 2);
             // Tabs stay tabs, so that the caret stands under its character however wide a tab is shown.
-            let before: String = self
-                .line
-                .chars()
-                .take(start.column as usize - 1)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
+            let before: String =
+                self.line.chars().take(start.column as usize - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             write!(f, "\n{gutter}|\n {number} | {}", self.line)?;
             write!(f, "\n{gutter}| {before}{}", "^".repeat(self.width()))?;
             if let Some(help) = &self.help {

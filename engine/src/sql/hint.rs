@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{
-    Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace,
-};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dialect::FlinkDialect;
 use super::options_clause::parse_options;
@@ -21,15 +19,8 @@ use crate::options::Options;
 use crate::suggest::nearest_one;
 
 /// Hints that Flink knows at a query.
-const QUERY_HINTS: [&str; 7] = [
-    "BROADCAST",
-    "LOOKUP",
-    "MULTI_JOIN",
-    "NEST_LOOP",
-    "SHUFFLE_HASH",
-    "SHUFFLE_MERGE",
-    "STATE_TTL",
-];
+const QUERY_HINTS: [&str; 7] =
+    ["BROADCAST", "LOOKUP", "MULTI_JOIN", "NEST_LOOP", "SHUFFLE_HASH", "SHUFFLE_MERGE", "STATE_TTL"];
 
 /// A hint at a query: `SELECT /*+ NAME(argument, …) */`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,23 +80,13 @@ impl Hints {
         match table.chain(query).min() {
             None => Ok(()),
             Some(place) => {
-                let help =
-                    "write /*+ OPTIONS(…) */ directly after the table's name, before its alias";
-                err_in(
-                    "this hint stands at nothing that could follow it",
-                    place,
-                    Some(help),
-                )
+                let help = "write /*+ OPTIONS(…) */ directly after the table's name, before its alias";
+                err_in("this hint stands at nothing that could follow it", place, Some(help))
             }
         }
     }
 
-    fn read(
-        &mut self,
-        text: &str,
-        span: Span,
-        before: Option<&TokenWithSpan>,
-    ) -> Result<(), ParserError> {
+    fn read(&mut self, text: &str, span: Span, before: Option<&TokenWithSpan>) -> Result<(), ParserError> {
         let tokens = tokens_of(text, span.start)?;
         let mut parser = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens);
         let at_query = matches!(before.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::SELECT);
@@ -119,11 +100,7 @@ impl Hints {
                     let Some(before) = before else {
                         return err_in("a hint can't begin a statement", span.start, None);
                     };
-                    if self
-                        .at_tables
-                        .insert(before.span.end, (span, options))
-                        .is_some()
-                    {
+                    if self.at_tables.insert(before.span.end, (span, options)).is_some() {
                         let help = "write all options into one OPTIONS(…)";
                         return err_in("a second hint at the same table", span.start, Some(help));
                     }
@@ -145,19 +122,11 @@ fn table_hint(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
         Token::Word(word) if word.value.eq_ignore_ascii_case("OPTIONS") => parse_options(parser),
         Token::Word(word) if is_query_hint(&word.value) => {
             let help = format!("write it after SELECT: SELECT /*+ {}(…) */", word.value);
-            err_at(
-                format!("{} is a hint of a query, not of a table", word.value),
-                &name,
-                Some(&help),
-            )
+            err_at(format!("{} is a hint of a query, not of a table", word.value), &name, Some(&help))
         }
         _ => {
             let message = format!("{} is not a hint of a table", found(&name));
-            err_at(
-                message,
-                &name,
-                Some("the one hint of a table is OPTIONS('key' = 'value', …)"),
-            )
+            err_at(message, &name, Some("the one hint of a table is OPTIONS('key' = 'value', …)"))
         }
     }
 }
@@ -167,30 +136,17 @@ fn query_hint(parser: &mut Parser<'_>, span: Span) -> Result<QueryHint, ParserEr
     let name = match &token.token {
         Token::Word(word) => word.value.to_ascii_uppercase(),
         _ => {
-            return err_at(
-                format!("expected a hint, found {}", found(&token)),
-                &token,
-                None,
-            );
+            return err_at(format!("expected a hint, found {}", found(&token)), &token, None);
         }
     };
     if !is_query_hint(&name) {
         let help = match name.as_str() {
-            "OPTIONS" => {
-                Some("write it after the table's name: FROM t /*+ OPTIONS(…) */".to_owned())
-            }
+            "OPTIONS" => Some("write it after the table's name: FROM t /*+ OPTIONS(…) */".to_owned()),
             _ => nearest_one(&name, QUERY_HINTS).map(|near| format!("did you mean '{near}'?")),
         };
-        return err_at(
-            format!("'{name}' is not a hint of a query"),
-            &token,
-            help.as_deref(),
-        );
+        return err_at(format!("'{name}' is not a hint of a query"), &token, help.as_deref());
     }
-    let with_keys = matches!(
-        parser.peek_nth_token_ref(1).token,
-        Token::SingleQuotedString(_)
-    );
+    let with_keys = matches!(parser.peek_nth_token_ref(1).token, Token::SingleQuotedString(_));
     let (mut options, mut tables) = (Options::new(), Vec::new());
     if with_keys {
         options = parse_options(parser)?;
@@ -199,18 +155,11 @@ fn query_hint(parser: &mut Parser<'_>, span: Span) -> Result<QueryHint, ParserEr
         tables = names.iter().map(ToString::to_string).collect();
         parser.expect_token(&Token::RParen)?;
     }
-    Ok(QueryHint {
-        name,
-        options,
-        tables,
-        span,
-    })
+    Ok(QueryHint { name, options, tables, span })
 }
 
 fn is_query_hint(name: &str) -> bool {
-    QUERY_HINTS
-        .iter()
-        .any(|hint| hint.eq_ignore_ascii_case(name))
+    QUERY_HINTS.iter().any(|hint| hint.eq_ignore_ascii_case(name))
 }
 
 /// The tokens of a hint's text with their places in the script. `start` is the place of `/*+`.

@@ -35,23 +35,12 @@ pub(super) fn insert(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Inser
     }
     for (index, (name, _)) in columns.iter().enumerate() {
         if columns[..index].iter().any(|(other, _)| other == name) {
-            return err_in(
-                format!("the column '{name}' is there twice"),
-                columns[index].1.start,
-                None,
-            );
+            return err_in(format!("the column '{name}' is there twice"), columns[index].1.start, None);
         }
     }
     let query = parse_query(parser, hints)?;
     let options = options.unwrap_or_default();
-    Ok(Insert {
-        target,
-        options,
-        columns,
-        overwrite,
-        partition,
-        query,
-    })
+    Ok(Insert { target, options, columns, overwrite, partition, query })
 }
 
 /// `(column = value, …)`
@@ -71,10 +60,7 @@ pub(super) fn column_list(parser: &mut Parser<'_>) -> Result<Vec<(String, Span)>
     let opens = parser.peek_token_ref().token == Token::LParen;
     let query = match &parser.peek_nth_token_ref(1).token {
         Token::Word(word) => {
-            matches!(
-                word.keyword,
-                Keyword::SELECT | Keyword::WITH | Keyword::VALUES
-            )
+            matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES)
         }
         Token::LParen => true,
         _ => false,
@@ -83,8 +69,7 @@ pub(super) fn column_list(parser: &mut Parser<'_>) -> Result<Vec<(String, Span)>
         return Ok(Vec::new());
     }
     parser.advance_token();
-    let names =
-        parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
+    let names = parser.parse_comma_separated(|parser| parse_identifier(parser, "a column's name"))?;
     parser.expect_token(&Token::RParen)?;
     Ok(names)
 }

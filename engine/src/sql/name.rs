@@ -25,34 +25,18 @@ impl Name {
     /// When there are no parts or more than three.
     pub fn new<S: Into<String>>(parts: impl IntoIterator<Item = S>) -> Self {
         let parts: Vec<String> = parts.into_iter().map(Into::into).collect();
-        assert!(
-            (1..=3).contains(&parts.len()),
-            "a name has one to three parts: {parts:?}"
-        );
-        Self {
-            parts,
-            span: Span::empty(),
-        }
+        assert!((1..=3).contains(&parts.len()), "a name has one to three parts: {parts:?}");
+        Self { parts, span: Span::empty() }
     }
 
     /// `None` when there are no parts or more than three, or one that is not an identifier.
     pub(super) fn from_ast(name: &ast::ObjectName) -> Option<Self> {
-        let idents: Vec<&ast::Ident> = name
-            .0
-            .iter()
-            .map(|part| part.as_ident())
-            .collect::<Option<_>>()?;
+        let idents: Vec<&ast::Ident> = name.0.iter().map(|part| part.as_ident()).collect::<Option<_>>()?;
         if !(1..=3).contains(&idents.len()) {
             return None;
         }
         let span = Span::union_iter(idents.iter().map(|ident| ident.span));
-        Some(Self {
-            parts: idents
-                .into_iter()
-                .map(|ident| ident.value.clone())
-                .collect(),
-            span,
-        })
+        Some(Self { parts: idents.into_iter().map(|ident| ident.value.clone()).collect(), span })
     }
 
     /// The last part: the table's own name.
@@ -62,10 +46,7 @@ impl Name {
 
     /// The part before the last: the table's database.
     pub fn database(&self) -> Option<&str> {
-        self.parts
-            .len()
-            .checked_sub(2)
-            .map(|index| self.parts[index].as_str())
+        self.parts.len().checked_sub(2).map(|index| self.parts[index].as_str())
     }
 
     /// The first of three parts: the table's catalog.
@@ -107,9 +88,7 @@ impl From<&Name> for TableReference {
         match name.parts.as_slice() {
             [table] => TableReference::bare(table.clone()),
             [database, table] => TableReference::partial(database.clone(), table.clone()),
-            [catalog, database, table] => {
-                TableReference::full(catalog.clone(), database.clone(), table.clone())
-            }
+            [catalog, database, table] => TableReference::full(catalog.clone(), database.clone(), table.clone()),
             _ => unreachable!("a name has one to three parts"),
         }
     }
@@ -118,9 +97,7 @@ impl From<&Name> for TableReference {
 /// The identifier in backticks where it needs them.
 pub(super) fn quoted(identifier: &str) -> String {
     let mut chars = identifier.chars();
-    let plain = chars
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !is_reserved(identifier);
     match plain {

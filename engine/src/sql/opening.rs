@@ -7,48 +7,27 @@ use super::tokens::{err_at, is_word};
 
 /// The first words of the statements that exist.
 pub(super) const OPENINGS: [&str; 19] = [
-    "CREATE", "DROP", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET", "INSERT", "EXECUTE",
-    "BEGIN", "EXPLAIN", "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE",
+    "CREATE", "DROP", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN",
+    "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE",
 ];
 
 /// Statements of Flink that are read and refused: the words that they begin with, and what to do instead.
 const NOT_YET: [(&[&str], &str); 16] = [
-    (
-        &["CREATE", "MATERIALIZED", "TABLE"],
-        "write a job: CREATE TABLE …; INSERT INTO … SELECT …",
-    ),
+    (&["CREATE", "MATERIALIZED", "TABLE"], "write a job: CREATE TABLE …; INSERT INTO … SELECT …"),
     (&["CREATE", "FUNCTION"], "use the built-in functions"),
-    (
-        &["CREATE", "TEMPORARY", "FUNCTION"],
-        "use the built-in functions",
-    ),
-    (
-        &["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"],
-        "use the built-in functions",
-    ),
+    (&["CREATE", "TEMPORARY", "FUNCTION"], "use the built-in functions"),
+    (&["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"], "use the built-in functions"),
     (&["CREATE", "MODEL"], "models are out of scope"),
-    (
-        &["CREATE", "OR", "REPLACE"],
-        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
-    ),
-    (
-        &["REPLACE", "TABLE"],
-        "DROP TABLE IF EXISTS …, then CREATE TABLE …",
-    ),
+    (&["CREATE", "OR", "REPLACE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
+    (&["REPLACE", "TABLE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
     (&["LOAD", "MODULE"], "there are no modules"),
     (&["UNLOAD", "MODULE"], "there are no modules"),
     (&["ADD", "JAR"], "there is no JVM here"),
     (&["REMOVE", "JAR"], "there is no JVM here"),
     (&["COMPILE", "PLAN"], "use EXPLAIN"),
     (&["EXECUTE", "PLAN"], "run the script itself"),
-    (
-        &["ALTER"],
-        "change an Iceberg table through its catalog with any Iceberg client",
-    ),
-    (
-        &["CALL"],
-        "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`",
-    ),
+    (&["ALTER"], "change an Iceberg table through its catalog with any Iceberg client"),
+    (&["CALL"], "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`"),
     (&["STOP", "JOB"], "end the process that runs it"),
 ];
 
@@ -71,11 +50,10 @@ pub(super) enum Opening {
 /// Looks at a statement's first significant tokens.
 pub(super) fn opening(words: &[&Token]) -> Opening {
     let starts = |pattern: &[&str], from: usize| {
-        pattern.iter().enumerate().all(|(index, word)| {
-            words
-                .get(from + index)
-                .is_some_and(|token| is_word(token, word))
-        })
+        pattern
+            .iter()
+            .enumerate()
+            .all(|(index, word)| words.get(from + index).is_some_and(|token| is_word(token, word)))
     };
     for (explain, from) in [(false, 0), (true, 1)] {
         if explain && !starts(&["EXPLAIN"], 0) {
@@ -87,10 +65,7 @@ pub(super) fn opening(words: &[&Token]) -> Opening {
             &["STATEMENT", "SET", "BEGIN"],
         ] {
             if starts(pattern, from) {
-                return Opening::Set {
-                    words: from + pattern.len(),
-                    explain,
-                };
+                return Opening::Set { words: from + pattern.len(), explain };
             }
         }
     }
@@ -115,20 +90,14 @@ pub(super) fn opening(words: &[&Token]) -> Opening {
         (&["DESCRIBE"], "DESCRIBE"),
         (&["DESC"], "DESCRIBE"),
     ];
-    let kind = kinds
-        .iter()
-        .find(|(pattern, _)| starts(pattern, 0))
-        .map_or("", |(_, kind)| kind);
+    let kind = kinds.iter().find(|(pattern, _)| starts(pattern, 0)).map_or("", |(_, kind)| kind);
     Opening::Plain { kind }
 }
 
 /// Refuses the statements of [`NOT_YET`].
 pub(super) fn refuse_not_yet(parser: &Parser<'_>) -> Result<(), ParserError> {
     for (words, help) in NOT_YET {
-        let all = words
-            .iter()
-            .enumerate()
-            .all(|(index, word)| is_word(&parser.peek_nth_token_ref(index).token, word));
+        let all = words.iter().enumerate().all(|(index, word)| is_word(&parser.peek_nth_token_ref(index).token, word));
         if all {
             let message = format!("{} is not supported", words.join(" "));
             return err_at(message, parser.peek_token_ref(), Some(help));

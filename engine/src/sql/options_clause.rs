@@ -23,21 +23,12 @@ pub(super) fn parse_options(parser: &mut Parser<'_>) -> Result<Options, ParserEr
         let key = parser.next_token();
         let key_text = text(&key, "an option's key")?;
         if options.entry(&key_text).is_some() {
-            return err_at(
-                format!("the option '{key_text}' is there twice"),
-                &key,
-                None,
-            );
+            return err_at(format!("the option '{key_text}' is there twice"), &key, None);
         }
         parser.expect_token(&Token::Eq)?;
         let value = parser.next_token();
         let value_text = text(&value, "an option's value")?;
-        options.put(Entry {
-            key: key_text,
-            value: value_text,
-            key_span: key.span,
-            value_span: value.span,
-        });
+        options.put(Entry { key: key_text, value: value_text, key_span: key.span, value_span: value.span });
         if !parser.consume_token(&Token::Comma) {
             parser.expect_token(&Token::RParen)?;
             break;
@@ -55,9 +46,5 @@ pub(super) fn text(token: &TokenWithSpan, what: &str) -> Result<String, ParserEr
         Token::DoubleQuotedString(_) => "texts stand in single quotes: 'text'".to_owned(),
         _ => "it is a text in single quotes".to_owned(),
     };
-    err_at(
-        format!("expected {what}, found {}", found(token)),
-        token,
-        Some(&help),
-    )
+    err_at(format!("expected {what}, found {}", found(token)), token, Some(&help))
 }

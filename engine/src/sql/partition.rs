@@ -43,12 +43,7 @@ pub enum Transform {
 
 impl fmt::Display for PartitionField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let column = self
-            .column
-            .iter()
-            .map(|part| quoted(part))
-            .collect::<Vec<_>>()
-            .join(".");
+        let column = self.column.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".");
         match self.transform {
             Transform::Identity => f.write_str(&column),
             Transform::Year => write!(f, "year({column})"),
@@ -62,22 +57,14 @@ impl fmt::Display for PartitionField {
 }
 
 /// `(a, month(ts), bucket(16, id), …)`
-pub(super) fn parse_partition_fields(
-    parser: &mut Parser<'_>,
-) -> Result<Vec<PartitionField>, ParserError> {
+pub(super) fn parse_partition_fields(parser: &mut Parser<'_>) -> Result<Vec<PartitionField>, ParserError> {
     parser.expect_token(&Token::LParen)?;
     let fields = parser.parse_comma_separated(parse_partition_field)?;
     parser.expect_token(&Token::RParen)?;
     for (index, field) in fields.iter().enumerate() {
-        let same = |other: &&PartitionField| {
-            other.column == field.column && other.transform == field.transform
-        };
+        let same = |other: &&PartitionField| other.column == field.column && other.transform == field.transform;
         if fields[..index].iter().any(|other| same(&other)) {
-            return err_in(
-                format!("the table is partitioned by {field} twice"),
-                field.span.start,
-                None,
-            );
+            return err_in(format!("the table is partitioned by {field} twice"), field.span.start, None);
         }
     }
     Ok(fields)
@@ -87,11 +74,7 @@ fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, Pars
     let start = parser.peek_token();
     if parser.peek_nth_token_ref(1).token != Token::LParen {
         let (column, span) = parse_path(parser)?;
-        return Ok(PartitionField {
-            transform: Transform::Identity,
-            column,
-            span,
-        });
+        return Ok(PartitionField { transform: Transform::Identity, column, span });
     }
     let (name, _) = parse_identifier(parser, "a partition transform")?;
     parser.expect_token(&Token::LParen)?;
@@ -106,40 +89,23 @@ fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, Pars
     let (column, _) = parse_path(parser)?;
     let end = parser.expect_token(&Token::RParen)?;
     let transform = transform(&name, number, &start)?;
-    Ok(PartitionField {
-        transform,
-        column,
-        span: start.span.union(&end.span),
-    })
+    Ok(PartitionField { transform, column, span: start.span.union(&end.span) })
 }
 
 fn parse_count(parser: &mut Parser<'_>) -> Result<u32, ParserError> {
     let token = parser.next_token();
     let count = match &token.token {
-        Token::Number(digits, _) => digits
-            .parse()
-            .ok()
-            .filter(|n| (1..=i32::MAX as u32).contains(n)),
+        Token::Number(digits, _) => digits.parse().ok().filter(|n| (1..=i32::MAX as u32).contains(n)),
         _ => None,
     };
     match count {
         Some(count) => Ok(count),
-        None => err_at(
-            format!("expected a number from 1 up, found {}", found(&token)),
-            &token,
-            None,
-        ),
+        None => err_at(format!("expected a number from 1 up, found {}", found(&token)), &token, None),
     }
 }
 
-fn transform(
-    name: &str,
-    number: Option<u32>,
-    start: &TokenWithSpan,
-) -> Result<Transform, ParserError> {
-    const NAMES: [&str; 7] = [
-        "identity", "year", "month", "day", "hour", "bucket", "truncate",
-    ];
+fn transform(name: &str, number: Option<u32>, start: &TokenWithSpan) -> Result<Transform, ParserError> {
+    const NAMES: [&str; 7] = ["identity", "year", "month", "day", "hour", "bucket", "truncate"];
     let lower = name.to_ascii_lowercase();
     let transform = match (lower.as_str(), number) {
         ("identity", None) => Transform::Identity,
@@ -150,18 +116,10 @@ fn transform(
         ("bucket", Some(count)) => Transform::Bucket(count),
         ("truncate", Some(width)) => Transform::Truncate(width),
         ("bucket", None) => {
-            return err_at(
-                "bucket needs the number of buckets",
-                start,
-                Some("write bucket(16, id)"),
-            );
+            return err_at("bucket needs the number of buckets", start, Some("write bucket(16, id)"));
         }
         ("truncate", None) => {
-            return err_at(
-                "truncate needs the width",
-                start,
-                Some("write truncate(4, name)"),
-            );
+            return err_at("truncate needs the width", start, Some("write truncate(4, name)"));
         }
         (known, Some(_)) if NAMES[..5].contains(&known.trim_end_matches('s')) => {
             let help = format!("write {lower}(column)");

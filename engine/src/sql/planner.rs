@@ -72,13 +72,7 @@ pub fn planning_error(error: DataFusionError, script: &str) -> crate::Error {
         DataFusionError::SchemaError(schema, _) => in_words(schema),
         _ => (None, None),
     };
-    let Some(Diagnostic {
-        message: said,
-        span: Some(span),
-        helps,
-        ..
-    }) = diagnostic
-    else {
+    let Some(Diagnostic { message: said, span: Some(span), helps, .. }) = diagnostic else {
         return match message {
             Some(message) => with_help(SqlError::new(message, Span::empty(), script), help).into(),
             None => error.into(),
@@ -99,17 +93,10 @@ fn with_help(error: SqlError, help: Option<String>) -> SqlError {
 
 /// A column that is not there, with those that are near.
 fn in_words(error: &SchemaError) -> (Option<String>, Option<String>) {
-    let SchemaError::FieldNotFound {
-        field,
-        valid_fields,
-    } = error
-    else {
+    let SchemaError::FieldNotFound { field, valid_fields } = error else {
         return (None, None);
     };
-    let names: Vec<&str> = valid_fields
-        .iter()
-        .map(|valid| valid.name.as_str())
-        .collect();
+    let names: Vec<&str> = valid_fields.iter().map(|valid| valid.name.as_str()).collect();
     let near = nearest(&field.name, names.iter().copied(), 3);
     const LISTED_MAX: usize = 12;
     let help = match (near.is_empty(), names.len()) {
@@ -118,16 +105,10 @@ fn in_words(error: &SchemaError) -> (Option<String>, Option<String>) {
         (true, 1..=LISTED_MAX) => Some(format!("there are {}", names.join(", "))),
         (true, more) => {
             let more = more - LISTED_MAX;
-            Some(format!(
-                "there are {} and {more} more",
-                names[..LISTED_MAX].join(", ")
-            ))
+            Some(format!("there are {} and {more} more", names[..LISTED_MAX].join(", ")))
         }
     };
-    (
-        Some(format!("there is no column '{}'", field.flat_name())),
-        help,
-    )
+    (Some(format!("there is no column '{}'", field.flat_name())), help)
 }
 
 /// Makes Arrow types of Flink's. What the dialect has parsed itself comes as a custom type whose name is its text.
@@ -135,14 +116,9 @@ fn in_words(error: &SchemaError) -> (Option<String>, Option<String>) {
 struct FlinkTypes;
 
 impl TypePlanner for FlinkTypes {
-    fn plan_type_field(
-        &self,
-        sql_type: &ast::DataType,
-    ) -> datafusion::error::Result<Option<FieldRef>> {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> datafusion::error::Result<Option<FieldRef>> {
         // What is no type of Flink (an interval, an unsigned integer) is left to DataFusion.
-        Ok(parse_type(&sql_type.to_string())
-            .ok()
-            .map(|data_type| Arc::new(data_type.to_field(""))))
+        Ok(parse_type(&sql_type.to_string()).ok().map(|data_type| Arc::new(data_type.to_field(""))))
     }
 }
 
@@ -157,16 +133,14 @@ impl RelationPlanner for FlinkRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> datafusion::error::Result<RelationPlanning> {
         let planned = match relation {
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias: None,
-            } if unnest::ends_with_unnest(&table_with_joins) => {
+            TableFactor::NestedJoin { table_with_joins, alias: None }
+                if unnest::ends_with_unnest(&table_with_joins) =>
+            {
                 PlannedRelation::new(unnest::plan(*table_with_joins, context)?, None)
             }
-            TableFactor::TableFunction {
-                expr: ast::Expr::Function(function),
-                alias,
-            } if window::Kind::of(&function).is_some() => {
+            TableFactor::TableFunction { expr: ast::Expr::Function(function), alias }
+                if window::Kind::of(&function).is_some() =>
+            {
                 PlannedRelation::new(window::plan(&function, context)?, alias)
             }
             other => return Ok(RelationPlanning::Original(Box::new(other))),

@@ -17,8 +17,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, ObjectName, Spanned as _, TableAlias, TableFactor, TableVersion, Value,
-    VisitMut, VisitorMut,
+    self, Expr, Ident, ObjectName, Spanned as _, TableAlias, TableFactor, TableVersion, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
@@ -134,9 +133,7 @@ impl ConstructKind {
     /// As a person calls it.
     pub fn name(self) -> &'static str {
         match self {
-            ConstructKind::WindowFunction => {
-                "a window table function (TUMBLE, HOP, CUMULATE, SESSION)"
-            }
+            ConstructKind::WindowFunction => "a window table function (TUMBLE, HOP, CUMULATE, SESSION)",
             ConstructKind::LookupJoin => "a lookup join (FOR SYSTEM_TIME AS OF a column)",
             ConstructKind::MatchRecognize => "MATCH_RECOGNIZE",
             ConstructKind::LateralTable => "LATERAL TABLE(…)",
@@ -145,23 +142,11 @@ impl ConstructKind {
 }
 
 /// Reads a query at the parser's place and gives its tables their hints.
-pub(super) fn parse_query(
-    parser: &mut Parser<'_>,
-    hints: &mut Hints,
-) -> Result<Query, ParserError> {
+pub(super) fn parse_query(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Query, ParserError> {
     let ast = parser.parse_query()?;
-    let mut query = Query {
-        ast,
-        tables: Vec::new(),
-        hints: hints.at_queries(),
-        constructs: Vec::new(),
-    };
+    let mut query = Query { ast, tables: Vec::new(), hints: hints.at_queries(), constructs: Vec::new() };
     let mut ast = std::mem::replace(&mut query.ast, empty_query());
-    let mut collector = Collector {
-        query: &mut query,
-        hints,
-        common: HashSet::new(),
-    };
+    let mut collector = Collector { query: &mut query, hints, common: HashSet::new() };
     match ast.visit(&mut collector) {
         ControlFlow::Break(error) => return Err(*error),
         ControlFlow::Continue(()) => query.ast = ast,
@@ -171,9 +156,7 @@ pub(super) fn parse_query(
 
 fn empty_query() -> Box<ast::Query> {
     let mut parser = Parser::new(&super::dialect::FlinkDialect);
-    parser = parser
-        .try_with_sql("SELECT 1")
-        .expect("the text is a query");
+    parser = parser.try_with_sql("SELECT 1").expect("the text is a query");
     parser.parse_query().expect("the text is a query")
 }
 
@@ -211,23 +194,12 @@ impl Collector<'_> {
     fn table_factor(&mut self, factor: &mut TableFactor) -> Result<(), ParserError> {
         let span = factor.span();
         match factor {
-            TableFactor::Table {
-                name,
-                alias,
-                version,
-                args: None,
-                ..
-            } => self.table(name, alias, version.take()),
-            TableFactor::TableFunction {
-                expr: Expr::Function(function),
-                ..
-            } if is_window_function(&function.name) => {
+            TableFactor::Table { name, alias, version, args: None, .. } => self.table(name, alias, version.take()),
+            TableFactor::TableFunction { expr: Expr::Function(function), .. } if is_window_function(&function.name) => {
                 self.construct(ConstructKind::WindowFunction, function.name.span());
                 Ok(())
             }
-            TableFactor::Function { name, .. }
-                if name.to_string().eq_ignore_ascii_case("table") =>
-            {
+            TableFactor::Function { name, .. } if name.to_string().eq_ignore_ascii_case("table") => {
                 self.construct(ConstructKind::LateralTable, name.span());
                 Ok(())
             }
@@ -258,43 +230,23 @@ impl Collector<'_> {
             return err_in(format!("'{name}' is not a table's name"), place.start, None);
         };
         if table.parts().len() == 1 && self.common.contains(table.last()) {
-            let message =
-                format!("'{table}' is defined by WITH, so it has no options and no versions");
-            return err_in(
-                message,
-                place.start,
-                Some("write them at the table inside of the definition"),
-            );
+            let message = format!("'{table}' is defined by WITH, so it has no options and no versions");
+            return err_in(message, place.start, Some("write them at the table inside of the definition"));
         }
         let as_of = version.map(|version| as_of(version, place)).transpose()?;
         if let Some(AsOf::RowTime(_)) = as_of {
             self.construct(ConstructKind::LookupJoin, place);
         }
-        let planned_name = format!(
-            "{}@{}:{}",
-            table.last(),
-            place.start.line,
-            place.start.column
-        );
+        let planned_name = format!("{}@{}:{}", table.last(), place.start.line, place.start.column);
         if alias.is_none() {
             let own = name.0.last().and_then(|part| part.as_ident()).cloned();
             let name = own.expect("Name::from_ast takes identifiers only");
-            *alias = Some(TableAlias {
-                explicit: true,
-                name,
-                columns: Vec::new(),
-                at: None,
-            });
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
         let ident = Ident::with_quote_and_span('`', place, planned_name.clone());
         *name = ObjectName::from(ident);
         let options = options.unwrap_or_default();
-        self.query.tables.push(TableRef {
-            planned_name,
-            name: table,
-            options,
-            as_of,
-        });
+        self.query.tables.push(TableRef { planned_name, name: table, options, as_of });
         Ok(())
     }
 }
@@ -306,11 +258,7 @@ fn as_of(version: TableVersion, place: Span) -> Result<AsOf, ParserError> {
                 return match argument {
                     Value::Number(digits, _) => match digits.parse() {
                         Ok(id) => Ok(AsOf::Snapshot(id)),
-                        Err(_) => err_in(
-                            format!("'{digits}' is not a snapshot id"),
-                            place.start,
-                            None,
-                        ),
+                        Err(_) => err_in(format!("'{digits}' is not a snapshot id"), place.start, None),
                     },
                     Value::SingleQuotedString(name) => Ok(AsOf::Ref(name)),
                     other => err_in(format!("'{other}' is not a version"), place.start, None),
@@ -323,11 +271,7 @@ fn as_of(version: TableVersion, place: Span) -> Result<AsOf, ParserError> {
         }
         other => {
             let help = "write FOR SYSTEM_TIME AS OF TIMESTAMP '…' or FOR SYSTEM_VERSION AS OF 42";
-            err_in(
-                format!("'{other}' is not a version of a table"),
-                place.start,
-                Some(help),
-            )
+            err_in(format!("'{other}' is not a version of a table"), place.start, Some(help))
         }
     }
 }
@@ -340,10 +284,7 @@ fn version_argument(expr: &Expr) -> Option<Value> {
     let ast::FunctionArguments::List(list) = &function.args else {
         return None;
     };
-    match (
-        function.name.to_string() == VERSION_FUNCTION,
-        list.args.as_slice(),
-    ) {
+    match (function.name.to_string() == VERSION_FUNCTION, list.args.as_slice()) {
         (true, [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))]) => {
             Some(value.value.clone())
         }
@@ -361,7 +302,5 @@ fn has_columns(expr: &Expr) -> bool {
 
 fn is_window_function(name: &ObjectName) -> bool {
     let name = name.to_string();
-    ["TUMBLE", "HOP", "CUMULATE", "SESSION"]
-        .iter()
-        .any(|window| name.eq_ignore_ascii_case(window))
+    ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(|window| name.eq_ignore_ascii_case(window))
 }

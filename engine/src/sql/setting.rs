@@ -17,11 +17,7 @@ pub(super) fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     parser.expect_token(&Token::Eq)?;
     let first = parser.peek_token();
     if first.token == Token::EOF {
-        return err_at(
-            "expected a value, found the end of the statement",
-            &first,
-            None,
-        );
+        return err_at("expected a value, found the end of the statement", &first, None);
     }
     let (value, value_span) = match first.token {
         Token::SingleQuotedString(value) => {
@@ -30,12 +26,7 @@ pub(super) fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         }
         _ => bare_value(parser),
     };
-    Ok(Statement::Set(Some(Setting {
-        key,
-        value,
-        key_span,
-        value_span,
-    })))
+    Ok(Statement::Set(Some(Setting { key, value, key_span, value_span })))
 }
 
 /// Everything up to the end, as in `SET parallelism.default = 2` and `SET x = 10 min`.
@@ -48,11 +39,7 @@ fn bare_value(parser: &mut Parser<'_>) -> (String, Span) {
             return (words.concat(), span);
         }
         let gap = span != Span::empty() && span.end != token.span.start;
-        words.push(if gap {
-            format!(" {}", token.token)
-        } else {
-            token.token.to_string()
-        });
+        words.push(if gap { format!(" {}", token.token) } else { token.token.to_string() });
         span = span.union(&token.span);
     }
 }
@@ -64,11 +51,7 @@ fn setting_key(parser: &mut Parser<'_>) -> Result<(String, Span), ParserError> {
         Token::SingleQuotedString(key) => return Ok((key.clone(), first.span)),
         Token::Word(word) => word.value.clone(),
         _ => {
-            return err_at(
-                format!("expected a key, found {}", found(&first)),
-                &first,
-                None,
-            );
+            return err_at(format!("expected a key, found {}", found(&first)), &first, None);
         }
     };
     let mut span = first.span;
@@ -81,11 +64,7 @@ fn setting_key(parser: &mut Parser<'_>) -> Result<(String, Span), ParserError> {
         parser.advance_token();
         let token = parser.next_token();
         let Token::Word(word) = &token.token else {
-            return err_at(
-                format!("expected a key, found {}", found(&token)),
-                &token,
-                None,
-            );
+            return err_at(format!("expected a key, found {}", found(&token)), &token, None);
         };
         key.push(divider);
         key.push_str(&word.value);

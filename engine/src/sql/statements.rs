@@ -14,9 +14,7 @@ use super::opening::{OPENINGS, refuse_not_yet};
 use super::options_clause::{parse_with, text};
 use super::query::parse_query;
 use super::setting::{reset, set};
-use super::statement::{
-    CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Show, Spanned, Statement,
-};
+use super::statement::{CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Show, Spanned, Statement};
 use super::tokens::{err_at, expect_word, found, is_word, take_word, take_words};
 use super::version;
 use crate::suggest::nearest_one;
@@ -32,11 +30,7 @@ pub(super) fn parse_insert_alone(tokens: Vec<TokenWithSpan>) -> Result<Insert, P
         let token = parser.peek_token();
         match parser.parse_keyword(Keyword::INSERT) {
             true => insert(parser, hints),
-            false => err_at(
-                format!("expected INSERT or END, found {}", found(&token)),
-                &token,
-                None,
-            ),
+            false => err_at(format!("expected INSERT or END, found {}", found(&token)), &token, None),
         }
     })
 }
@@ -72,8 +66,8 @@ fn run<T>(
 /// Nothing is left of the statement.
 fn check_used_up(parser: &Parser<'_>) -> Result<(), ParserError> {
     const CLAUSES: [&str; 14] = [
-        "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "JOIN", "LEFT", "RIGHT",
-        "CROSS", "INNER", "ON", "WITH",
+        "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "JOIN", "LEFT", "RIGHT", "CROSS", "INNER", "ON",
+        "WITH",
     ];
     let next = parser.peek_token_ref();
     if next.token == Token::EOF {
@@ -96,14 +90,8 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
     let start = parser.peek_token();
     let Token::Word(word) = &start.token else {
         return match start.token {
-            Token::LParen => {
-                parse_query(parser, hints).map(|query| Statement::Query(Box::new(query)))
-            }
-            _ => err_at(
-                format!("expected a statement, found {}", found(&start)),
-                &start,
-                None,
-            ),
+            Token::LParen => parse_query(parser, hints).map(|query| Statement::Query(Box::new(query))),
+            _ => err_at(format!("expected a statement, found {}", found(&start)), &start, None),
         };
     };
     match word.value.to_ascii_uppercase().as_str() {
@@ -119,9 +107,7 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
             insert(parser, hints).map(|insert| Statement::Insert(Box::new(insert)))
         }
         "EXPLAIN" => explain(parser, hints),
-        "SELECT" | "WITH" | "VALUES" => {
-            parse_query(parser, hints).map(|query| Statement::Query(Box::new(query)))
-        }
+        "SELECT" | "WITH" | "VALUES" => parse_query(parser, hints).map(|query| Statement::Query(Box::new(query))),
         upper => match OPENINGS.contains(&upper) {
             true => other(parser),
             false => other(parser).or_else(|_| {
@@ -135,9 +121,7 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
 }
 
 fn other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
-    parser
-        .parse_statement()
-        .map(|statement| Statement::Other(Box::new(statement)))
+    parser.parse_statement().map(|statement| Statement::Other(Box::new(statement)))
 }
 
 fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
@@ -149,20 +133,14 @@ fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Parse
         _ => String::new(),
     };
     match word.as_str() {
-        "TABLE" => parse_create_table(parser, hints, temporary)
-            .map(|table| Statement::CreateTable(Box::new(table))),
+        "TABLE" => parse_create_table(parser, hints, temporary).map(|table| Statement::CreateTable(Box::new(table))),
         "VIEW" => create_view(parser, hints, temporary),
         "CATALOG" if !temporary => {
             let if_not_exists = if_not_exists(parser);
             let name = one_part(parse_name(parser)?, &token)?;
             let comment = parse_comment(parser)?;
             let options = parse_with(parser)?;
-            let catalog = CreateCatalog {
-                name,
-                if_not_exists,
-                comment,
-                options,
-            };
+            let catalog = CreateCatalog { name, if_not_exists, comment, options };
             Ok(Statement::CreateCatalog(catalog))
         }
         "DATABASE" | "SCHEMA" if !temporary => {
@@ -170,49 +148,26 @@ fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Parse
             let name = parse_name(parser)?;
             let comment = parse_comment(parser)?;
             let options = parse_with(parser)?;
-            let database = CreateDatabase {
-                name,
-                if_not_exists,
-                comment,
-                options,
-            };
+            let database = CreateDatabase { name, if_not_exists, comment, options };
             Ok(Statement::CreateDatabase(database))
         }
         word => {
             const WORDS: [&str; 5] = ["TABLE", "TEMPORARY", "VIEW", "DATABASE", "CATALOG"];
             let near = nearest_one(word, WORDS).map(|near| format!("did you mean '{near}'?"));
             let help = near.unwrap_or_else(|| format!("there are {}", WORDS.join(", ")));
-            err_at(
-                format!("can't create {}", found(&token)),
-                &token,
-                Some(&help),
-            )
+            err_at(format!("can't create {}", found(&token)), &token, Some(&help))
         }
     }
 }
 
-fn create_view(
-    parser: &mut Parser<'_>,
-    hints: &mut Hints,
-    temporary: bool,
-) -> Result<Statement, ParserError> {
+fn create_view(parser: &mut Parser<'_>, hints: &mut Hints, temporary: bool) -> Result<Statement, ParserError> {
     let if_not_exists = if_not_exists(parser);
     let name = parse_name(parser)?;
-    let columns = column_list(parser)?
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let columns = column_list(parser)?.into_iter().map(|(name, _)| name).collect();
     let comment = parse_comment(parser)?;
     parser.expect_keyword(Keyword::AS)?;
     let query = parse_query(parser, hints)?;
-    let view = CreateView {
-        name,
-        temporary,
-        if_not_exists,
-        columns,
-        comment,
-        query,
-    };
+    let view = CreateView { name, temporary, if_not_exists, columns, comment, query };
     Ok(Statement::CreateView(Box::new(view)))
 }
 
@@ -249,28 +204,13 @@ fn drop_statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parse_name(parser)?;
     Ok(match word.as_str() {
-        "TABLE" => Statement::DropTable {
-            name,
-            temporary,
-            if_exists,
-        },
-        "VIEW" => Statement::DropView {
-            name,
-            temporary,
-            if_exists,
-        },
-        "CATALOG" => Statement::DropCatalog {
-            name: one_part(name, &token)?,
-            if_exists,
-        },
+        "TABLE" => Statement::DropTable { name, temporary, if_exists },
+        "VIEW" => Statement::DropView { name, temporary, if_exists },
+        "CATALOG" => Statement::DropCatalog { name: one_part(name, &token)?, if_exists },
         _ => {
             let cascade = parser.parse_keyword(Keyword::CASCADE);
             let _ = !cascade && parser.parse_keyword(Keyword::RESTRICT);
-            Statement::DropDatabase {
-                name,
-                if_exists,
-                cascade,
-            }
+            Statement::DropDatabase { name, if_exists, cascade }
         }
     })
 }
@@ -281,10 +221,7 @@ fn use_statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
     if named_catalog {
         parser.advance_token();
-        return Ok(Statement::UseCatalog(one_part(
-            parse_name(parser)?,
-            &token,
-        )?));
+        return Ok(Statement::UseCatalog(one_part(parse_name(parser)?, &token)?));
     }
     if take_word(parser, "MODULES") {
         return err_at("there are no modules", &token, None);
@@ -305,9 +242,7 @@ fn show(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     } else if take_words(parser, &["CURRENT", "DATABASE"]) {
         Show::CurrentDatabase
     } else if take_word(parser, "DATABASES") || take_word(parser, "SCHEMAS") {
-        Show::Databases {
-            catalog: from_or_in(parser)?,
-        }
+        Show::Databases { catalog: from_or_in(parser)? }
     } else if take_word(parser, "TABLES") {
         let database = from_or_in(parser)?;
         let like = match parser.parse_keyword(Keyword::LIKE) {
@@ -330,15 +265,7 @@ fn show(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
 /// What DataFusion shows: `SHOW COLUMNS FROM t`, `SHOW FUNCTIONS`, `SHOW ALL`, `SHOW <setting>`. sqlparser takes any
 /// word for a setting, so slips for what is shown here are looked for first.
 fn show_other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
-    const WORDS: [&str; 7] = [
-        "CATALOGS",
-        "CURRENT",
-        "DATABASES",
-        "TABLES",
-        "VIEWS",
-        "JOBS",
-        "CREATE",
-    ];
+    const WORDS: [&str; 7] = ["CATALOGS", "CURRENT", "DATABASES", "TABLES", "VIEWS", "JOBS", "CREATE"];
     let token = parser.peek_token();
     let near = nearest_one(&token.token.to_string(), WORDS);
     let help = match near {
@@ -369,12 +296,7 @@ fn describe(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
 
 /// `EXPLAIN [ANALYZE] [VERBOSE] [PLAN FOR | detail, …] statement`
 fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
-    const DETAILS: [&str; 4] = [
-        "ESTIMATED_COST",
-        "CHANGELOG_MODE",
-        "JSON_EXECUTION_PLAN",
-        "PLAN_ADVICE",
-    ];
+    const DETAILS: [&str; 4] = ["ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE"];
     parser.advance_token();
     let (mut analyze, mut verbose) = (false, false);
     let mut details: Vec<String> = Vec::new();
@@ -401,18 +323,9 @@ fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pars
         Statement::Insert(_) | Statement::Query(_) | Statement::Other(_) => {}
         other => {
             let message = format!("{} can't be explained", other.kind());
-            return err_at(
-                message,
-                &token,
-                Some("EXPLAIN takes a query, an INSERT or a STATEMENT SET"),
-            );
+            return err_at(message, &token, Some("EXPLAIN takes a query, an INSERT or a STATEMENT SET"));
         }
     }
     let statement = Box::new(statement);
-    Ok(Statement::Explain(Box::new(Explain {
-        analyze,
-        verbose,
-        details,
-        statement,
-    })))
+    Ok(Statement::Explain(Box::new(Explain { analyze, verbose, details, statement })))
 }

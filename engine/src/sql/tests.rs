@@ -10,42 +10,27 @@ use crate::options::Options;
 
 #[test]
 fn tables() {
-    check_cases(
-        include_str!("tests/tables.txt"),
-        expect_file!["tests/tables.txt"],
-    );
+    check_cases(include_str!("tests/tables.txt"), expect_file!["tests/tables.txt"]);
 }
 
 #[test]
 fn inserts_and_queries() {
-    check_cases(
-        include_str!("tests/queries.txt"),
-        expect_file!["tests/queries.txt"],
-    );
+    check_cases(include_str!("tests/queries.txt"), expect_file!["tests/queries.txt"]);
 }
 
 #[test]
 fn hints_and_versions() {
-    check_cases(
-        include_str!("tests/hints.txt"),
-        expect_file!["tests/hints.txt"],
-    );
+    check_cases(include_str!("tests/hints.txt"), expect_file!["tests/hints.txt"]);
 }
 
 #[test]
 fn other_statements() {
-    check_cases(
-        include_str!("tests/statements.txt"),
-        expect_file!["tests/statements.txt"],
-    );
+    check_cases(include_str!("tests/statements.txt"), expect_file!["tests/statements.txt"]);
 }
 
 #[test]
 fn mistakes() {
-    check_cases(
-        include_str!("tests/mistakes.txt"),
-        expect_file!["tests/mistakes.txt"],
-    );
+    check_cases(include_str!("tests/mistakes.txt"), expect_file!["tests/mistakes.txt"]);
 }
 
 #[test]
@@ -154,11 +139,7 @@ fn types_have_synonyms_and_defaults() {
 #[test]
 fn a_hostile_depth_is_refused_and_not_recursed_into() {
     let deep = format!("{}INT{}", "ARRAY<".repeat(100_000), ">".repeat(100_000));
-    assert!(
-        parse_type(&deep)
-            .expect_err("too deep")
-            .contains("at most 32 deep")
-    );
+    assert!(parse_type(&deep).expect_err("too deep").contains("at most 32 deep"));
     for deep in [
         format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
         format!("SELECT 1{}", " + 1".repeat(100_000)),
@@ -172,16 +153,9 @@ fn a_hostile_depth_is_refused_and_not_recursed_into() {
         format!("SELECT a{}", " AT TIME ZONE 'x'".repeat(100_000)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100_000)),
         format!("SELECT * FROM t{}", " CROSS JOIN t".repeat(100_000)),
-        format!(
-            "SELECT * FROM t{}",
-            " CROSS JOIN UNNEST(t.a)".repeat(100_000)
-        ),
+        format!("SELECT * FROM t{}", " CROSS JOIN UNNEST(t.a)".repeat(100_000)),
         format!("{}SELECT 1", "EXPLAIN ".repeat(100_000)),
-        format!(
-            "SELECT {}1{}",
-            "CASE WHEN ".repeat(100_000),
-            " THEN 1 END".repeat(100_000)
-        ),
+        format!("SELECT {}1{}", "CASE WHEN ".repeat(100_000), " THEN 1 END".repeat(100_000)),
     ] {
         let outcome = parse_script(&deep);
         assert!(outcome.is_err(), "{}", &deep[..60]);
@@ -221,32 +195,13 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound.max(1)
     }
 
     fn damage(&mut self, script: &mut Vec<char>) {
-        const PIECES: [&str; 16] = [
-            "(",
-            ")",
-            "'",
-            "`",
-            "/*+",
-            "*/",
-            "<",
-            ">",
-            ">>",
-            ";",
-            ",",
-            " ROW<",
-            " END",
-            "\u{1f600}",
-            "--",
-            "\r\n",
-        ];
+        const PIECES: [&str; 16] =
+            ["(", ")", "'", "`", "/*+", "*/", "<", ">", ">>", ";", ",", " ROW<", " END", "\u{1f600}", "--", "\r\n"];
         let at = self.below(script.len());
         match self.below(3) {
             0 if !script.is_empty() => drop(script.remove(at)),
@@ -263,10 +218,7 @@ impl Random {
 fn places_are_places_in_the_script() {
     let script = "-- first\nUSE a;\n\n  SELECT 'x;y' /* ; */,\n  2;  ";
     let statements = parse_script(script).expect("it parses");
-    let places: Vec<_> = statements
-        .iter()
-        .map(|s| (s.span, s.text.as_str()))
-        .collect();
+    let places: Vec<_> = statements.iter().map(|s| (s.span, s.text.as_str())).collect();
     expect![[r#"
         [
             (
@@ -286,10 +238,7 @@ fn places_are_places_in_the_script() {
 fn check_cases(cases: &str, file: ExpectFile) {
     let mut out = String::new();
     for case in cases.split("\n\n\n") {
-        let script = case
-            .split_once("\n==>")
-            .map_or(case, |(script, _)| script)
-            .trim_matches('\n');
+        let script = case.split_once("\n==>").map_or(case, |(script, _)| script).trim_matches('\n');
         let _ = write!(out, "{script}\n==>\n{}\n\n\n", outcome(script));
     }
     file.assert_eq(&format!("{}\n", out.trim_end()));
@@ -298,10 +247,7 @@ fn check_cases(cases: &str, file: ExpectFile) {
 fn outcome(script: &str) -> String {
     match parse_script(script) {
         Ok(statements) => {
-            let shown: Vec<String> = statements
-                .iter()
-                .map(|statement| shown(&statement.node))
-                .collect();
+            let shown: Vec<String> = statements.iter().map(|statement| shown(&statement.node)).collect();
             shown.join("\n")
         }
         Err(error) => format!("ERROR {error}"),
@@ -314,10 +260,7 @@ fn shown(statement: &Statement) -> String {
         Statement::CreateTable(table) => shown_table(table),
         Statement::CreateView(view) => {
             let (name, query) = (&view.name, shown_query(&view.query));
-            format!(
-                "{kind} {name} temporary={} columns={:?}\n{query}",
-                view.temporary, view.columns
-            )
+            format!("{kind} {name} temporary={} columns={:?}\n{query}", view.temporary, view.columns)
         }
         Statement::CreateCatalog(catalog) => {
             format!("{kind} {}{}", catalog.name, shown_options(&catalog.options))
@@ -331,10 +274,8 @@ fn shown(statement: &Statement) -> String {
         ),
         Statement::Insert(insert) => shown_insert(insert),
         Statement::StatementSet(inserts) => {
-            let inserts: Vec<String> = inserts
-                .iter()
-                .map(|insert| shown_insert(&insert.node).replace('\n', "\n  "))
-                .collect();
+            let inserts: Vec<String> =
+                inserts.iter().map(|insert| shown_insert(&insert.node).replace('\n', "\n  ")).collect();
             format!("{kind}\n  {}", inserts.join("\n  "))
         }
         Statement::Explain(explain) => format!(
@@ -353,33 +294,15 @@ fn shown(statement: &Statement) -> String {
         Statement::DropCatalog { name, if_exists } => {
             format!("{kind} {name} if_exists={if_exists}")
         }
-        Statement::DropDatabase {
-            name,
-            if_exists,
-            cascade,
-        } => {
+        Statement::DropDatabase { name, if_exists, cascade } => {
             format!("{kind} {name} if_exists={if_exists} cascade={cascade}")
         }
-        Statement::DropTable {
-            name,
-            temporary,
-            if_exists,
-        }
-        | Statement::DropView {
-            name,
-            temporary,
-            if_exists,
-        } => {
+        Statement::DropTable { name, temporary, if_exists } | Statement::DropView { name, temporary, if_exists } => {
             format!("{kind} {name} temporary={temporary} if_exists={if_exists}")
         }
         Statement::Show(show) => match show {
-            Show::Databases {
-                catalog: Some(catalog),
-            } => format!("{kind} databases of {catalog}"),
-            Show::Tables {
-                database: Some(database),
-                like,
-            } => {
+            Show::Databases { catalog: Some(catalog) } => format!("{kind} databases of {catalog}"),
+            Show::Tables { database: Some(database), like } => {
                 format!("{kind} tables of {database} like {like:?}")
             }
             Show::CreateTable(name) => format!("{kind} create table {name}"),
@@ -391,38 +314,22 @@ fn shown(statement: &Statement) -> String {
 
 fn shown_table(table: &CreateTable) -> String {
     let mut out = format!("CREATE TABLE {}", table.name);
-    for (set, word) in [
-        (table.temporary, " temporary"),
-        (table.if_not_exists, " if_not_exists"),
-    ] {
+    for (set, word) in [(table.temporary, " temporary"), (table.if_not_exists, " if_not_exists")] {
         out.push_str(if set { word } else { "" });
     }
     for column in &table.columns {
         let kind = match &column.kind {
             ColumnKind::Physical(data_type) => data_type.to_string(),
             ColumnKind::Computed(expr) => format!("AS {expr}"),
-            ColumnKind::Metadata {
-                data_type,
-                key,
-                is_virtual,
-            } => {
+            ColumnKind::Metadata { data_type, key, is_virtual } => {
                 format!("{data_type} METADATA key={key:?} virtual={is_virtual}")
             }
         };
-        let comment = column
-            .comment
-            .as_ref()
-            .map(|c| format!(" -- {c}"))
-            .unwrap_or_default();
+        let comment = column.comment.as_ref().map(|c| format!(" -- {c}")).unwrap_or_default();
         let _ = write!(out, "\n  {}: {kind}{comment}", column.name);
     }
     if let Some(watermark) = &table.watermark {
-        let _ = write!(
-            out,
-            "\n  watermark {} = {}",
-            watermark.column.join("."),
-            watermark.expr
-        );
+        let _ = write!(out, "\n  watermark {} = {}", watermark.column.join("."), watermark.expr);
     }
     if !table.primary_key.is_empty() {
         let _ = write!(out, "\n  key {}", table.primary_key.join(", "));
@@ -444,16 +351,8 @@ fn shown_table(table: &CreateTable) -> String {
 }
 
 fn shown_insert(insert: &Insert) -> String {
-    let columns: Vec<&str> = insert
-        .columns
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let partition: Vec<String> = insert
-        .partition
-        .iter()
-        .map(|(column, value)| format!("{column}={value}"))
-        .collect();
+    let columns: Vec<&str> = insert.columns.iter().map(|(name, _)| name.as_str()).collect();
+    let partition: Vec<String> = insert.partition.iter().map(|(column, value)| format!("{column}={value}")).collect();
     format!(
         "INSERT {} overwrite={} columns={columns:?} partition={partition:?}{}\n{}",
         insert.target,
@@ -479,27 +378,16 @@ fn shown_query(query: &Query) -> String {
     }
     for hint in &query.hints {
         let (name, tables) = (&hint.name, &hint.tables);
-        let _ = write!(
-            out,
-            "\n  hint {name} {tables:?}{}",
-            shown_options(&hint.options)
-        );
+        let _ = write!(out, "\n  hint {name} {tables:?}{}", shown_options(&hint.options));
     }
     for construct in &query.constructs {
         let start = construct.span.start;
         let name = construct.kind.name();
-        let _ = write!(
-            out,
-            "\n  construct {name} at {}:{}",
-            start.line, start.column
-        );
+        let _ = write!(out, "\n  construct {name} at {}:{}", start.line, start.column);
     }
     out
 }
 
 fn shown_options(options: &Options) -> String {
-    options
-        .iter()
-        .map(|entry| format!("\n    '{}' = '{}'", entry.key, entry.value))
-        .collect()
+    options.iter().map(|entry| format!("\n    '{}' = '{}'", entry.key, entry.value)).collect()
 }

@@ -24,11 +24,7 @@ pub(super) fn err_at<T>(
 }
 
 /// An error at a place.
-pub(super) fn err_in<T>(
-    message: impl Into<String>,
-    place: Location,
-    help: Option<&str>,
-) -> Result<T, ParserError> {
+pub(super) fn err_in<T>(message: impl Into<String>, place: Location, help: Option<&str>) -> Result<T, ParserError> {
     let mut text = message.into();
     if let Some(help) = help {
         text.push(HELP);
@@ -89,10 +85,7 @@ pub(super) fn take_word(parser: &mut Parser<'_>, word: &str) -> bool {
 
 /// Takes the next tokens if they are these words.
 pub(super) fn take_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
-    let all = words
-        .iter()
-        .enumerate()
-        .all(|(index, word)| is_word(&parser.peek_nth_token_ref(index).token, word));
+    let all = words.iter().enumerate().all(|(index, word)| is_word(&parser.peek_nth_token_ref(index).token, word));
     if all {
         words.iter().for_each(|_| parser.advance_token());
     }
@@ -105,11 +98,7 @@ pub(super) fn expect_word(parser: &mut Parser<'_>, word: &str) -> Result<(), Par
         true => Ok(()),
         false => {
             let token = parser.peek_token_ref();
-            err_at(
-                format!("expected {word}, found {}", found(token)),
-                token,
-                None,
-            )
+            err_at(format!("expected {word}, found {}", found(token)), token, None)
         }
     }
 }

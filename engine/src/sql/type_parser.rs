@@ -59,27 +59,18 @@ pub fn parse_type(text: &str) -> Result<DataType, String> {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
         ParserError::RecursionLimitExceeded => "the type nests too deep".to_owned(),
     };
-    let tokens = Tokenizer::new(&FlinkDialect, text)
-        .tokenize()
-        .map_err(|error| error.message)?;
+    let tokens = Tokenizer::new(&FlinkDialect, text).tokenize().map_err(|error| error.message)?;
     let mut parser = Parser::new(&FlinkDialect).with_tokens(tokens);
     let data_type = parse_data_type(&mut parser).map_err(message)?;
     match parser.peek_token_ref().token {
         Token::EOF => Ok(data_type),
-        _ => Err(format!(
-            "unexpected {} after the type",
-            found(parser.peek_token_ref())
-        )),
+        _ => Err(format!("unexpected {} after the type", found(parser.peek_token_ref()))),
     }
 }
 
 /// Reads a type at the parser's place.
 pub(super) fn parse_data_type(parser: &mut Parser<'_>) -> Result<DataType, ParserError> {
-    let mut types = TypeParser {
-        parser,
-        closers: 0,
-        depth: 0,
-    };
+    let mut types = TypeParser { parser, closers: 0, depth: 0 };
     let data_type = types.data_type()?;
     match types.closers {
         0 => Ok(data_type),
@@ -120,18 +111,10 @@ impl TypeParser<'_, '_> {
     fn kind(&mut self) -> Result<TypeKind, ParserError> {
         let token = self.parser.next_token();
         let Token::Word(word) = &token.token else {
-            return err_at(
-                format!("expected a data type, found {}", found(&token)),
-                &token,
-                None,
-            );
+            return err_at(format!("expected a data type, found {}", found(&token)), &token, None);
         };
         if word.quote_style.is_some() {
-            return err_at(
-                format!("expected a data type, found {}", found(&token)),
-                &token,
-                None,
-            );
+            return err_at(format!("expected a data type, found {}", found(&token)), &token, None);
         }
         let name = word.value.to_ascii_uppercase();
         Ok(match name.as_str() {
@@ -155,9 +138,7 @@ impl TypeParser<'_, '_> {
             "DATE" => TypeKind::Date,
             "TIME" => self.time()?,
             "TIMESTAMP" => self.timestamp()?,
-            "TIMESTAMP_LTZ" => TypeKind::TimestampLtz {
-                precision: self.precision(6)?,
-            },
+            "TIMESTAMP_LTZ" => TypeKind::TimestampLtz { precision: self.precision(6)? },
             "ARRAY" => {
                 self.open()?;
                 let element = self.data_type()?;
@@ -189,11 +170,7 @@ impl TypeParser<'_, '_> {
                 return err_at(message, token, help.as_deref());
             }
         };
-        err_at(
-            format!("the type {name} is not supported"),
-            token,
-            Some(help),
-        )
+        err_at(format!("the type {name} is not supported"), token, Some(help))
     }
 
     fn decimal(&mut self) -> Result<TypeKind, ParserError> {
@@ -222,8 +199,7 @@ impl TypeParser<'_, '_> {
                 let help = "TIMESTAMP WITH LOCAL TIME ZONE (TIMESTAMP_LTZ) keeps the instant";
                 return err_at("a zone per value can't be kept", &token, Some(help));
             }
-            self.parser
-                .expect_keywords(&[Keyword::TIME, Keyword::ZONE])?;
+            self.parser.expect_keywords(&[Keyword::TIME, Keyword::ZONE])?;
             return Ok(TypeKind::TimestampLtz { precision });
         }
         self.without_time_zone()?;
@@ -268,11 +244,7 @@ impl TypeParser<'_, '_> {
                 true => Some(self.parser.parse_literal_string()?),
                 false => None,
             };
-            fields.push(RowField {
-                name,
-                data_type,
-                comment,
-            });
+            fields.push(RowField { name, data_type, comment });
             if self.closers > 0 || !self.parser.consume_token(&Token::Comma) {
                 break;
             }
@@ -285,10 +257,7 @@ impl TypeParser<'_, '_> {
     }
 
     fn at_string(&self) -> bool {
-        matches!(
-            self.parser.peek_token_ref().token,
-            Token::SingleQuotedString(_)
-        )
+        matches!(self.parser.peek_token_ref().token, Token::SingleQuotedString(_))
     }
 
     fn open(&mut self) -> Result<(), ParserError> {
@@ -334,10 +303,7 @@ impl TypeParser<'_, '_> {
         match number {
             Some(number) if (min..=max).contains(&number) => Ok(number),
             _ => {
-                let message = format!(
-                    "{what} is a number from {min} to {max}, not {}",
-                    found(&token)
-                );
+                let message = format!("{what} is a number from {min} to {max}, not {}", found(&token));
                 err_at(message, &token, None)
             }
         }

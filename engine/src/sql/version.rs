@@ -13,9 +13,8 @@ pub(super) const VERSION_FUNCTION: &str = "frazil_version";
 
 /// Changes the version clauses of a statement. `tokens` may hold whitespace; the clauses lose theirs.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let significant: Vec<usize> = (0..tokens.len())
-        .filter(|index| !matches!(tokens[*index].token, Token::Whitespace(_)))
-        .collect();
+    let significant: Vec<usize> =
+        (0..tokens.len()).filter(|index| !matches!(tokens[*index].token, Token::Whitespace(_))).collect();
     let token = |at: usize| significant.get(at).map(|index| &tokens[*index].token);
     let word = |at: usize, word: &str| token(at).is_some_and(|token| is_word(token, word));
 
@@ -27,10 +26,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let version = word(after_for, "SYSTEM_VERSION") || word(after_for, "VERSION");
         let time = after_for > at && word(after_for, "TIMESTAMP");
         let as_of = word(after_for + 1, "AS") && word(after_for + 2, "OF");
-        let literal = matches!(
-            token(after_for + 3),
-            Some(Token::Number(..) | Token::SingleQuotedString(_))
-        );
+        let literal = matches!(token(after_for + 3), Some(Token::Number(..) | Token::SingleQuotedString(_)));
         if !(as_of && (time || version && literal)) {
             at += 1;
             continue;
@@ -46,11 +42,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         copied = last + 1;
         at = after_for + 3;
         if version {
-            let function = Word {
-                value: VERSION_FUNCTION.to_owned(),
-                quote_style: None,
-                keyword: Keyword::NoKeyword,
-            };
+            let function = Word { value: VERSION_FUNCTION.to_owned(), quote_style: None, keyword: Keyword::NoKeyword };
             out.push(made(Token::Word(function)));
             out.push(made(Token::LParen));
             out.push(tokens[significant[at]].clone());

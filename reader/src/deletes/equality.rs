@@ -86,8 +86,8 @@ impl EqualityGroup {
         let mut size_bytes = 0;
         for (file, number) in &self.files {
             read_keys(context, file, &columns, spec.name_mapping(), &mut |columns| {
-                let rows = convert(&converter, &self.ids, columns)
-                    .map_err(|error| Error::damaged(file.file_path(), error))?;
+                let rows =
+                    convert(&converter, &self.ids, columns).map_err(|error| Error::damaged(file.file_path(), error))?;
                 for row in &rows {
                     match newest.get_mut(row.as_ref()) {
                         Some(known) => *known = (*known).max(*number),
@@ -152,16 +152,10 @@ pub(super) async fn read_keys(
     let footer = load_footer(&context.env.store, &context.footers, &context.counters, opened).await?;
     let fields = file_fields(location, footer.metadata.schema(), mapping)?;
     let (groups, _) = choose_row_groups(footer.metadata.metadata(), &fields, None, 0, &BoundPredicate::True);
-    let planner = RowPlanner {
-        location,
-        file: &fields,
-        leaf_bytes: &leaf_bytes(&footer),
-        constants: &Constants::new(),
-    };
-    let nothing = project(
-        &Schema::builder().build().expect("an empty schema has no two fields alike"),
-        &Projection::All,
-    )?;
+    let planner =
+        RowPlanner { location, file: &fields, leaf_bytes: &leaf_bytes(&footer), constants: &Constants::new() };
+    let nothing =
+        project(&Schema::builder().build().expect("an empty schema has no two fields alike"), &Projection::All)?;
     let plan = planner.plan(&nothing, keys)?;
     if let Some(missing) = plan.keys.iter().find(|(_, leaf)| !leaf.is_read) {
         return Err(Error::damaged(location, format!("a delete file without its column {}", missing.0)));

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
-use frazil_table::spec::{
-    DataFile, MappedField, NameMapping, NestedField, NestedFieldRef, PrimitiveType, Type,
-};
+use frazil_table::spec::{DataFile, MappedField, NameMapping, NestedField, NestedFieldRef, PrimitiveType, Type};
 use roaring::RoaringTreemap;
 
 use super::equality::read_keys;
@@ -20,10 +18,7 @@ pub(super) const FILE_PATH_ID: i32 = i32::MAX - 101;
 const POS_ID: i32 = i32::MAX - 102;
 
 /// Reads a position delete file whole: positions by data file.
-pub(super) async fn load(
-    context: &ReadContext,
-    file: &DataFile,
-) -> Result<HashMap<String, Arc<RoaringTreemap>>> {
+pub(super) async fn load(context: &ReadContext, file: &DataFile) -> Result<HashMap<String, Arc<RoaringTreemap>>> {
     let field = |id, name: &str, primitive| {
         let field: NestedFieldRef = Arc::new(NestedField::required(id, name, Type::Primitive(primitive)));
         (id, KeyField { field, ids: vec![id], path: name.to_owned() })
@@ -54,8 +49,8 @@ pub(super) async fn load(
             }
             let bitmap = positions.get_mut(path).expect("inserted above");
             for row in &rows.values()[at..end] {
-                let row = u64::try_from(*row)
-                    .map_err(|_| Error::damaged(location, format!("it deletes position {row}")))?;
+                let row =
+                    u64::try_from(*row).map_err(|_| Error::damaged(location, format!("it deletes position {row}")))?;
                 bitmap.insert(row);
             }
             at = end;

@@ -21,10 +21,7 @@ const FRAME_BYTES: usize = 12;
 /// A longer blob is refused before it is fetched: 2^31 positions at 1/8 byte each.
 const BLOB_BYTES_MAX: u64 = 256 << 20;
 
-pub(super) async fn load(
-    context: &ReadContext,
-    file: &DataFile,
-) -> Result<HashMap<String, Arc<RoaringTreemap>>> {
+pub(super) async fn load(context: &ReadContext, file: &DataFile) -> Result<HashMap<String, Arc<RoaringTreemap>>> {
     let location = file.file_path();
     let data_file = file.referenced_data_file();
     let place = file.content_offset().zip(file.content_size_in_bytes());

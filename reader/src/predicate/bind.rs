@@ -125,16 +125,12 @@ fn coerce(value: &Datum, column: &BoundColumn) -> Result<PrimitiveLiteral> {
     match (&column.primitive, value.literal()) {
         // Only whole numbers convert to floating point exactly as a person expects; beyond 2^53 neighbours merge, which
         // is what a comparison in floating point does.
-        (T::Double, _) if is_number && whole.is_some() => {
-            Ok(L::Double((whole.unwrap_or_default() as f64).into()))
-        }
+        (T::Double, _) if is_number && whole.is_some() => Ok(L::Double((whole.unwrap_or_default() as f64).into())),
         (T::Float, _) if is_number && whole.is_some_and(|v| v.unsigned_abs() <= 1 << 24) => {
             Ok(L::Float((whole.unwrap_or_default() as f32).into()))
         }
         (T::Double, L::Float(v)) => Ok(L::Double(f64::from(v.0).into())),
-        (T::Float, L::Double(v)) if f64::from(v.0 as f32) == v.0 || v.is_nan() => {
-            Ok(L::Float((v.0 as f32).into()))
-        }
+        (T::Float, L::Double(v)) if f64::from(v.0 as f32) == v.0 || v.is_nan() => Ok(L::Float((v.0 as f32).into())),
         (T::Decimal { scale, .. }, _) if is_number && whole.is_some() => {
             let scaled = 10_i128.checked_pow(*scale).and_then(|p| p.checked_mul(whole?.into()));
             scaled.map(L::Int128).ok_or_else(|| misfit(format!("{value} is too large")))

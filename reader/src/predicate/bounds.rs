@@ -58,15 +58,11 @@ fn test_may_match(column: &BoundColumn, test: &Test, bounds: &ColumnBounds) -> b
         Test::IsNan => bounds.nan_count != Some(0),
         Test::NotNan => bounds.nan_count.is_none() || bounds.nan_count != bounds.value_count,
         Test::Compare(comparison, value) => comparison_may_match(column, *comparison, value, bounds),
-        Test::In(values) => values
-            .iter()
-            .any(|value| comparison_may_match(column, Comparison::Equal, value, bounds)),
+        Test::In(values) => values.iter().any(|value| comparison_may_match(column, Comparison::Equal, value, bounds)),
         Test::NotIn(_) => true,
         Test::StartsWith(prefix) => prefix_may_match(prefix, bounds),
         Test::NotStartsWith(prefix) => {
-            let begins = |bound: &Option<PrimitiveLiteral>| {
-                matches!(bound, Some(PrimitiveLiteral::String(text)) if text.starts_with(prefix.as_str()))
-            };
+            let begins = |bound: &Option<PrimitiveLiteral>| matches!(bound, Some(PrimitiveLiteral::String(text)) if text.starts_with(prefix.as_str()));
             !(begins(&bounds.lower) && begins(&bounds.upper))
         }
     }

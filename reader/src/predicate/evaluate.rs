@@ -22,9 +22,9 @@ pub(crate) fn evaluate(
     rows: usize,
 ) -> Result<BooleanArray, ArrowError> {
     let fold = |parts: &[BoundPredicate], start: bool, both: fn(&_, &_) -> _| {
-        parts.iter().try_fold(BooleanArray::from(vec![start; rows]), |sum, part| {
-            both(&sum, &evaluate(part, columns, rows)?)
-        })
+        parts
+            .iter()
+            .try_fold(BooleanArray::from(vec![start; rows]), |sum, part| both(&sum, &evaluate(part, columns, rows)?))
     };
     match predicate {
         BoundPredicate::True => Ok(BooleanArray::from(vec![true; rows])),
@@ -32,27 +32,21 @@ pub(crate) fn evaluate(
         BoundPredicate::And(parts) => fold(parts, true, and_kleene),
         BoundPredicate::Or(parts) => fold(parts, false, or_kleene),
         BoundPredicate::Test(column, test) => {
-            let array = columns.get(&column.field_id).ok_or_else(|| {
-                ArrowError::InvalidArgumentError(format!("column {} was not read", column.path))
-            })?;
+            let array = columns
+                .get(&column.field_id)
+                .ok_or_else(|| ArrowError::InvalidArgumentError(format!("column {} was not read", column.path)))?;
             evaluate_test(column, test, array)
         }
     }
 }
 
-fn evaluate_test(
-    column: &BoundColumn,
-    test: &Test,
-    array: &ArrayRef,
-) -> Result<BooleanArray, ArrowError> {
+fn evaluate_test(column: &BoundColumn, test: &Test, array: &ArrayRef) -> Result<BooleanArray, ArrowError> {
     match test {
         Test::IsNull => is_null(array),
         Test::NotNull => is_not_null(array),
         Test::IsNan => Ok(nan_mask(array)),
         Test::NotNan => not(&nan_mask(array)),
-        Test::Compare(comparison, value) => {
-            compare_with(&with_one_zero(array), *comparison, value, &column.primitive)
-        }
+        Test::Compare(comparison, value) => compare_with(&with_one_zero(array), *comparison, value, &column.primitive),
         Test::In(values) => is_in(array, values, &column.primitive),
         Test::NotIn(values) => not(&is_in(array, values, &column.primitive)?),
         Test::StartsWith(prefix) => starts_with(array, prefix),
@@ -66,9 +60,8 @@ fn compare_with(
     value: &PrimitiveLiteral,
     primitive: &PrimitiveType,
 ) -> Result<BooleanArray, ArrowError> {
-    let value = to_array(value, primitive).ok_or_else(|| {
-        ArrowError::InvalidArgumentError(format!("{value:?} is no {primitive}"))
-    })?;
+    let value = to_array(value, primitive)
+        .ok_or_else(|| ArrowError::InvalidArgumentError(format!("{value:?} is no {primitive}")))?;
     let value = Scalar::new(with_one_zero(&value));
     match comparison {
         Comparison::Equal => cmp::eq(array, &value),
@@ -95,29 +88,20 @@ fn with_one_zero(array: &ArrayRef) -> ArrayRef {
     }
 }
 
-fn is_in(
-    array: &ArrayRef,
-    values: &[PrimitiveLiteral],
-    primitive: &PrimitiveType,
-) -> Result<BooleanArray, ArrowError> {
+fn is_in(array: &ArrayRef, values: &[PrimitiveLiteral], primitive: &PrimitiveType) -> Result<BooleanArray, ArrowError> {
     if values.len() <= COMPARED_MAX {
         let array = with_one_zero(array);
-        let none = BooleanArray::new(
-            arrow::buffer::BooleanBuffer::new_unset(array.len()),
-            array.logical_nulls(),
-        );
-        return values.iter().try_fold(none, |sum, value| {
-            or_kleene(&sum, &compare_with(&array, Comparison::Equal, value, primitive)?)
-        });
+        let none = BooleanArray::new(arrow::buffer::BooleanBuffer::new_unset(array.len()), array.logical_nulls());
+        return values
+            .iter()
+            .try_fold(none, |sum, value| or_kleene(&sum, &compare_with(&array, Comparison::Equal, value, primitive)?));
     }
     let as_bytes = |value: &PrimitiveLiteral| match value {
         PrimitiveLiteral::UInt128(v) => PrimitiveLiteral::Binary(v.to_be_bytes().to_vec()),
         other => other.clone(),
     };
     let wanted: HashSet<PrimitiveLiteral> = values.iter().map(as_bytes).collect();
-    Ok((0..array.len())
-        .map(|row| from_array(array.as_ref(), row).map(|value| wanted.contains(&value)))
-        .collect())
+    Ok((0..array.len()).map(|row| from_array(array.as_ref(), row).map(|value| wanted.contains(&value))).collect())
 }
 
 fn nan_mask(array: &ArrayRef) -> BooleanArray {

@@ -24,9 +24,7 @@ impl PartitionPredicate {
         match predicate {
             BoundPredicate::True => Self::True,
             BoundPredicate::False => Self::False,
-            BoundPredicate::And(parts) => {
-                Self::And(parts.iter().map(|part| Self::project(part, spec)).collect())
-            }
+            BoundPredicate::And(parts) => Self::And(parts.iter().map(|part| Self::project(part, spec)).collect()),
             BoundPredicate::Or(parts) => Self::Or(parts.iter().map(|part| Self::project(part, spec)).collect()),
             BoundPredicate::Test(column, test) => {
                 let fields = spec.fields().iter().enumerate();
@@ -48,9 +46,7 @@ impl PartitionPredicate {
             Self::Or(parts) => parts.iter().any(|part| part.may_match(partition)),
             Self::Test(index, test) => match partition.fields().get(*index) {
                 None => true,
-                Some(value) => {
-                    test.may_pass(value.as_ref().and_then(|v| v.as_primitive_literal()).as_ref())
-                }
+                Some(value) => test.may_pass(value.as_ref().and_then(|v| v.as_primitive_literal()).as_ref()),
             },
         }
     }
@@ -111,9 +107,7 @@ fn project_test(transform: &Transform, column: &BoundColumn, test: &Test) -> Opt
     let apply = |value: &PrimitiveLiteral| transform_value(transform, &column.primitive, value);
     let projected = match (transform, test) {
         (_, Test::Compare(Comparison::Equal, value)) => equal(transform, vec![apply(value)?]),
-        (_, Test::In(values)) => {
-            equal(transform, values.iter().map(apply).collect::<Option<Vec<_>>>()?)
-        }
+        (_, Test::In(values)) => equal(transform, values.iter().map(apply).collect::<Option<Vec<_>>>()?),
         (Transform::Bucket(_), _) => Test::NotNull,
         (_, Test::Compare(Comparison::Less | Comparison::LessOrEqual, value)) => {
             Test::Compare(Comparison::LessOrEqual, one_later_if_negative(transform, apply(value)?))
@@ -128,9 +122,7 @@ fn project_test(transform: &Transform, column: &BoundColumn, test: &Test) -> Opt
                 Test::Compare(Comparison::Equal, apply(&PrimitiveLiteral::String(prefix.clone()))?)
             }
         }
-        (Transform::Truncate(width), Test::NotStartsWith(prefix))
-            if prefix.chars().count() <= *width as usize =>
-        {
+        (Transform::Truncate(width), Test::NotStartsWith(prefix)) if prefix.chars().count() <= *width as usize => {
             Test::NotStartsWith(prefix.clone())
         }
         // All other tests pass only what is not null.

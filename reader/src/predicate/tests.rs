@@ -67,8 +67,14 @@ fn conditions_that_make_no_sense_are_errors() {
         less("l.element", Datum::int(1)),
         expect!["the condition on l.element can't be used: it lies in a list or map and has many values in a row"],
     );
-    check(Predicate::IsNan("i".to_owned()), expect!["the condition on i can't be used: only float and double columns have NaN"]);
-    check(less("t", Datum::long(5)), expect!["the condition on t can't be used: 5 is a long, the column a timestamptz"]);
+    check(
+        Predicate::IsNan("i".to_owned()),
+        expect!["the condition on i can't be used: only float and double columns have NaN"],
+    );
+    check(
+        less("t", Datum::long(5)),
+        expect!["the condition on t can't be used: 5 is a long, the column a timestamptz"],
+    );
     check(less("nope", Datum::int(1)), expect![[r#"there is no column "nope"; the nearest are l.element, d, day"#]]);
     let prefix = Predicate::StartsWith { path: "i".to_owned(), prefix: "x".to_owned() };
     check(prefix, expect!["the condition on i can't be used: starts_with needs a string column"]);

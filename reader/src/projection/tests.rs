@@ -66,6 +66,9 @@ fn lists_and_maps_may_be_named_with_and_without_their_parts() {
 #[test]
 fn a_path_that_is_not_there_names_the_nearest_ones() {
     check(&["a.b.cc"], expect![[r#"there is no column "a.b.cc"; the nearest are a.b.c, a.b.d, a.b"#]]);
-    check(&["items.prise"], expect![[r#"there is no column "items.prise"; the nearest are items.element.price, items, items.element"#]]);
+    check(
+        &["items.prise"],
+        expect![[r#"there is no column "items.prise"; the nearest are items.element.price, items, items.element"#]],
+    );
     check(&["id.x"], expect![[r#"there is no column "id.x"; the nearest are m.value.x, id, items.element.price"#]]);
 }

@@ -127,7 +127,9 @@ async fn a_follower_resumes_after_every_batch_without_gap_or_duplicate() {
     for start in 1..4 {
         append_two(&mut world, start * 20..start * 20 + 20).await;
     }
-    for from in [StartPosition::Earliest, StartPosition::TableScanThenIncremental, StartPosition::Position(Position::Beginning)] {
+    for from in
+        [StartPosition::Earliest, StartPosition::TableScanThenIncremental, StartPosition::Position(Position::Beginning)]
+    {
         let mut follower = start(&world, from.clone()).await;
         let whole = drain(&world, &mut follower).await.unwrap();
         assert!(whole.len() > 10);
@@ -161,7 +163,11 @@ async fn a_position_does_not_depend_on_the_condition() {
     append_two(&mut world, 0..20).await;
     let options = FollowOptions {
         start: StartPosition::Earliest,
-        predicate: Some(Predicate::compare("id", crate::Comparison::GreaterOrEqual, frazil_table::spec::Datum::long(15))),
+        predicate: Some(Predicate::compare(
+            "id",
+            crate::Comparison::GreaterOrEqual,
+            frazil_table::spec::Datum::long(15),
+        )),
         ..FollowOptions::default()
     };
     let mut narrow = TableFollower::start(&world.catalog, &world.context, &world.ident, options).await.unwrap();
@@ -225,7 +231,8 @@ async fn a_history_that_was_rolled_back_or_cut_is_an_error_that_says_what_to_do(
     assert_eq!(sorted_ids(&drain(&world, &mut after_expired).await.unwrap()), vec![4, 5, 50, 51]);
     let mut earliest = start(&world, StartPosition::Earliest).await;
     assert_eq!(sorted_ids(&drain(&world, &mut earliest).await.unwrap()), vec![0, 1, 2, 3, 4, 5, 50, 51]);
-    for from in [StartPosition::Snapshot(snapshots[0]), StartPosition::Timestamp(0), StartPosition::After(snapshots[4])] {
+    for from in [StartPosition::Snapshot(snapshots[0]), StartPosition::Timestamp(0), StartPosition::After(snapshots[4])]
+    {
         let error = try_start(&world, from.clone(), OnRowLevelChange::Fail).await.unwrap_err();
         assert!(matches!(error, Error::SnapshotsExpired { .. }), "{from:?}: {error}");
     }
@@ -233,7 +240,8 @@ async fn a_history_that_was_rolled_back_or_cut_is_an_error_that_says_what_to_do(
 
 /// A follower that has not looked since the snapshots were there.
 async fn slow_error(follower: &mut TableFollower, world: &World) -> Error {
-    let mut resumed = match try_start(world, StartPosition::Position(follower.position()), OnRowLevelChange::Fail).await {
+    let mut resumed = match try_start(world, StartPosition::Position(follower.position()), OnRowLevelChange::Fail).await
+    {
         Ok(resumed) => resumed,
         Err(error) => return error,
     };
@@ -249,7 +257,9 @@ async fn a_plan_of_an_increment_prints() {
     let plan = plan_increment(&world.table, IncrementStart::Inclusive(first), last, OnRowLevelChange::Fail).unwrap();
     assert_eq!(
         plan.to_string(),
-        format!("snapshot {first} (append): read\nsnapshot {replaced} (replace): passed over\nsnapshot {last} (append): read\n")
+        format!(
+            "snapshot {first} (append): read\nsnapshot {replaced} (replace): passed over\nsnapshot {last} (append): read\n"
+        )
     );
     let error = plan_increment(&world.table, IncrementStart::Beginning, 42, OnRowLevelChange::Fail).unwrap_err();
     assert!(matches!(error, Error::NoSuchSnapshot { .. }), "{error}");

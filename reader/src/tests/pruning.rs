@@ -100,8 +100,7 @@ async fn counting_rows_reads_no_data() {
     let plan = world.plan(&columns(&[])).await;
     assert_eq!(plan.exact_row_count(), Some(20_000));
     let context = crate::ReadContext::new(&world.env);
-    let batches: Vec<RecordBatch> =
-        futures::TryStreamExt::try_collect(crate::scan(&context, &plan, 1)).await.unwrap();
+    let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(crate::scan(&context, &plan, 1)).await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
     assert_eq!(context.stats().leaf_bytes, 0);
 }
@@ -109,8 +108,10 @@ async fn counting_rows_reads_no_data() {
 #[tokio::test]
 async fn where_a_file_has_none_of_the_leaves_the_cheapest_one_tells_the_levels() {
     let mut world = wide_world().await;
-    let schema = wide_schema()
-        .replace(r#""name":"l3","required":false,"type":"long"}"#, r#""name":"l3","required":false,"type":"long"},{"id":99,"name":"later","required":false,"type":"int"}"#);
+    let schema = wide_schema().replace(
+        r#""name":"l3","required":false,"type":"long"}"#,
+        r#""name":"l3","required":false,"type":"long"},{"id":99,"name":"later","required":false,"type":"int"}"#,
+    );
     // The first struct is `s`: only there the new leaf has a unique id.
     let schema = schema.replacen(r#"{"id":99,"name":"later""#, r#"{"id":98,"name":"later""#, 1);
     let mut seen = 99;
@@ -135,13 +136,26 @@ async fn where_a_file_has_none_of_the_leaves_the_cheapest_one_tells_the_levels()
     assert_eq!(stats.leaf_bytes, cheapest);
     let (rows, stats) = world.cost(&columns(&["items.later"])).await;
     assert_eq!(rows[5], json!({"items": [{"later": null}, {"later": null}]}));
-    assert!(stats.leaf_bytes > 0 && stats.leaf_bytes * 3 < chunk_bytes(&world, &[
-        "items.list.element.l0", "items.list.element.l1", "items.list.element.l2", "items.list.element.l3"]).await);
+    assert!(
+        stats.leaf_bytes > 0
+            && stats.leaf_bytes * 3
+                < chunk_bytes(
+                    &world,
+                    &[
+                        "items.list.element.l0",
+                        "items.list.element.l1",
+                        "items.list.element.l2",
+                        "items.list.element.l3"
+                    ]
+                )
+                .await
+    );
 }
 
 #[tokio::test]
 async fn metadata_columns_say_where_a_row_is() {
-    let mut world = World::new(r#"{"type":"struct","fields":[{"id":1,"name":"id","required":true,"type":"long"}]}"#).await;
+    let mut world =
+        World::new(r#"{"type":"struct","fields":[{"id":1,"name":"id","required":true,"type":"long"}]}"#).await;
     let rows: Vec<Value> = (0..10).map(|id| json!({"id": id})).collect();
     let file = world.write(&rows, 3, Struct::empty()).await;
     let path = file.file.file_path().to_owned();
@@ -163,8 +177,7 @@ async fn files_and_row_groups_that_cannot_match_are_not_read() {
     )
     .await;
     for part in 0..4_i64 {
-        let rows: Vec<Value> =
-            (part * 100..part * 100 + 100).map(|id| json!({"id": id, "s": {"x": id * 2}})).collect();
+        let rows: Vec<Value> = (part * 100..part * 100 + 100).map(|id| json!({"id": id, "s": {"x": id * 2}})).collect();
         let file = world.write(&rows, 10, Struct::empty()).await;
         world.append_files(vec![file]).await;
     }
@@ -221,8 +234,7 @@ async fn nan_is_greater_than_every_number_and_never_pruned() {
         World::new(r#"{"type":"struct","fields":[{"id":1,"name":"d","required":false,"type":"double"}]}"#).await;
     let schema = world.schema();
     let values = arrow::array::Float64Array::from(vec![Some(1.0), Some(f64::NAN), Some(-0.0), None, Some(-f64::NAN)]);
-    let batch =
-        RecordBatch::try_new(Arc::new(arrow_schema(&schema).unwrap()), vec![Arc::new(values)]).unwrap();
+    let batch = RecordBatch::try_new(Arc::new(arrow_schema(&schema).unwrap()), vec![Arc::new(values)]).unwrap();
     let file = world.store(encode(&batch, 100), &schema, Struct::empty()).await;
     world.append_files(vec![file]).await;
     let compare = |comparison, value| Predicate::compare("d", comparison, Datum::double(value));
@@ -288,7 +300,8 @@ async fn partitions_rule_files_out_through_every_transform() {
 
 #[tokio::test]
 async fn splits_cover_every_row_group_once() {
-    let mut world = World::new(r#"{"type":"struct","fields":[{"id":1,"name":"id","required":true,"type":"long"}]}"#).await;
+    let mut world =
+        World::new(r#"{"type":"struct","fields":[{"id":1,"name":"id","required":true,"type":"long"}]}"#).await;
     let rows: Vec<Value> = (0..1_000).map(|id| json!({"id": id})).collect();
     let file = world.write(&rows, 100, Struct::empty()).await;
     world.append_files(vec![file]).await;
@@ -332,7 +345,8 @@ async fn older_states_are_read_with_their_own_schema() {
 async fn an_unknown_column_is_an_error_with_the_nearest_names() {
     let world = World::new(&wide_schema()).await;
     let error = world.try_rows(&columns(&["items.l9"])).await.unwrap_err().to_string();
-    expect![[r#"there is no column "items.l9"; the nearest are items.element.l0, items.element.l1, items.element.l2"#]].assert_eq(&error);
+    expect![[r#"there is no column "items.l9"; the nearest are items.element.l0, items.element.l1, items.element.l2"#]]
+        .assert_eq(&error);
     let projection = Projection::paths(["idd"]);
     let error = crate::project(&world.schema(), &projection).unwrap_err().to_string();
     assert!(error.starts_with(r#"there is no column "idd"; the nearest are id,"#), "{error}");

@@ -276,9 +276,8 @@ impl Model {
 
 /// The struct comes before or after the other columns.
 fn schema_json(leaves: &[Leaf], struct_at: usize) -> String {
-    let field = |leaf: &Leaf| {
-        format!(r#"{{"id":{},"name":"{}","required":false,"type":"{}"}}"#, leaf.id, leaf.name, leaf.kind)
-    };
+    let field =
+        |leaf: &Leaf| format!(r#"{{"id":{},"name":"{}","required":false,"type":"{}"}}"#, leaf.id, leaf.name, leaf.kind);
     let inner: Vec<String> = leaves.iter().filter(|leaf| leaf.in_struct).map(field).collect();
     let mut fields: Vec<String> = leaves.iter().filter(|leaf| !leaf.in_struct).map(field).collect();
     let nested = format!(

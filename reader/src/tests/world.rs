@@ -207,8 +207,7 @@ impl World {
             ref_name: "main".to_owned(),
         };
         let mut written = io::WrittenManifests::default();
-        let prepared =
-            io::store_commit(&self.env, &self.context.manifests, &state, &plan, &mut written).await.unwrap();
+        let prepared = io::store_commit(&self.env, &self.context.manifests, &state, &plan, &mut written).await.unwrap();
         self.update(prepared.updates).await;
         snapshot_id
     }
@@ -229,8 +228,7 @@ impl World {
     /// Another schema becomes the current one. Field ids are as given.
     pub(super) async fn evolve(&mut self, schema: &str) {
         let schema = parse_schema(schema);
-        let updates =
-            vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: -1 }];
+        let updates = vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: -1 }];
         self.update(updates).await;
     }
 
@@ -296,12 +294,8 @@ impl World {
         let paths = Projection::paths(columns.iter().copied());
         let projected = crate::project(&self.schema(), &paths).unwrap();
         let ids = columns.iter().map(|name| self.schema().field_id_by_name(name).unwrap()).collect();
-        let optional: Vec<_> = projected
-            .arrow()
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone().with_nullable(true))
-            .collect();
+        let optional: Vec<_> =
+            projected.arrow().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         let bytes = encode(&to_batch(&Arc::new(ArrowSchema::new(optional)), rows), usize::MAX);
         self.store_delete(bytes, rows.len(), |builder| {
             builder.content(DataContentType::EqualityDeletes).equality_ids(Some(ids));
@@ -340,10 +334,8 @@ pub(super) fn parquet_metadata(bytes: &[u8]) -> parquet::file::metadata::Parquet
 }
 
 pub(super) fn to_batch(schema: &ArrowSchemaRef, rows: &[Value]) -> RecordBatch {
-    let mut decoder = arrow::json::ReaderBuilder::new(schema.clone())
-        .with_batch_size(rows.len().max(1))
-        .build_decoder()
-        .unwrap();
+    let mut decoder =
+        arrow::json::ReaderBuilder::new(schema.clone()).with_batch_size(rows.len().max(1)).build_decoder().unwrap();
     decoder.serialize(rows).unwrap();
     decoder.flush().unwrap().unwrap_or_else(|| RecordBatch::new_empty(schema.clone()))
 }

@@ -73,8 +73,7 @@ impl TestTable {
     async fn live(&self) -> Vec<(String, i64)> {
         let state = self.state().await;
         let live = state.live_data_files().unwrap();
-        let mut live: Vec<_> =
-            live.iter().map(|l| (l.file.file_path().to_owned(), l.data_sequence_number)).collect();
+        let mut live: Vec<_> = live.iter().map(|l| (l.file.file_path().to_owned(), l.data_sequence_number)).collect();
         live.sort();
         live
     }

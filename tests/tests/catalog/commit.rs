@@ -44,14 +44,7 @@ struct Lossy {
 impl Lossy {
     fn new(world: &World, fault: Fault) -> Self {
         let (inner, env) = (Arc::clone(&world.catalog), world.env.clone());
-        Self {
-            inner,
-            env,
-            fault,
-            commits: AtomicU32::new(0),
-            loads: AtomicU32::new(0),
-            on_its_way: Mutex::default(),
-        }
+        Self { inner, env, fault, commits: AtomicU32::new(0), loads: AtomicU32::new(0), on_its_way: Mutex::default() }
     }
 
     /// The late request arrives right after the `n`th load.
@@ -163,8 +156,7 @@ async fn settles_exactly_once(fault: Fault, attempts: u32) {
     let table = world.with_table().await;
     world.append(table.ident(), "memory://x/before.parquet").await.unwrap();
     let lossy = Lossy::new(&world, fault);
-    let end =
-        append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
+    let end = append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
     let CommitEnd::Committed(committed) = end else { panic!("{end:?}") };
     assert_eq!(lossy.commits.load(Ordering::SeqCst), attempts);
     assert_eq!(world.live(table.ident()).await, ["memory://x/a.parquet", "memory://x/before.parquet"]);
@@ -245,8 +237,7 @@ async fn an_overtaken_attempt_goes_again_and_leaves_no_file_of_its_own() {
     let world = World::sql_in_memory().await;
     let table = world.with_table().await;
     let lossy = Lossy::new(&world, Fault::Overtaken);
-    let end =
-        append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
+    let end = append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
     let CommitEnd::Committed(committed) = end else { panic!("{end:?}") };
     assert_eq!(committed.retries, 1);
     assert_eq!(world.live(table.ident()).await, ["memory://x/a.parquet", "memory://x/first.parquet"]);
@@ -265,8 +256,7 @@ async fn a_commit_gives_up_when_its_retries_are_used_up() {
     let update = set(&[("commit.retry.num-retries", "0")]);
     world.catalog.commit(request(table.ident(), vec![], vec![update])).await.unwrap().committed();
     let lossy = Lossy::new(&world, Fault::Overtaken);
-    let end =
-        append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
+    let end = append(&lossy, &world.env, table.ident(), "memory://x/a.parquet", Retry::default()).await.unwrap();
     assert!(matches!(end, CommitEnd::Conflict(Conflict::Moved { .. })), "{end:?}");
     assert_eq!(world.live(table.ident()).await, ["memory://x/first.parquet"]);
 }

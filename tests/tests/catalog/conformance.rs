@@ -123,8 +123,7 @@ pub async fn locations_outside_the_warehouse_are_refused(world: World) {
     let table = world.with_table().await;
     let catalog = &world.catalog;
     let wh = &world.warehouse;
-    let outside =
-        [format!("{wh}-evil/t"), format!("{wh}/../t"), format!("{wh}/%2e%2e/t"), "s3://b/t".to_owned()];
+    let outside = [format!("{wh}-evil/t"), format!("{wh}/../t"), format!("{wh}/%2e%2e/t"), "s3://b/t".to_owned()];
     for place in &outside {
         let mut bad = creation("bad");
         bad.location = Some(place.clone());
@@ -149,10 +148,7 @@ pub async fn locations_outside_the_warehouse_are_refused(world: World) {
         assert!(matches!(refused, Error::Forbidden(_)), "data at {place}: {refused:?}");
     }
     assert_eq!(catalog.list_tables(&namespace("db")).await.unwrap(), [ident("db.t")]);
-    assert_eq!(
-        catalog.load_table(table.ident()).await.unwrap().metadata_location(),
-        table.metadata_location()
-    );
+    assert_eq!(catalog.load_table(table.ident()).await.unwrap().metadata_location(), table.metadata_location());
     assert_eq!(files(&world.env, wh).await, [table.metadata_location()], "nothing is left of the refused");
 }
 
@@ -206,10 +202,7 @@ pub async fn every_requirement_is_checked(world: World) {
         let outcome = world.catalog.commit(commit).await.unwrap();
         assert!(matches!(outcome, CommitOutcome::Conflict(_)), "{text}: {outcome:?}");
     }
-    assert_eq!(
-        world.catalog.load_table(table.ident()).await.unwrap().metadata_location(),
-        table.metadata_location()
-    );
+    assert_eq!(world.catalog.load_table(table.ident()).await.unwrap().metadata_location(), table.metadata_location());
     let holding = vec![
         is_table(&table),
         ref_is(MAIN_BRANCH, None),
@@ -251,8 +244,7 @@ pub async fn a_request_that_no_state_can_take_is_a_bad_request(world: World) {
 pub async fn the_same_key_gets_the_same_answer(world: World) {
     let table = world.with_table().await;
     let catalog = &world.catalog;
-    let commit =
-        request(table.ident(), vec![is_table(&table)], vec![set(&[("k", "1"), ("l", "2"), ("m", "3")])]);
+    let commit = request(table.ident(), vec![is_table(&table)], vec![set(&[("k", "1"), ("l", "2"), ("m", "3")])]);
     let first = catalog.commit(commit.clone()).await.unwrap().committed();
     let second = catalog.commit(commit.clone()).await.unwrap().committed();
     assert_eq!(first.metadata_location(), second.metadata_location(), "it is made once");
@@ -262,11 +254,8 @@ pub async fn the_same_key_gets_the_same_answer(world: World) {
     assert!(matches!(refused, Error::BadRequest(_)), "another request under the same key: {refused:?}");
 
     // One that lost stays lost, even if it would hold by now.
-    let early = request(
-        table.ident(),
-        vec![ref_is("tag", None), ref_is(MAIN_BRANCH, Some(7))],
-        vec![set(&[("n", "1")])],
-    );
+    let early =
+        request(table.ident(), vec![ref_is("tag", None), ref_is(MAIN_BRANCH, Some(7))], vec![set(&[("n", "1")])]);
     catalog.commit(early.clone()).await.unwrap().conflict();
     let snapshot = snapshot_on(&second, 7);
     let reference = SnapshotReference::new(7, SnapshotRetention::branch(None, None, None));
@@ -315,11 +304,7 @@ pub async fn a_commit_that_asserts_create_makes_the_table_once(world: World) {
     let table = world.catalog.commit(make(updates.clone())).await.unwrap().committed();
     assert_eq!(table.metadata().uuid(), uuid);
     assert_eq!((table.metadata().location(), table.property("k")), (place.as_str(), Some("v")));
-    assert_eq!(
-        table.metadata().current_schema().as_struct(),
-        schema().as_struct(),
-        "ids stay as they were staged"
-    );
+    assert_eq!(table.metadata().current_schema().as_struct(), schema().as_struct(), "ids stay as they were staged");
     assert_eq!((table.metadata().schemas_iter().len(), table.metadata().current_schema_id()), (1, 0));
     world.catalog.commit(make(updates)).await.unwrap().conflict();
     let half = make(vec![TableUpdate::AddSchema { schema: schema() }]);
@@ -364,18 +349,15 @@ pub async fn odd_names_are_names(world: World) {
 
 pub async fn old_metadata_files_go_when_the_table_says_so(world: World) {
     let table = world.with_table().await;
-    let keep = set(&[
-        ("write.metadata.delete-after-commit.enabled", "true"),
-        ("write.metadata.previous-versions-max", "2"),
-    ]);
+    let keep =
+        set(&[("write.metadata.delete-after-commit.enabled", "true"), ("write.metadata.previous-versions-max", "2")]);
     world.catalog.commit(request(table.ident(), vec![], vec![keep])).await.unwrap().committed();
     for n in 0..5 {
         let update = set(&[("n", &n.to_string())]);
         world.catalog.commit(request(table.ident(), vec![], vec![update])).await.unwrap().committed();
     }
     let now = world.catalog.load_table(table.ident()).await.unwrap();
-    let mut expected: Vec<_> =
-        now.metadata().metadata_log().iter().map(|entry| entry.metadata_file.clone()).collect();
+    let mut expected: Vec<_> = now.metadata().metadata_log().iter().map(|entry| entry.metadata_file.clone()).collect();
     expected.push(now.metadata_location().to_owned());
     expected.sort();
     assert_eq!(expected.len(), 3);

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use frazil_catalog::{
-    Catalog, CatalogRef, CommitEnd, CommitOutcome, CommitRequest, Committed, Precheck, RestCatalog,
-    RestOptions, Result, Retry, SqlCatalog, TableCommit, commit, server,
+    Catalog, CatalogRef, CommitEnd, CommitOutcome, CommitRequest, Committed, Precheck, RestCatalog, RestOptions,
+    Result, Retry, SqlCatalog, TableCommit, commit, server,
 };
 use frazil_storage::Env;
 use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, NamespaceIdent, NestedField, Operation,
-    PrimitiveType, Schema, Snapshot, Struct, Summary, TableCreation, TableIdent, TableRequirement,
-    TableUpdate, Type,
+    PrimitiveType, Schema, Snapshot, Struct, Summary, TableCreation, TableIdent, TableRequirement, TableUpdate, Type,
 };
 use frazil_table::{Change, CommitIdentity, ManifestCache, SnapshotProperties, Table, TableFile, io};
 use tempfile::TempDir;
@@ -103,8 +102,7 @@ pub async fn append(
 ) -> Result<CommitEnd> {
     let changes = [append_change(file)];
     let identity = CommitIdentity::draw(env, 1);
-    let request =
-        CommitRequest { ident, changes: &changes, identity, precheck: &|_| Precheck::Proceed, retry };
+    let request = CommitRequest { ident, changes: &changes, identity, precheck: &|_| Precheck::Proceed, retry };
     commit(catalog, env, &ManifestCache::default(), request).await
 }
 
@@ -182,11 +180,7 @@ pub fn ref_is(name: &str, snapshot_id: Option<i64>) -> TableRequirement {
     TableRequirement::RefSnapshotIdMatch { r#ref: name.to_owned(), snapshot_id }
 }
 
-pub fn request(
-    ident: &TableIdent,
-    requirements: Vec<TableRequirement>,
-    updates: Vec<TableUpdate>,
-) -> TableCommit {
+pub fn request(ident: &TableIdent, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> TableCommit {
     TableCommit { ident: ident.clone(), requirements, updates, idempotency_key: Uuid::new_v4() }
 }
 

@@ -75,8 +75,7 @@ async fn every_refusal_has_the_envelope() {
     let both = json!({"removals": ["k"], "updates": {"k": "v"}});
     check(client.post("/v1/namespaces/db/properties", both).await, 422, "UnprocessableEntityException");
     check(client.send(Method::DELETE, "/v1/namespaces/db", None).await, 409, "NamespaceNotEmptyException");
-    let large =
-        client.http.post(client.url("/v1/namespaces")).body(vec![b' '; 33 << 20]).send().await.unwrap();
+    let large = client.http.post(client.url("/v1/namespaces")).body(vec![b' '; 33 << 20]).send().await.unwrap();
     assert_eq!(large.status(), 413);
     let body: Value = large.json().await.unwrap();
     assert_eq!(body["error"]["code"], 413);
@@ -139,8 +138,7 @@ async fn the_config_lists_what_is_served() {
     let get = async |path: &str| reqwest::get(format!("{url}{path}")).await.unwrap();
     let config: Value = get("/v1/config?warehouse=x").await.json().await.unwrap();
     assert_eq!(config["overrides"]["prefix"], "lake");
-    let endpoints: Vec<_> =
-        config["endpoints"].as_array().unwrap().iter().map(|e| e.as_str().unwrap()).collect();
+    let endpoints: Vec<_> = config["endpoints"].as_array().unwrap().iter().map(|e| e.as_str().unwrap()).collect();
     for endpoint in [
         "GET /v1/{prefix}/namespaces",
         "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}",
@@ -272,11 +270,7 @@ async fn a_transaction_changes_all_tables_or_none() {
     Client::check_refusal(client.post(commit, missing).await, 404, "NoSuchTableException");
     let twice = json!({"table-changes": [change("t", "4", json!([])), change("t", "5", json!([]))]});
     Client::check_refusal(client.post(commit, twice).await, 400, "BadRequestException");
-    Client::check_refusal(
-        client.post(commit, json!({"table-changes": []})).await,
-        400,
-        "BadRequestException",
-    );
+    Client::check_refusal(client.post(commit, json!({"table-changes": []})).await, 400, "BadRequestException");
     assert_eq!((value("t").await, value("u").await), (Some(json!("1")), Some(json!("1"))));
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray,
-    MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
@@ -151,11 +151,13 @@ pub fn random_columns(rng: &mut StdRng, count: usize, first_id: i32) -> Vec<Nest
         next_id += 1;
         next_id - 1
     };
-    (0..count).map(|n| {
-        let id = take();
-        let r#type = random_type(rng, &mut take, 2);
-        Arc::new(NestedField::optional(id, format!("c{n}"), r#type))
-    }).collect()
+    (0..count)
+        .map(|n| {
+            let id = take();
+            let r#type = random_type(rng, &mut take, 2);
+            Arc::new(NestedField::optional(id, format!("c{n}"), r#type))
+        })
+        .collect()
 }
 
 fn random_type(rng: &mut StdRng, id: &mut impl FnMut() -> i32, depth: u32) -> Type {

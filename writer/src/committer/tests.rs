@@ -7,9 +7,8 @@ use frazil_catalog::{Catalog, CommitOutcome, SqlCatalog, TableCommit};
 use frazil_storage::{Env, StepAction, Steps, SystemClock};
 use frazil_table::Retention;
 use frazil_table::spec::{
-    DataContentType, DataFileBuilder, DataFileFormat, MAIN_BRANCH, NamespaceIdent, NestedField, PrimitiveType,
-    Schema, SnapshotReference, SnapshotRetention, Struct, TableCreation, TableIdent, TableRequirement, TableUpdate,
-    Type,
+    DataContentType, DataFileBuilder, DataFileFormat, MAIN_BRANCH, NamespaceIdent, NestedField, PrimitiveType, Schema,
+    SnapshotReference, SnapshotRetention, Struct, TableCreation, TableIdent, TableRequirement, TableUpdate, Type,
 };
 
 use super::*;

@@ -5,9 +5,9 @@ use expect_test::expect;
 use frazil_storage::Env;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::bloom_filter::Sbbf;
+use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
-use parquet::file::properties::ReaderProperties;
 use parquet::schema::printer::print_schema;
 
 use super::*;
@@ -25,8 +25,10 @@ fn error(key: &str, value: &str) -> String {
 fn a_wrong_value_names_its_property() {
     expect![[r#"table property write.parquet.compression-codec is "lzo", but it must be zstd, gzip, snappy, lz4, brotli or uncompressed"#]]
         .assert_eq(&error(CODEC, "lzo"));
-    expect![[r#"table property write.format.default is "orc", but it must be parquet"#]].assert_eq(&error(FORMAT, "orc"));
-    expect![[r#"table property write.parquet.compression-level is "99", but it must be 1 to 22"#]].assert_eq(&error(LEVEL, "99"));
+    expect![[r#"table property write.format.default is "orc", but it must be parquet"#]]
+        .assert_eq(&error(FORMAT, "orc"));
+    expect![[r#"table property write.parquet.compression-level is "99", but it must be 1 to 22"#]]
+        .assert_eq(&error(LEVEL, "99"));
     expect![[r#"table property write.target-file-size-bytes is "512MB", but it must be a positive number"#]]
         .assert_eq(&error(TARGET_FILE_SIZE, "512MB"));
     expect![[r#"table property write.parquet.bloom-filter-enabled.column.id is "yes", but it must be true or false"#]]

@@ -98,22 +98,30 @@ fn rows(rng: &mut StdRng, table: &Table, count: usize) -> Rows {
     let schema = frazil_table::arrow::arrow_schema(table.metadata().current_schema()).unwrap();
     let r#type = |name: &str| schema.field_with_name(name).unwrap().data_type().clone();
     let nulls = [0.0, 0.1, 1.0][rng.random_range(0..3)];
-    let ints = |rng: &mut StdRng, nulls, range: std::ops::Range<i64>| column(rng, count, nulls, |rng| rng.random_range(range.clone()));
+    let ints = |rng: &mut StdRng, nulls, range: std::ops::Range<i64>| {
+        column(rng, count, nulls, |rng| rng.random_range(range.clone()))
+    };
     let bools = ints(rng, nulls, 0..2);
     let int = ints(rng, nulls, -100_000..100_000);
     let long = ints(rng, 0.0, i64::MIN..i64::MAX);
     let days = ints(rng, nulls, -30_000..30_000);
     let time = ints(rng, nulls, 0..86_400_000_000);
     let moments = ints(rng, nulls, -1_000_000_000_000_000..2_000_000_000_000_000);
-    let decimals = |rng: &mut StdRng, digits: u32| column(rng, count, nulls, |rng| rng.random_range(-10i128.pow(digits) + 1..10i128.pow(digits)));
+    let decimals = |rng: &mut StdRng, digits: u32| {
+        column(rng, count, nulls, |rng| rng.random_range(-10i128.pow(digits) + 1..10i128.pow(digits)))
+    };
     let (dec9, dec18, dec38) = (decimals(rng, 9), decimals(rng, 18), decimals(rng, 38));
     let only_nans = rng.random_bool(0.3);
     let float = |rng: &mut StdRng| if only_nans { f64::NAN } else { float(rng) };
-    let (f32s, f64s, x) = (column(rng, count, nulls, float), column(rng, count, nulls, float), column(rng, count, 0.0, float));
+    let (f32s, f64s, x) =
+        (column(rng, count, nulls, float), column(rng, count, nulls, float), column(rng, count, 0.0, float));
     let (string, nested) = (column(rng, count, nulls, text), column(rng, count, nulls, text));
     let uuid = column(rng, count, nulls, |rng| binary(rng, 16));
     let fixed = column(rng, count, nulls, |rng| binary(rng, 20));
-    let bytes = column(rng, count, nulls, |rng| { let length = rng.random_range(0..40); binary(rng, length) });
+    let bytes = column(rng, count, nulls, |rng| {
+        let length = rng.random_range(0..40);
+        binary(rng, length)
+    });
     let outer: Vec<bool> = (0..count).map(|_| rng.random_bool(0.8)).collect();
     let inner: Vec<bool> = (0..count).map(|_| rng.random_bool(0.8)).collect();
     let both: Vec<bool> = outer.iter().zip(&inner).map(|(a, b)| *a && *b).collect();
@@ -154,17 +162,29 @@ fn rows(rng: &mut StdRng, table: &Table, count: usize) -> Rows {
         lists(rng, &r#type("list"), count),
         maps(rng, &r#type("map"), count),
     ];
-    let as_bytes = |values: &Shown<String>| -> Shown<Vec<u8>> { values.iter().map(|v| v.as_ref().map(|v| v.clone().into_bytes())).collect() };
+    let as_bytes = |values: &Shown<String>| -> Shown<Vec<u8>> {
+        values.iter().map(|v| v.as_ref().map(|v| v.clone().into_bytes())).collect()
+    };
     Rows {
         batch: batch(table, columns),
         ints: vec![
-            ("bool", bools), ("int", int), ("long", long), ("date", days), ("time", time), ("ts", moments.clone()),
-            ("tz", moments.clone()), ("tns", moments.clone()), ("tzns", moments),
+            ("bool", bools),
+            ("int", int),
+            ("long", long),
+            ("date", days),
+            ("time", time),
+            ("ts", moments.clone()),
+            ("tz", moments.clone()),
+            ("tns", moments.clone()),
+            ("tzns", moments),
         ],
         decimals: vec![("dec9", dec9), ("dec18", dec18), ("dec38", dec38)],
         floats: vec![("float", f32s), ("double", f64s), ("s.deep.x", masked(&x, &both))],
         bytes: vec![
-            ("string", as_bytes(&string)), ("uuid", uuid), ("fixed", fixed), ("binary", bytes),
+            ("string", as_bytes(&string)),
+            ("uuid", uuid),
+            ("fixed", fixed),
+            ("binary", bytes),
             ("s.text", as_bytes(&masked(&nested, &outer))),
         ],
     }
@@ -278,8 +298,18 @@ impl Model<'_> {
         };
         // Zeros of either sign are equal as data: the bytes tell them apart.
         let bytes = |bounds: &HashMap<i32, Datum>| bounds.get(&id(self.table, name)).map(|d| d.to_bytes().unwrap());
-        assert_eq!(bytes(self.file.lower_bounds()), low.map(|v| datum(v).to_bytes().unwrap()), "{name}, seed {}", self.seed);
-        assert_eq!(bytes(self.file.upper_bounds()), high.map(|v| datum(v).to_bytes().unwrap()), "{name}, seed {}", self.seed);
+        assert_eq!(
+            bytes(self.file.lower_bounds()),
+            low.map(|v| datum(v).to_bytes().unwrap()),
+            "{name}, seed {}",
+            self.seed
+        );
+        assert_eq!(
+            bytes(self.file.upper_bounds()),
+            high.map(|v| datum(v).to_bytes().unwrap()),
+            "{name}, seed {}",
+            self.seed
+        );
         self.check(name, values.len(), nulls(values), low.zip(high).map(|(low, high)| (datum(low), Some(datum(high)))));
     }
 
@@ -294,7 +324,10 @@ fn nulls<T>(values: &Shown<T>) -> usize {
     values.iter().filter(|value| value.is_none()).count()
 }
 
-fn concat<T: Clone>(parts: &[Rows], of: impl Fn(&Rows) -> &Vec<(&'static str, Shown<T>)>) -> Vec<(&'static str, Shown<T>)> {
+fn concat<T: Clone>(
+    parts: &[Rows],
+    of: impl Fn(&Rows) -> &Vec<(&'static str, Shown<T>)>,
+) -> Vec<(&'static str, Shown<T>)> {
     let mut whole = of(&parts[0]).clone();
     for part in &parts[1..] {
         for ((_, values), (_, more)) in whole.iter_mut().zip(of(part)) {
@@ -321,7 +354,12 @@ async fn every_type_comes_back_and_bounds_are_those_of_a_model() {
     for seed in 0..40 {
         let mut rng = StdRng::seed_from_u64(seed);
         let (env, table) = (Env::in_memory(seed), table(FIELDS, &[], &[]));
-        let parts: Vec<_> = (0..3).map(|_| { let count = rng.random_range(1..60); rows(&mut rng, &table, count) }).collect();
+        let parts: Vec<_> = (0..3)
+            .map(|_| {
+                let count = rng.random_range(1..60);
+                rows(&mut rng, &table, count)
+            })
+            .collect();
         let file = write(&table, &env, &parts).await;
         let whole: Vec<_> = parts.iter().map(|part| part.batch.clone()).collect();
         let (back, parquet) = read(&env, &table, file.file_path()).await;
@@ -361,7 +399,13 @@ fn a_row_group_without_statistics_takes_the_bound_with_it() {
         if enabled != EnabledStatistics::None {
             parquet = without_statistics_in_second_group(parquet);
         }
-        let identity = FileIdentity { location: "f", size_bytes: 1, partition_spec_id: 0, partition: Struct::empty(), sort_order_id: None };
+        let identity = FileIdentity {
+            location: "f",
+            size_bytes: 1,
+            partition_spec_id: 0,
+            partition: Struct::empty(),
+            sort_order_id: None,
+        };
         data_file_from_parquet(&parquet, identity, table.metadata().current_schema(), &options.metrics, nan_counts)
     };
     for enabled in [EnabledStatistics::None, EnabledStatistics::Chunk] {
@@ -397,11 +441,20 @@ fn bounds_hold_for_statistics_that_were_cut() {
     }
     let parquet = writer.close().unwrap();
     let bounds = |mode| {
-        let identity = FileIdentity { location: "f", size_bytes: 1, partition_spec_id: 0, partition: Struct::empty(), sort_order_id: None };
+        let identity = FileIdentity {
+            location: "f",
+            size_bytes: 1,
+            partition_spec_id: 0,
+            partition: Struct::empty(),
+            sort_order_id: None,
+        };
         let schema = table.metadata().current_schema();
         let metrics = MetricsConfig::uniform(schema, mode);
         let file = data_file_from_parquet(&parquet, identity, schema, &metrics, NanCounts::Unknown);
-        format!("{:?}", (file.lower_bounds().get(&1).map(Datum::to_string), file.upper_bounds().get(&1).map(Datum::to_string)))
+        format!(
+            "{:?}",
+            (file.lower_bounds().get(&1).map(Datum::to_string), file.upper_bounds().get(&1).map(Datum::to_string))
+        )
     };
     expect![[r#"(Some("\"aa\""), Some("\"zzzzzzzzzzzzzzz{\""))"#]].assert_eq(&bounds(MetricsMode::Truncate(16)));
     expect![[r#"(Some("\"a\""), Some("\"{\""))"#]].assert_eq(&bounds(MetricsMode::Truncate(1)));
@@ -414,11 +467,18 @@ fn bounds_hold_for_statistics_that_were_cut() {
 async fn modes_decide_what_is_kept() {
     let fields = r#"{"id":1,"name":"a","required":false,"type":"string"},{"id":2,"name":"b","required":false,"type":"string"},
         {"id":3,"name":"c","required":false,"type":"string"}"#;
-    let (env, table) = (Env::in_memory(1), table(fields, &[], &[
-        ("write.metadata.metrics.column.a", "none"),
-        ("write.metadata.metrics.column.b", "counts"),
-        ("write.metadata.metrics.column.c", "full"),
-    ]));
+    let (env, table) = (
+        Env::in_memory(1),
+        table(
+            fields,
+            &[],
+            &[
+                ("write.metadata.metrics.column.a", "none"),
+                ("write.metadata.metrics.column.b", "counts"),
+                ("write.metadata.metrics.column.c", "full"),
+            ],
+        ),
+    );
     let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
     let long = "x".repeat(3000);
     let column: ArrayRef = Arc::new(StringArray::from(vec![Some(long.as_str()), None]));
@@ -445,8 +505,15 @@ fn nans_of_the_whole_file_explain_a_single_row_group_only() {
             writer.flush().unwrap();
         }
         let parquet = writer.close().unwrap();
-        let identity = FileIdentity { location: "f", size_bytes: 1, partition_spec_id: 0, partition: Struct::empty(), sort_order_id: None };
-        let file = data_file_from_parquet(&parquet, identity, table.metadata().current_schema(), &options.metrics, nan_counts);
+        let identity = FileIdentity {
+            location: "f",
+            size_bytes: 1,
+            partition_spec_id: 0,
+            partition: Struct::empty(),
+            sort_order_id: None,
+        };
+        let file =
+            data_file_from_parquet(&parquet, identity, table.metadata().current_schema(), &options.metrics, nan_counts);
         (file.nan_value_counts().get(&1).copied(), file.lower_bounds().get(&1).cloned())
     };
     let one = HashMap::from([(1, 1)]);

@@ -16,7 +16,11 @@ async fn bytes_reach_the_store_while_the_encoder_runs() {
     let (sender, mut pieces) = mpsc::channel(PIECES_IN_FLIGHT);
     let mut file = env.store.writer("memory://w/f").await.unwrap();
     // More pieces than the channel holds: the thread ends only if they are taken meanwhile.
-    let work = move || (0..100u8).try_for_each(|i| sender.blocking_send(Bytes::from(vec![i]))).map_err(|_| ParquetError::EOF(String::new()));
+    let work = move || {
+        (0..100u8)
+            .try_for_each(|i| sender.blocking_send(Bytes::from(vec![i])))
+            .map_err(|_| ParquetError::EOF(String::new()))
+    };
     pump("memory://w/f", &mut pieces, &mut file, work).await.unwrap();
     file.finish().await.unwrap();
     assert_eq!(env.store.read("memory://w/f").await.unwrap(), (0..100u8).collect::<Vec<_>>());

@@ -24,7 +24,12 @@ fn names_are_those_of_java() {
     check(T::Identity, P::Time, Some(Literal::time(36_775_038_194)), "10%3A12%3A55.038194");
     check(T::Identity, P::Timestamp, Some(Literal::timestamp(1_512_123_175_038_194)), "2017-12-01T10%3A12%3A55.038194");
     check(T::Identity, P::Timestamptz, Some(Literal::timestamptz(1_512_123_120_000_000)), "2017-12-01T10%3A12Z");
-    check(T::Identity, P::TimestampNs, Some(Literal::timestamp(1_512_123_175_038_194_001)), "2017-12-01T10%3A12%3A55.038194001");
+    check(
+        T::Identity,
+        P::TimestampNs,
+        Some(Literal::timestamp(1_512_123_175_038_194_001)),
+        "2017-12-01T10%3A12%3A55.038194001",
+    );
     check(T::Identity, P::Decimal { precision: 9, scale: 2 }, Some(Literal::decimal(-5)), "-0.05");
     check(T::Identity, P::Decimal { precision: 9, scale: 0 }, Some(Literal::decimal(1234)), "1234");
     check(T::Identity, P::Double, Some(Literal::double(1.0)), "1.0");

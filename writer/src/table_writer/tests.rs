@@ -44,7 +44,8 @@ async fn an_unpartitioned_table_gets_one_file_with_its_rows_in_order() {
 
 #[tokio::test]
 async fn rows_go_to_the_files_of_their_partitions() {
-    let (env, table) = (Env::in_memory(1), table(ID_NAME, &[("id", Transform::Truncate(10)), ("name", Transform::Identity)], &[]));
+    let (env, table) =
+        (Env::in_memory(1), table(ID_NAME, &[("id", Transform::Truncate(10)), ("name", Transform::Identity)], &[]));
     let mut writer = TableWriter::new(env.clone(), &table, WriterConfig::default()).unwrap();
     for _ in 0..2 {
         let ids = Int64Array::from(vec![1, 12, 3, 14, -1]);
@@ -66,7 +67,8 @@ async fn rows_go_to_the_files_of_their_partitions() {
         memory://w/t/data/id_truncate=10/name_identity=null [12, 14, 12, 14]
     "#]]
     .assert_eq(&listing);
-    let tuples: Vec<Vec<_>> = files.iter().map(|file| file.file.partition().iter().map(Option::<&Literal>::cloned).collect()).collect();
+    let tuples: Vec<Vec<_>> =
+        files.iter().map(|file| file.file.partition().iter().map(Option::<&Literal>::cloned).collect()).collect();
     assert_eq!(tuples[0], [Some(Literal::long(-10)), Some(Literal::string("é "))]);
     assert_eq!(tuples[2], [Some(Literal::long(10)), None]);
 }
@@ -91,7 +93,8 @@ async fn a_file_ends_when_it_has_its_size() {
 
 #[tokio::test]
 async fn a_thousand_partitions_stay_within_memory_and_open_files() {
-    let fields = r#"{"id":1,"name":"k","required":true,"type":"int"},{"id":2,"name":"text","required":true,"type":"string"}"#;
+    let fields =
+        r#"{"id":1,"name":"k","required":true,"type":"int"},{"id":2,"name":"text","required":true,"type":"string"}"#;
     let (env, table) = (Env::in_memory(1), table(fields, &[("k", Transform::Identity)], &[]));
     let config = WriterConfig { memory_max_bytes: 4 << 20, open_files_max: 16, ..WriterConfig::default() };
     let mut writer = TableWriter::new(env.clone(), &table, config.clone()).unwrap();
@@ -179,7 +182,9 @@ async fn files_on_disk_are_whole_or_not_there() {
     let location = format!("file://{}/data", folder.path().display());
     let table = table(ID_NAME, &[("id", Transform::Bucket(4))], &[("write.data.path", &location)]);
     let env = Env::in_memory(1);
-    let mut writer = TableWriter::new(env.clone(), &table, WriterConfig { memory_max_bytes: 1 << 14, ..WriterConfig::default() }).unwrap();
+    let mut writer =
+        TableWriter::new(env.clone(), &table, WriterConfig { memory_max_bytes: 1 << 14, ..WriterConfig::default() })
+            .unwrap();
     for start in (0..5000).step_by(1000) {
         writer.write(batch(&table, names(start..start + 1000))).await.unwrap();
     }

@@ -29,7 +29,8 @@ fn merged(files: &[DataFile]) -> Metrics {
 
 #[test]
 fn counts_add_up_and_bounds_are_the_widest() {
-    let metrics = merged(&[file(10, 1, None, longs(-5, 7)), file(20, 2, None, longs(-3, 90)), file(5, 0, None, longs(0, 1))]);
+    let metrics =
+        merged(&[file(10, 1, None, longs(-5, 7)), file(20, 2, None, longs(-3, 90)), file(5, 0, None, longs(0, 1))]);
     assert_eq!((metrics.values[&1], metrics.nulls[&1], metrics.nans.get(&1)), (35, 3, None));
     assert_eq!((&metrics.lower[&1], &metrics.upper[&1]), (&Datum::long(-5), &Datum::long(90)));
 }

@@ -49,25 +49,17 @@ struct MapOf {
 
 impl MapOf {
     fn new() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
 /// The two fields of a map's entries.
 fn entry_fields(key: DataType, value: DataType) -> Fields {
-    Fields::from(vec![
-        Field::new("key", key, false),
-        Field::new("value", value, true),
-    ])
+    Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)])
 }
 
 fn map_type(entry: Fields) -> DataType {
-    DataType::Map(
-        Arc::new(Field::new("entries", DataType::Struct(entry), false)),
-        false,
-    )
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
 impl ScalarUDFImpl for MapOf {
@@ -102,16 +94,9 @@ impl ScalarUDFImpl for MapOf {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args
-            .args
-            .iter()
-            .map(|arg| arg.to_array(rows))
-            .collect::<Result<Vec<_>>>()?;
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
         let keys: Vec<ArrayRef> = arrays.iter().step_by(2).cloned().collect();
         let values: Vec<ArrayRef> = arrays.iter().skip(1).step_by(2).cloned().collect();
         check_keys(&keys)?;
@@ -132,9 +117,8 @@ impl ScalarUDFImpl for MapOf {
 /// The first row of each array, then the second of each, and so on.
 fn in_turn(arrays: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-    let indices: Vec<(usize, usize)> = (0..rows)
-        .flat_map(|row| (0..arrays.len()).map(move |array| (array, row)))
-        .collect();
+    let indices: Vec<(usize, usize)> =
+        (0..rows).flat_map(|row| (0..arrays.len()).map(move |array| (array, row))).collect();
     Ok(interleave(&arrays, &indices)?)
 }
 

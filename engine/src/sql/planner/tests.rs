@@ -22,16 +22,10 @@ const ROWS: &str = "SELECT CAST(1 AS BIGINT), TIMESTAMP '2024-01-01 00:03:00', R
     UNION ALL SELECT 3, NULL, NULL, NULL, NULL, NULL";
 
 fn schema(row: &str) -> arrow::datatypes::SchemaRef {
-    let DataType {
-        kind: crate::sql::TypeKind::Row(fields),
-        ..
-    } = parse_type(row).expect("a type")
-    else {
+    let DataType { kind: crate::sql::TypeKind::Row(fields), .. } = parse_type(row).expect("a type") else {
         panic!("a row")
     };
-    let fields = fields
-        .iter()
-        .map(|field| field.data_type.to_field(&field.name));
+    let fields = fields.iter().map(|field| field.data_type.to_field(&field.name));
     Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -42,26 +36,15 @@ async fn orders() -> SessionContext {
     let target = schema(ORDERS);
     let script = format!("INSERT INTO orders {ROWS}");
     let statement = parse_one(&script).expect("it parses").node;
-    let Statement::Insert(insert) = statement else {
-        panic!("an insert")
-    };
-    let plan = plan_insert(&insert, &target, &context.state(), &script)
-        .await
-        .expect("it plans");
+    let Statement::Insert(insert) = statement else { panic!("an insert") };
+    let plan = plan_insert(&insert, &target, &context.state(), &script).await.expect("it plans");
     let state = context.state();
     let physical = state.create_physical_plan(&plan).await.expect("it plans");
-    let batches = collect(physical, context.task_ctx())
-        .await
-        .expect("it runs");
-    let batches = batches
-        .iter()
-        .map(|batch| coerce(batch, &target))
-        .collect::<Result<Vec<_>, _>>();
+    let batches = collect(physical, context.task_ctx()).await.expect("it runs");
+    let batches = batches.iter().map(|batch| coerce(batch, &target)).collect::<Result<Vec<_>, _>>();
     let batches = batches.expect("plan_insert has checked the types");
     let table = MemTable::try_new(target, vec![batches]).expect("a table");
-    context
-        .register_table("orders", Arc::new(table))
-        .expect("a free name");
+    context.register_table("orders", Arc::new(table)).expect("a free name");
     context
 }
 
@@ -91,18 +74,13 @@ async fn outcome(script: &str) -> String {
     match collect(physical, context.task_ctx()).await {
         Ok(batches) if matches!(statement, Statement::Insert(_)) => {
             let target = schema(ORDERS);
-            let coerced: Result<Vec<_>, _> =
-                batches.iter().map(|batch| coerce(batch, &target)).collect();
+            let coerced: Result<Vec<_>, _> = batches.iter().map(|batch| coerce(batch, &target)).collect();
             match coerced {
-                Ok(batches) => pretty_format_batches(&batches)
-                    .expect("it shows")
-                    .to_string(),
+                Ok(batches) => pretty_format_batches(&batches).expect("it shows").to_string(),
                 Err(error) => format!("FAILED {error}"),
             }
         }
-        Ok(batches) => pretty_format_batches(&batches)
-            .expect("it shows")
-            .to_string(),
+        Ok(batches) => pretty_format_batches(&batches).expect("it shows").to_string(),
         Err(error) => format!("FAILED {}", error.strip_backtrace()),
     }
 }
@@ -130,12 +108,16 @@ async fn casts_take_flink_types() {
         arrow_typeof(CAST(id AS DECIMAL(5, 1))) AS d, TRY_CAST('x' AS INT) AS n,
         arrow_typeof(TIMESTAMP '2024-01-01 00:00:00') AS t
         FROM orders WHERE id = 2";
-    check(script, expect![[r#"
+    check(
+        script,
+        expect![[r#"
         +-------------------+---+-------------------------+------------------+---+---------------+
         | r                 | s | l                       | d                | n | t             |
         +-------------------+---+-------------------------+------------------+---+---------------+
         | {x: 2, y: {z: c}} | 7 | Timestamp(µs, "+00:00") | Decimal128(5, 1) |   | Timestamp(µs) |
-        +-------------------+---+-------------------------+------------------+---+---------------+"#]]).await;
+        +-------------------+---+-------------------------+------------------+---+---------------+"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -152,16 +134,8 @@ async fn maps_of_constants_and_columns() {
             +--------------------------------------------+-------------------------------+------------------------------------+--------------------------------+"#]],
     )
     .await;
-    check(
-        "SELECT MAP['k', 1, 'k', 2]",
-        expect!["FAILED Execution error: a MAP has two equal keys"],
-    )
-    .await;
-    check(
-        "SELECT MAP[who.name, 1] FROM orders",
-        expect!["FAILED Execution error: a key of a MAP is NULL"],
-    )
-    .await;
+    check("SELECT MAP['k', 1, 'k', 2]", expect!["FAILED Execution error: a MAP has two equal keys"]).await;
+    check("SELECT MAP[who.name, 1] FROM orders", expect!["FAILED Execution error: a key of a MAP is NULL"]).await;
     check(
         "SELECT MAP[1, 'a', 'x', 2]",
         expect![[r#"
@@ -256,7 +230,9 @@ async fn unnest_of_a_column() {
     .await;
     check(
         "SELECT * FROM orders CROSS JOIN UNNEST(price) AS u (x)",
-        expect!["NOT PLANNED Error during planning: UNNEST takes an ARRAY or a MAP, and 'orders.price' is Decimal128(10, 2)"],
+        expect![
+            "NOT PLANNED Error during planning: UNNEST takes an ARRAY or a MAP, and 'orders.price' is Decimal128(10, 2)"
+        ],
     )
     .await;
     check(
@@ -289,22 +265,16 @@ async fn a_table_with_options_is_planned_under_its_own_name() {
     let script = "SELECT orders.id, o.id + 1 AS next FROM orders /*+ OPTIONS('a' = 'b') */ \
                   JOIN orders FOR SYSTEM_VERSION AS OF 7 AS o ON orders.id = o.id ORDER BY 1";
     let context = orders().await;
-    let Statement::Query(query) = parse_one(script).expect("it parses").node else {
-        panic!("a query")
-    };
+    let Statement::Query(query) = parse_one(script).expect("it parses").node else { panic!("a query") };
     for table in &query.tables {
         let provider = context.table_provider("orders").await.expect("it is there");
         let name = TableReference::bare(table.planned_name.as_str());
         context.register_table(name, provider).expect("a free name");
     }
-    let plan = plan_query(&query, &context.state(), script)
-        .await
-        .expect("it plans");
+    let plan = plan_query(&query, &context.state(), script).await.expect("it plans");
     let batches = context.execute_logical_plan(plan).await.expect("it plans");
     let batches = batches.collect().await.expect("it runs");
-    let shown = pretty_format_batches(&batches)
-        .expect("it shows")
-        .to_string();
+    let shown = pretty_format_batches(&batches).expect("it shows").to_string();
     expect![[r#"
         +----+------+
         | id | next |
@@ -375,9 +345,7 @@ async fn windows_over_a_bounded_table() {
     .await;
     check(
         "SELECT id FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(id), INTERVAL '3' MINUTES))",
-        expect![
-            "NOT PLANNED Error during planning: the time column is Int64, but has to be a TIMESTAMP"
-        ],
+        expect!["NOT PLANNED Error during planning: the time column is Int64, but has to be a TIMESTAMP"],
     )
     .await;
     check(
@@ -536,18 +504,14 @@ async fn mistakes_have_their_place() {
 #[test]
 fn streaming_refuses_what_it_can_not_run() {
     let script = "SELECT *\nFROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))";
-    let Statement::Query(query) = parse_one(script).expect("it parses").node else {
-        panic!()
-    };
-    let error = query
-        .check_streaming(script)
-        .expect_err("a window")
-        .to_string();
+    let Statement::Query(query) = parse_one(script).expect("it parses").node else { panic!() };
+    let error = query.check_streaming(script).expect_err("a window").to_string();
     expect![[r#"
         a window table function (TUMBLE, HOP, CUMULATE, SESSION) is not supported in streaming mode yet
           --> line 2, column 12
            |
          2 | FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))
            |            ^^^^^^
-           = it works in batch mode: --mode batch"#]].assert_eq(&error);
+           = it works in batch mode: --mode batch"#]]
+    .assert_eq(&error);
 }

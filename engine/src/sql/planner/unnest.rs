@@ -12,9 +12,7 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{
-    Column, RecursionUnnestOption, Result, UnnestOptions, not_impl_err, plan_err,
-};
+use datafusion::common::{Column, RecursionUnnestOption, Result, UnnestOptions, not_impl_err, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::map_entries;
 use datafusion::logical_expr::planner::RelationPlannerContext;
@@ -42,14 +40,8 @@ pub(in crate::sql) fn wrap_unnest(select: &mut ast::Select) {
         }
         for join in std::mem::take(&mut item.joins) {
             if of_columns(&join.relation) && can_follow(&join.join_operator) {
-                let before = TableWithJoins {
-                    relation: item.relation,
-                    joins: item.joins,
-                };
-                item = TableWithJoins {
-                    relation: nested(before, join),
-                    joins: Vec::new(),
-                };
+                let before = TableWithJoins { relation: item.relation, joins: item.joins };
+                item = TableWithJoins { relation: nested(before, join), joins: Vec::new() };
             } else {
                 item.joins.push(join);
             }
@@ -63,8 +55,7 @@ pub(in crate::sql) fn wrap_unnest(select: &mut ast::Select) {
 fn can_follow(operator: &JoinOperator) -> bool {
     match operator {
         JoinOperator::CrossJoin(JoinConstraint::None) => true,
-        JoinOperator::Join(JoinConstraint::On(on))
-        | JoinOperator::Inner(JoinConstraint::On(on)) => {
+        JoinOperator::Join(JoinConstraint::On(on)) | JoinOperator::Inner(JoinConstraint::On(on)) => {
             matches!(on, ast::Expr::Value(value) if value.value == Value::Boolean(true))
         }
         _ => false,
@@ -73,10 +64,7 @@ fn can_follow(operator: &JoinOperator) -> bool {
 
 fn nested(mut before: TableWithJoins, unnest: Join) -> TableFactor {
     before.joins.push(unnest);
-    TableFactor::NestedJoin {
-        table_with_joins: Box::new(before),
-        alias: None,
-    }
+    TableFactor::NestedJoin { table_with_joins: Box::new(before), alias: None }
 }
 
 /// Whether it is an `UNNEST` of something that has a column in it.
@@ -92,25 +80,12 @@ fn of_columns(factor: &TableFactor) -> bool {
 }
 
 pub(super) fn ends_with_unnest(tables: &TableWithJoins) -> bool {
-    tables
-        .joins
-        .last()
-        .is_some_and(|join| of_columns(&join.relation) && can_follow(&join.join_operator))
+    tables.joins.last().is_some_and(|join| of_columns(&join.relation) && can_follow(&join.join_operator))
 }
 
-pub(super) fn plan(
-    mut tables: TableWithJoins,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<LogicalPlan> {
+pub(super) fn plan(mut tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
     let unnest = tables.joins.pop().map(|join| join.relation);
-    let Some(TableFactor::UNNEST {
-        alias,
-        mut array_exprs,
-        with_offset,
-        with_ordinality,
-        ..
-    }) = unnest
-    else {
+    let Some(TableFactor::UNNEST { alias, mut array_exprs, with_offset, with_ordinality, .. }) = unnest else {
         return plan_err!("a nested join without an UNNEST at its end");
     };
     if with_offset || with_ordinality {
@@ -121,10 +96,7 @@ pub(super) fn plan(
     };
     let before = context.plan(match tables.joins.is_empty() {
         true => tables.relation,
-        false => TableFactor::NestedJoin {
-            table_with_joins: Box::new(tables),
-            alias: None,
-        },
+        false => TableFactor::NestedJoin { table_with_joins: Box::new(tables), alias: None },
     })?;
 
     let array = context.sql_to_expr(array, before.schema())?;
@@ -132,21 +104,12 @@ pub(super) fn plan(
     let names = Names::new(alias, &element)?;
     let (column, unnesting) = element_column(&names.qualifier);
 
-    let kept: Vec<Expr> = before
-        .schema()
-        .columns()
-        .into_iter()
-        .map(Expr::Column)
-        .collect();
-    let with_array = kept
-        .iter()
-        .cloned()
-        .chain([array.alias(unnesting.recursions[0].input_column.name.as_str())]);
+    let kept: Vec<Expr> = before.schema().columns().into_iter().map(Expr::Column).collect();
+    let with_array = kept.iter().cloned().chain([array.alias(unnesting.recursions[0].input_column.name.as_str())]);
     let fields: Vec<Expr> = match element.data_type() {
-        DataType::Struct(fields) => fields
-            .iter()
-            .map(|field| get_field(Expr::Column(column.clone()), field.name().as_str()))
-            .collect(),
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| get_field(Expr::Column(column.clone()), field.name().as_str())).collect()
+        }
         _ => vec![Expr::Column(column.clone())],
     };
     let fields = fields
@@ -165,21 +128,19 @@ pub(super) fn plan(
 /// moves accesses to fields below the unnest.
 pub(super) fn element_column(of: &str) -> (Column, UnnestOptions) {
     let element = Column::new_unqualified(format!("{of}@element"));
-    let unnesting = UnnestOptions::new()
-        .with_preserve_nulls(false)
-        .with_recursions(RecursionUnnestOption {
-            input_column: Column::new_unqualified(format!("{of}@array")),
-            output_column: element.clone(),
-            depth: 1,
-        });
+    let unnesting = UnnestOptions::new().with_preserve_nulls(false).with_recursions(RecursionUnnestOption {
+        input_column: Column::new_unqualified(format!("{of}@array")),
+        output_column: element.clone(),
+        depth: 1,
+    });
     (element, unnesting)
 }
 
 fn array_and_element(array: Expr, before: &LogicalPlan) -> Result<(Expr, FieldRef)> {
     match array.get_type(before.schema())? {
-        DataType::List(element)
-        | DataType::LargeList(element)
-        | DataType::FixedSizeList(element, _) => Ok((array, element)),
+        DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _) => {
+            Ok((array, element))
+        }
         DataType::Map(entries, _) => Ok((map_entries(array), entries)),
         other => plan_err!("UNNEST takes an ARRAY or a MAP, and '{array}' is {other}"),
     }
@@ -194,11 +155,7 @@ impl Names {
     fn new(alias: Option<TableAlias>, element: &FieldRef) -> Result<Self> {
         let (qualifier, given) = match alias {
             Some(alias) => {
-                let columns: Vec<String> = alias
-                    .columns
-                    .into_iter()
-                    .map(|column| column.name.value)
-                    .collect();
+                let columns: Vec<String> = alias.columns.into_iter().map(|column| column.name.value).collect();
                 (alias.name.value, columns)
             }
             None => (NO_ALIAS.to_owned(), Vec::new()),

@@ -16,9 +16,7 @@ use datafusion::functions::datetime::expr_fn::date_bin;
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::sql::sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor,
-};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor};
 
 /// How many windows a row may fall into; each is a copy of the row.
 const WINDOWS_PER_ROW_MAX: i64 = 1_000;
@@ -55,10 +53,7 @@ impl Kind {
     }
 }
 
-pub(super) fn plan(
-    function: &ast::Function,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<LogicalPlan> {
+pub(super) fn plan(function: &ast::Function, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
     let Some(kind) = Kind::of(function) else {
         return plan_err!("'{}' is not a window function", function.name);
     };
@@ -67,12 +62,9 @@ pub(super) fn plan(
     }
     let mut arguments = Arguments::new(kind, function)?;
     let input = match arguments.take("DATA")? {
-        ast::Expr::Subquery(subquery) => context.plan(TableFactor::Derived {
-            lateral: false,
-            subquery,
-            alias: None,
-            sample: None,
-        })?,
+        ast::Expr::Subquery(subquery) => {
+            context.plan(TableFactor::Derived { lateral: false, subquery, alias: None, sample: None })?
+        }
         other => return plan_err!("the first argument is TABLE name or a query, not '{other}'"),
     };
     let time = time_column(arguments.take("TIMECOL")?, &input, context)?;
@@ -87,15 +79,7 @@ pub(super) fn plan(
         false => 0,
     };
     check_sizes(kind, size, step)?;
-    Windows {
-        kind,
-        input,
-        time,
-        size,
-        step,
-        offset,
-    }
-    .plan()
+    Windows { kind, input, time, size, step, offset }.plan()
 }
 
 fn check_sizes(kind: Kind, size: i64, step: i64) -> Result<()> {
@@ -108,9 +92,7 @@ fn check_sizes(kind: Kind, size: i64, step: i64) -> Result<()> {
     }
     match size / step {
         0..=WINDOWS_PER_ROW_MAX => Ok(()),
-        windows => plan_err!(
-            "a row would fall into {windows} windows; at most {WINDOWS_PER_ROW_MAX} are possible"
-        ),
+        windows => plan_err!("a row would fall into {windows} windows; at most {WINDOWS_PER_ROW_MAX} are possible"),
     }
 }
 
@@ -126,13 +108,7 @@ struct Windows {
 
 impl Windows {
     fn plan(self) -> Result<LogicalPlan> {
-        let own: Vec<Expr> = self
-            .input
-            .schema()
-            .columns()
-            .into_iter()
-            .map(Expr::Column)
-            .collect();
+        let own: Vec<Expr> = self.input.schema().columns().into_iter().map(Expr::Column).collect();
         let zone = match self.time.get_type(self.input.schema())? {
             DataType::Timestamp(_, zone) => zone,
             other => return plan_err!("the time column is {other}, but has to be a TIMESTAMP"),
@@ -147,33 +123,20 @@ impl Windows {
             Kind::Hop => {
                 let last = rounded(self.step);
                 let starts = (0..count).map(|index| last.clone() - interval(index * self.step));
-                (
-                    starts.collect(),
-                    unnested.clone(),
-                    unnested + interval(self.size),
-                )
+                (starts.collect(), unnested.clone(), unnested + interval(self.size))
             }
             Kind::Cumulate => {
                 let start = rounded(self.size);
                 let ends = (1..=count).map(|index| start.clone() + interval(index * self.step));
                 (ends.collect(), start.clone(), unnested)
             }
-            Kind::Tumble | Kind::Session => (
-                vec![rounded(self.size)],
-                unnested.clone(),
-                unnested + interval(self.size),
-            ),
+            Kind::Tumble | Kind::Session => {
+                (vec![rounded(self.size)], unnested.clone(), unnested + interval(self.size))
+            }
         };
         let time = end.clone() - interval(NANOS_PER_MILLI);
-        let windows = [
-            start.alias("window_start"),
-            end.clone().alias("window_end"),
-            time.alias("window_time"),
-        ];
-        let with_windows = own
-            .iter()
-            .cloned()
-            .chain([make_array(array).alias(array_column.name.as_str())]);
+        let windows = [start.alias("window_start"), end.clone().alias("window_end"), time.alias("window_time")];
+        let with_windows = own.iter().cloned().chain([make_array(array).alias(array_column.name.as_str())]);
         let in_time = Expr::is_not_null(self.time.clone()).and(end.gt(self.time.clone()));
         LogicalPlanBuilder::from(self.input)
             .project(with_windows)?
@@ -185,17 +148,11 @@ impl Windows {
 }
 
 fn interval(nanos: i64) -> Expr {
-    lit(ScalarValue::IntervalMonthDayNano(Some(
-        IntervalMonthDayNano::new(0, 0, nanos),
-    )))
+    lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos))))
 }
 
 /// `DESCRIPTOR(column)`
-fn time_column(
-    descriptor: ast::Expr,
-    input: &LogicalPlan,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Expr> {
+fn time_column(descriptor: ast::Expr, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
     if let ast::Expr::Function(function) = &descriptor
         && function.name.to_string().eq_ignore_ascii_case("descriptor")
         && let FunctionArguments::List(list) = &function.args
@@ -221,27 +178,16 @@ impl Arguments {
         let mut given: Vec<(&'static str, ast::Expr)> = Vec::new();
         for (index, argument) in list.args.iter().enumerate() {
             let (parameter, value) = match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => {
-                    (parameters.get(index), value)
-                }
-                FunctionArg::Named {
-                    name,
-                    arg: FunctionArgExpr::Expr(value),
-                    ..
-                } => {
-                    let named = parameters
-                        .iter()
-                        .find(|p| name.value.eq_ignore_ascii_case(p));
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (parameters.get(index), value),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                    let named = parameters.iter().find(|p| name.value.eq_ignore_ascii_case(p));
                     (named, value)
                 }
                 other => return plan_err!("'{other}' is not an argument of '{}'", function.name),
             };
             let Some(parameter) = parameter else {
                 let listed = parameters.join(", ");
-                return plan_err!(
-                    "'{argument}' is none of {}'s arguments: {listed}",
-                    function.name
-                );
+                return plan_err!("'{argument}' is none of {}'s arguments: {listed}", function.name);
             };
             if given.iter().any(|(known, _)| known == parameter) {
                 return plan_err!("{parameter} is given twice to '{}'", function.name);
@@ -265,18 +211,11 @@ impl Arguments {
         }
     }
 
-    fn nanos(
-        &mut self,
-        parameter: &str,
-        input: &LogicalPlan,
-        context: &mut dyn RelationPlannerContext,
-    ) -> Result<i64> {
+    fn nanos(&mut self, parameter: &str, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<i64> {
         let written = self.take(parameter)?;
         let expr = context.sql_to_expr(written.clone(), input.schema())?;
         let nanos = match &expr {
-            Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _)
-                if value.months == 0 =>
-            {
+            Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) if value.months == 0 => {
                 let days = i64::from(value.days).checked_mul(NANOS_PER_DAY);
                 days.and_then(|days| days.checked_add(value.nanoseconds))
             }
@@ -284,9 +223,7 @@ impl Arguments {
         };
         match nanos {
             Some(nanos) => Ok(nanos),
-            None => plan_err!(
-                "{parameter} has to be an INTERVAL of days, hours, minutes or seconds, not '{written}'"
-            ),
+            None => plan_err!("{parameter} has to be an INTERVAL of days, hours, minutes or seconds, not '{written}'"),
         }
     }
 }
