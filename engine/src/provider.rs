@@ -1,7 +1,7 @@
 //! Tables as DataFusion sees them.
 //!
 //! [`IcebergTableProvider`] is one Iceberg table at one snapshot. A query's way through it:
-//! 1. Conditions that the reader can decide exactly become a [`Predicate`](frazil_reader::Predicate); DataFusion keeps
+//! 1. Conditions that the reader can decide exactly become a [`Predicate`]; DataFusion keeps
 //!    the others for itself (`filter`).
 //! 2. Files are left out by their partition and column bounds, the rest is dealt out to partitions by size.
 //! 3. The scan takes over projections that DataFusion's optimizer hands down, fields of structs too, so that only the

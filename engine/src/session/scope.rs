@@ -180,14 +180,7 @@ impl Session {
                         Bound::Table(put(tables, UsedTable::Iceberg(table), options, hint, span))
                     }
                     Resolved::External(table) => {
-                        if matches!(hint, Some((_, Some(AsOf::Time(_) | AsOf::Snapshot(_) | AsOf::Ref(_))))) {
-                            return refuse(
-                                format!("'{name}' is a {} table, which has no versions", table.connector()),
-                                Some("FOR SYSTEM_TIME AS OF a constant is for Iceberg tables".to_owned()),
-                                &name,
-                                script,
-                            );
-                        }
+                        check_has_versions(&table, hint, &name, script)?;
                         let options = overlaid(table.options(), hint);
                         Bound::Table(put(tables, UsedTable::External(table), options, hint, span))
                     }
@@ -231,6 +224,19 @@ impl Session {
             Ok(state)
         })
     }
+}
+
+/// Only Iceberg tables can be read as they were.
+fn check_has_versions(
+    table: &ExternalTable,
+    hint: Option<(&Options, Option<&AsOf>)>,
+    name: &Name,
+    script: &str,
+) -> Result<()> {
+    let Some((_, Some(AsOf::Time(_) | AsOf::Snapshot(_) | AsOf::Ref(_)))) = hint else { return Ok(()) };
+    let message = format!("'{name}' is a {} table, which has no versions", table.connector());
+    let help = "FOR SYSTEM_TIME AS OF a constant is for Iceberg tables";
+    refuse(message, Some(help.to_owned()), name, script)
 }
 
 /// A table of the right schema without a row.
