@@ -5,7 +5,7 @@
 //!    out files by partition and column bounds and gives every other one the deletes that apply to it.
 //! 2. [`FileReader`] reads one [`ScanTask`]: only the column chunks of the wanted leaves, matched by field id at every
 //!    depth, without the rows that are deleted or do not match.
-//! 3. [`scan`] runs the tasks on several cores.
+//! 3. [`scan()`] runs the tasks on several cores.
 //!
 //! [`TableFollower`] turns a table's history into [`Increment`]s, one for each snapshot that appends rows, with a
 //! [`Position`] after every batch from which another follower goes on.

@@ -6,6 +6,7 @@
 //!
 //! `FRAZIL_INTEROP_URI` runs the same against another catalog, to tell whether a failure is ours.
 
+mod flights;
 mod kafka;
 mod matrix;
 mod rows;
@@ -21,6 +22,7 @@ use matrix::{run_matrix, table_of};
 
 /// What the tests share: engines take up to half a minute to start.
 struct World {
+    uri: String,
     peers: Vec<Peer>,
     skips: Vec<Skip>,
     /// Our own reader, unless the catalog is another's.
@@ -49,6 +51,7 @@ fn world() -> &'static World {
             joined.collect()
         });
         let mut world = World {
+            uri: uri.clone(),
             peers: Vec::new(),
             skips: Vec::new(),
             frazil: server.as_ref().map(|_| FrazilSql::new(&uri)),

@@ -65,7 +65,7 @@ impl ExternalTable {
     }
 
     /// What the connector reads: physical and metadata columns in the order of the definition. A metadata column's field
-    /// holds the connector's name for it under [`METADATA_KEY`].
+    /// holds the connector's name for it under `METADATA_KEY`.
     pub fn source_schema(&self) -> SchemaRef {
         self.schema_of(|_| true)
     }

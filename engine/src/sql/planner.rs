@@ -1,7 +1,7 @@
 //! Statements to DataFusion's logical plans.
 //!
 //! A session that is built from [`session`] plans what this crate's parser gives: names keep their case, Flink's types
-//! are known, and the table factors that DataFusion lacks are planned here ([`unnest`], [`window`]). Errors of planning
+//! are known, and the table factors that DataFusion lacks are planned here (`unnest`, `window`). Errors of planning
 //! come out as [`SqlError`]s with their place.
 
 mod insert;
