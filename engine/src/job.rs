@@ -209,9 +209,7 @@ impl JobPlanner<'_> {
         let source_parallelism = source.parallelism_max().await?.clamp(1, parallelism);
         let options = options_of(&target, insert);
         let table = &target.table;
-        let mut compaction = CompactConfig::from_options(table.metadata().properties(), &options, parallelism)?;
-        // A job compacts where it is asked to; the service of `frazil serve` takes care of the other tables.
-        compaction.enabled &= options.contains_key(frazil_compactor::AUTO_COMPACT);
+        let compaction = CompactConfig::from_options(table.metadata().properties(), &options, parallelism)?;
         let retention = Retention::of(table, JOB_RETENTION);
         let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
         let queue = CommitQueue::new(target.catalog.clone(), env.clone(), target.path.ident());

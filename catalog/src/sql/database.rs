@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use frazil_table::spec::{NamespaceIdent, TableIdent};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::schema;
@@ -31,6 +31,9 @@ pub(super) struct Database {
     readers: SqlitePool,
     /// One connection: writers of this process queue in order instead of polling for the file's lock.
     writer: SqlitePool,
+    /// A database in memory lives as long as one connection to it does. A pool closes one whose query was given up half-way,
+    /// so this one is held and never used.
+    _keeper: Option<std::sync::Mutex<SqliteConnection>>,
 }
 
 /// Where a table's pointer points.
@@ -79,17 +82,18 @@ impl Database {
         let writer = pool(1).await.map_err(database_error(&name))?;
         schema::prepare(&writer, &name).await?;
         let readers = pool(READERS_MAX).await.map_err(database_error(&name))?;
-        Ok(Self { name, readers, writer })
+        Ok(Self { name, readers, writer, _keeper: None })
     }
 
     pub(super) async fn in_memory() -> Result<Self> {
         let name = "memory".to_owned();
-        let options = SqliteConnectOptions::new().in_memory(true);
-        // The database lives in its connection: one, for ever.
-        let one = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let file = format!("file:frazil-{}", Uuid::new_v4());
+        let options = SqliteConnectOptions::new().filename(file).in_memory(true).shared_cache(true);
+        let keeper = options.connect().await.map_err(database_error(&name))?;
+        let one = SqlitePoolOptions::new().max_connections(1);
         let writer = one.connect_with(options).await.map_err(database_error(&name))?;
         schema::prepare(&writer, &name).await?;
-        Ok(Self { name, readers: writer.clone(), writer })
+        Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(std::sync::Mutex::new(keeper)) })
     }
 
     pub(super) fn name(&self) -> &str {

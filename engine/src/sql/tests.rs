@@ -136,8 +136,15 @@ fn types_have_synonyms_and_defaults() {
     "#]].assert_eq(&out);
 }
 
+/// On as much stack as the program's own main thread has: an unoptimised parser takes some of it for the depth that is
+/// allowed, and none would be enough for a hundred thousand levels.
 #[test]
 fn a_hostile_depth_is_refused_and_not_recursed_into() {
+    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    thread.spawn(refuse_hostile_depths).unwrap().join().unwrap();
+}
+
+fn refuse_hostile_depths() {
     let deep = format!("{}INT{}", "ARRAY<".repeat(100_000), ">".repeat(100_000));
     assert!(parse_type(&deep).expect_err("too deep").contains("at most 32 deep"));
     for deep in [
