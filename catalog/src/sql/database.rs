@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use frazil_table::spec::{NamespaceIdent, TableIdent};
@@ -33,7 +34,7 @@ pub(super) struct Database {
     writer: SqlitePool,
     /// A database in memory lives as long as one connection to it does. A pool closes one whose query was given up half-way,
     /// so this one is held and never used.
-    _keeper: Option<std::sync::Mutex<SqliteConnection>>,
+    _keeper: Option<Mutex<SqliteConnection>>,
 }
 
 /// Where a table's pointer points.
@@ -93,7 +94,7 @@ impl Database {
         let one = SqlitePoolOptions::new().max_connections(1);
         let writer = one.connect_with(options).await.map_err(database_error(&name))?;
         schema::prepare(&writer, &name).await?;
-        Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(std::sync::Mutex::new(keeper)) })
+        Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(Mutex::new(keeper)) })
     }
 
     pub(super) fn name(&self) -> &str {
