@@ -423,7 +423,7 @@ async fn remember(write: &mut Write, key: Uuid, fingerprint: &str, now_ms: i64) 
 
 /// Another table that lies at the location, around it or inside it.
 async fn occupant(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut SqliteConnection,
     location: &str,
     but: Option<&TableIdent>,
 ) -> sqlx::Result<Option<String>> {
