@@ -9,9 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use frazil_catalog::CommitQueue;
-use frazil_compactor::{
-    Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, load_delta, run_expire, run_group,
-};
+use frazil_compactor::{Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, follow, run_expire, run_group};
 use frazil_storage::{Env, Step};
 use frazil_table::{Retention, Table, io};
 use futures::FutureExt;
@@ -153,16 +151,7 @@ impl CoordinatorTask {
 
     async fn plan(&self, coordinator: &mut Coordinator, table: Table) -> Result<Vec<Work>> {
         let queue = &self.shared.queue;
-        let delta = load_delta(queue, &table, coordinator.snapshot_id()).await?;
-        let followed = delta.map(|delta| coordinator.on_commit(&delta));
-        let groups = match followed {
-            Some(Ok(groups)) => groups,
-            // The history was cut or turned: the whole listing is read again.
-            Some(Err(_)) | None => {
-                let state = io::load_state(&queue.env().store, queue.cache(), &table, io::Entries::All).await?;
-                coordinator.observe(&state, &self.shared.spec.config)?
-            }
-        };
+        let groups = follow(coordinator, queue, &table, &self.shared.spec.config).await?;
         if !groups.is_empty() {
             queue.env().steps.reach(Step::RewritePlanned)?;
         }
