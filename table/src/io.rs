@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder};
 
+use crate::avro_name::{manifest_with_avro_names, with_avro_names};
 use crate::commit::{CommitPlan, ManifestPlan, ManifestRef, PreparedCommit, SnapshotPlan};
 use crate::manifest_set::{merging_is_due, min_count_to_merge};
 use crate::spec::{
@@ -107,7 +108,7 @@ pub async fn load_manifest(
     if let Some(entries) = cache.get(location) {
         return Ok(entries);
     }
-    let bytes = store.read(location).await?;
+    let bytes = manifest_with_avro_names(store.read(location).await?);
     let memory = FileIO::new_with_memory();
     let damaged = |error: iceberg::Error| Error::damaged(location, error);
     memory.new_output(location).map_err(damaged)?.write(bytes).await.map_err(damaged)?;
@@ -275,12 +276,13 @@ async fn store_manifest(env: &Env, state: &TableState, plan: &ManifestPlan) -> R
     let spec = metadata
         .partition_spec_by_id(plan.partition_spec_id)
         .ok_or_else(|| Error::InvalidChange(format!("the table has no partition spec {}", plan.partition_spec_id)))?;
+    let spec = with_avro_names(spec)?;
     let encode = Error::spec("encoding a manifest");
     let (file, bytes) = async {
         let memory = FileIO::new_with_memory();
         let output = memory.new_output(&plan.location)?;
         let schema = metadata.current_schema().clone();
-        let builder = ManifestWriterBuilder::new(output, Some(plan.snapshot_id), schema, spec.as_ref().clone());
+        let builder = ManifestWriterBuilder::new(output, Some(plan.snapshot_id), schema, spec);
         let mut writer = match (metadata.format_version(), plan.content) {
             (FormatVersion::V1, _) => builder.build_v1(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),

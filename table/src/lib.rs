@@ -12,6 +12,7 @@
 //! What this crate does not know: catalogs, Parquet, jobs.
 
 pub mod arrow;
+mod avro_name;
 mod change;
 mod commit;
 mod conflict;

@@ -21,16 +21,13 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Pieces between the encoder and the store; with the one that is filled and the one that is written, 4 MiB a file.
 pub(crate) const PIECES_IN_FLIGHT: usize = 2;
 
-/// A row group has at most this many rows however small they are, so that a reader finds something to skip and something
-/// to share out.
-const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
-
 /// Row groups are numbered in 16 bits.
 const ROW_GROUPS_MAX: usize = i16::MAX as usize;
 
 pub(crate) struct Encoder {
     writer: ArrowWriter<Pieces>,
     row_group_bytes_max: usize,
+    row_group_rows_max: usize,
     /// Of the row group that is open, and of those that are done.
     nans_open: HashMap<i32, u64>,
     nans: Vec<HashMap<i32, u64>>,
@@ -53,6 +50,7 @@ impl Encoder {
         Ok(Self {
             writer: ArrowWriter::try_new_with_options(pieces, options.arrow_schema.clone(), writer_options)?,
             row_group_bytes_max: usize::try_from(options.row_group_size_bytes).unwrap_or(usize::MAX),
+            row_group_rows_max: options.row_group_rows_max,
             nans_open: HashMap::new(),
             nans: Vec::new(),
         })
@@ -63,7 +61,7 @@ impl Encoder {
         count_nans(rows, &mut self.nans_open);
         self.writer.write(rows)?;
         let full = self.writer.in_progress_size() >= self.row_group_bytes_max
-            || self.writer.in_progress_rows() >= ROW_GROUP_ROWS_MAX;
+            || self.writer.in_progress_rows() >= self.row_group_rows_max;
         if full { self.end_row_group() } else { Ok(()) }
     }
 

@@ -9,7 +9,7 @@ use frazil_table::Table;
 use frazil_table::spec::TableMetadata;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, LogicalType, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 
 use crate::leaf::leaves;
@@ -19,14 +19,24 @@ use crate::{Error, Result};
 const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
 const FORMAT: &str = "write.format.default";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
+/// As PyIceberg calls it; Java has no such limit.
+const ROW_GROUP_ROWS: &str = "write.parquet.row-group-limit";
 const PAGE_SIZE: &str = "write.parquet.page-size-bytes";
 const PAGE_ROWS: &str = "write.parquet.page-row-limit";
 const DICT_SIZE: &str = "write.parquet.dict-size-bytes";
 const CODEC: &str = "write.parquet.compression-codec";
 const LEVEL: &str = "write.parquet.compression-level";
+const PAGE_VERSION: &str = "write.parquet.page-version";
+const STATS_ENABLED: &str = "write.parquet.stats-enabled.column.";
 const BLOOM_ENABLED: &str = "write.parquet.bloom-filter-enabled.column.";
 const BLOOM_FPP: &str = "write.parquet.bloom-filter-fpp.column.";
 const BLOOM_MAX_BYTES: &str = "write.parquet.bloom-filter-max-bytes";
+
+/// A row group has at most this many rows however small they are, so that a reader finds something to skip and something
+/// to share out.
+const ROW_GROUP_ROWS_MAX: u64 = 1 << 20;
+
+const ENCODE_ROWS: usize = 1024;
 
 /// Level 1 encodes a quarter faster than 3 for files that are 3 % larger, and most files here are soon rewritten.
 const ZSTD_LEVEL: i32 = 1;
@@ -38,6 +48,8 @@ pub struct FileOptions {
     pub target_file_size_bytes: u64,
     /// A row group is ended when its encoded size reaches this (`write.parquet.row-group-size-bytes`, 128 MiB).
     pub row_group_size_bytes: u64,
+    /// A row group is ended when it has so many rows (`write.parquet.row-group-limit`, 1,048,576).
+    pub row_group_rows_max: usize,
     /// Codec, page sizes, statistics, bloom filters. Row groups are not ended by these.
     pub parquet: WriterProperties,
     /// Which columns have which metrics.
@@ -67,6 +79,7 @@ impl FileOptions {
         Ok(Self {
             target_file_size_bytes: read.number(TARGET_FILE_SIZE, 512 << 20)?,
             row_group_size_bytes: read.number(ROW_GROUP_SIZE, 128 << 20)?,
+            row_group_rows_max: read.size(ROW_GROUP_ROWS, ROW_GROUP_ROWS_MAX)?,
             parquet: parquet_properties(metadata, &read, &metrics)?,
             metrics,
             arrow_schema,
@@ -82,22 +95,28 @@ fn parquet_properties(
     read: &Reader<'_>,
     metrics: &MetricsConfig,
 ) -> Result<WriterProperties> {
-    let size = |key, default| read.number(key, default).map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+    let page_rows_max = read.size(PAGE_ROWS, 20_000)?;
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("frazil version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_writer_version(read.page_version()?)
         .set_compression(read.compression()?)
         .set_max_row_group_row_count(None)
-        .set_data_page_size_limit(size(PAGE_SIZE, 1 << 20)?)
-        .set_data_page_row_count_limit(size(PAGE_ROWS, 20_000)?)
-        .set_dictionary_page_size_limit(size(DICT_SIZE, 2 << 20)?)
+        .set_data_page_size_limit(read.size(PAGE_SIZE, 1 << 20)?)
+        .set_data_page_row_count_limit(page_rows_max)
+        // The encoder looks at its limits after so many rows.
+        .set_write_batch_size(page_rows_max.min(ENCODE_ROWS))
+        .set_dictionary_page_size_limit(read.size(DICT_SIZE, 2 << 20)?)
         .set_statistics_truncate_length(metrics.statistics_bytes());
     let bloom_max_bytes = read.number(BLOOM_MAX_BYTES, 1 << 20)?;
     for leaf in leaves(metadata.current_schema()) {
-        if !read.flag(&format!("{BLOOM_ENABLED}{}", leaf.name))? {
+        let path = ColumnPath::new(leaf.parquet_path);
+        if !read.flag(&format!("{STATS_ENABLED}{}", leaf.name), true)? {
+            builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if !read.flag(&format!("{BLOOM_ENABLED}{}", leaf.name), false)? {
             continue;
         }
         let fpp = read.fraction(&format!("{BLOOM_FPP}{}", leaf.name), 0.01)?;
-        let path = ColumnPath::new(leaf.parquet_path);
         builder = builder
             .set_column_bloom_filter_enabled(path.clone(), true)
             .set_column_bloom_filter_fpp(path.clone(), fpp)
@@ -170,8 +189,20 @@ impl Reader<'_> {
         self.parse(key, default, "more than 0 and less than 1", |n| *n > 0.0 && *n < 1.0)
     }
 
-    fn flag(&self, key: &str) -> Result<bool> {
-        self.parse(key, false, "true or false", |_| true)
+    fn size(&self, key: &str, default: u64) -> Result<usize> {
+        Ok(usize::try_from(self.number(key, default)?).unwrap_or(usize::MAX))
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        self.parse(key, default, "true or false", |_| true)
+    }
+
+    fn page_version(&self) -> Result<WriterVersion> {
+        match self.properties.get(PAGE_VERSION).map(|text| text.trim()) {
+            None | Some("v1" | "V1") => Ok(WriterVersion::PARQUET_1_0),
+            Some("v2" | "V2") => Ok(WriterVersion::PARQUET_2_0),
+            Some(text) => Err(bad(PAGE_VERSION, text, "v1 or v2")),
+        }
     }
 
     fn check_format(&self) -> Result<()> {

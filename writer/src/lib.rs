@@ -46,6 +46,7 @@ mod bound;
 mod committer;
 mod config;
 mod conform;
+mod data_location;
 mod encoder;
 mod error;
 mod file_options;
@@ -65,6 +66,7 @@ mod table_writer;
 
 pub use committer::{Committable, Committer, Landed, QUIET_CHECKPOINTS_MAX, Recovered};
 pub use config::WriterConfig;
+pub use data_location::DataLocations;
 pub use error::{Error, Result};
 pub use file_options::FileOptions;
 pub use ledger::{CheckpointId, FencingEpoch, Ledger, SinkId, SourcePositions};

@@ -6,12 +6,12 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use frazil_storage::Env;
 use frazil_table::spec::SchemaRef;
-use frazil_table::{Table, TableFile, layout};
+use frazil_table::{Table, TableFile};
 use tokio::sync::Semaphore;
 
 use crate::open_file::OpenFile;
 use crate::partition::Partition;
-use crate::{Error, FileOptions, Result, WriterConfig};
+use crate::{DataLocations, Error, FileOptions, Result, WriterConfig};
 
 /// What all partitions of a writer share.
 pub(crate) struct Shared {
@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub options: FileOptions,
     pub schema: SchemaRef,
     pub spec_id: i32,
-    pub data_root: String,
+    pub locations: DataLocations,
     /// Threads that may encode at the same time.
     pub threads: Arc<Semaphore>,
 }
@@ -105,11 +105,7 @@ impl PartitionWriter {
     }
 
     fn new_location(&self, shared: &Shared) -> String {
-        let (root, prefix, id) = (&shared.data_root, &shared.config.file_prefix, shared.env.ids.uuid());
-        match self.partition.folder.as_str() {
-            "" => format!("{root}/{prefix}-{id}.parquet"),
-            folder => format!("{root}/{folder}/{prefix}-{id}.parquet"),
-        }
+        shared.locations.new_location(&self.partition.folder, &shared.config.file_prefix, shared.env.ids.uuid())
     }
 }
 
@@ -128,7 +124,7 @@ impl Shared {
             options: FileOptions::of(table)?,
             schema: Arc::clone(metadata.current_schema()),
             spec_id: metadata.default_partition_spec_id(),
-            data_root: layout::data_root(metadata),
+            locations: DataLocations::of(metadata)?,
         })
     }
 }

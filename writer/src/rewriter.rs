@@ -3,14 +3,14 @@
 use arrow::array::RecordBatch;
 use frazil_storage::Env;
 use frazil_table::spec::{Struct, TableMetadata, Type};
-use frazil_table::{Table, TableFile, layout};
+use frazil_table::{Table, TableFile};
 use uuid::Uuid;
 
 use crate::conform::conform_batch;
 use crate::partition::Partition;
 use crate::partition_path::segment;
 use crate::partition_writer::{PartitionWriter, Shared, Work};
-use crate::{Error, Result, WriterConfig};
+use crate::{DataLocations, Error, Result, WriterConfig};
 
 /// Writes rows that were in one partition of a table already into one new file of that partition, in the order in which
 /// they come, whatever the partition spec and the file's size. Used where files are merged.
@@ -24,7 +24,7 @@ pub struct Rewriter {
 
 impl std::fmt::Debug for Rewriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rewriter").field("data_root", &self.shared.data_root).finish_non_exhaustive()
+        f.debug_struct("Rewriter").field("data_root", &self.shared.locations.root()).finish_non_exhaustive()
     }
 }
 
@@ -73,7 +73,7 @@ impl Rewriter {
 /// A location for a new data file of a partition, named as [`crate::TableWriter`] names its own.
 ///
 /// # Errors
-/// [`Error::Table`] if the table has no such partition spec.
+/// [`Error::Table`] if the table has no such partition spec; [`Error::BadProperty`] as [`DataLocations::of`].
 pub fn new_file_location(
     metadata: &TableMetadata,
     spec_id: i32,
@@ -81,11 +81,8 @@ pub fn new_file_location(
     prefix: &str,
     id: Uuid,
 ) -> Result<String> {
-    let root = layout::data_root(metadata);
-    Ok(match partition_folder(metadata, spec_id, tuple)?.as_str() {
-        "" => format!("{root}/{prefix}-{id}.parquet"),
-        folder => format!("{root}/{folder}/{prefix}-{id}.parquet"),
-    })
+    let folder = partition_folder(metadata, spec_id, tuple)?;
+    Ok(DataLocations::of(metadata)?.new_location(&folder, prefix, id))
 }
 
 fn partition_folder(metadata: &TableMetadata, spec_id: i32, tuple: &Struct) -> Result<String> {

@@ -58,7 +58,7 @@ pub struct TableWriter {
 impl std::fmt::Debug for TableWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableWriter")
-            .field("data_root", &self.shared.data_root)
+            .field("data_root", &self.shared.locations.root())
             .field("partitions", &self.partitions.len())
             .field("buffered_bytes", &self.buffered_bytes)
             .field("counters", &self.counters)

@@ -171,8 +171,9 @@ fn floor<T: ArrowPrimitiveType>(array: &ArrayRef, of: impl Fn(T::Native) -> T::N
     Arc::new(array.as_primitive::<T>().unary::<_, T>(of).with_data_type(array.data_type().clone()))
 }
 
-/// Murmur3, x86, 32 bit, seed 0.
-fn murmur3(bytes: &[u8]) -> u32 {
+/// The hash of the bucket transform and of object-storage locations: Murmur3, x86, 32 bit, seed 0 (Iceberg spec,
+/// "Appendix B: 32-bit Hash Requirements").
+pub fn murmur3(bytes: &[u8]) -> u32 {
     const C1: u32 = 0xcc9e_2d51;
     const C2: u32 = 0x1b87_3593;
     let mix = |k: u32| k.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);

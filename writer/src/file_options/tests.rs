@@ -124,3 +124,28 @@ fn a_bloom_filter_has_at_most_the_bytes_it_may_have() {
         }
     }
 }
+
+#[tokio::test]
+async fn pages_and_statistics_are_as_the_properties_say() {
+    let plain = ArrowReaderMetadata::load(&written(&[]).await, Default::default()).unwrap();
+    assert!(plain.metadata().row_group(0).column(1).statistics().is_some());
+    let bytes = written(&[
+        (PAGE_VERSION, "v2"),
+        ("write.parquet.stats-enabled.column.name", "false"),
+        (PAGE_ROWS, "100"),
+        (DICT_SIZE, "64"),
+    ])
+    .await;
+    let with_index = parquet::arrow::arrow_reader::ArrowReaderOptions::new()
+        .with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
+    let read = ArrowReaderMetadata::load(&bytes, with_index).unwrap();
+    let group = read.metadata().row_group(0);
+    assert!(group.column(0).statistics().is_some());
+    assert!(group.column(1).statistics().is_none());
+    let pages = &read.metadata().offset_index().unwrap()[0][1].page_locations;
+    assert!(pages.len() >= 8, "{} pages of at most about 100 of 1,000 rows", pages.len());
+    let reader = SerializedFileReader::new(bytes).unwrap();
+    let mut pages = reader.get_row_group(0).unwrap().get_column_page_reader(1).unwrap();
+    let kinds: Vec<_> = std::iter::from_fn(|| pages.get_next_page().unwrap()).map(|page| page.page_type()).collect();
+    assert!(kinds.contains(&parquet::basic::PageType::DATA_PAGE_V2), "{kinds:?}");
+}
