@@ -110,7 +110,7 @@ pub async fn commit(
     let mut in_doubt: Option<PreparedCommit> = None;
     loop {
         let table = load(catalog, request.ident, request.retry).await?;
-        if let Some(prepared) = in_doubt.as_ref().filter(|_| has_landed(&table, &identity)) {
+        if let Some(prepared) = in_doubt.as_ref().filter(|prepared| has_landed(&table, &identity, prepared)) {
             return Ok(CommitEnd::Committed(committed(table, prepared, identity.attempt)));
         }
         match (request.precheck)(&table) {
@@ -125,6 +125,10 @@ pub async fn commit(
         };
         let prepared = io::store_commit(env, cache, &state, &plan, &mut written).await?;
         let retries = identity.attempt;
+        if prepared.updates.is_empty() {
+            // The table is that way already.
+            return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
+        }
         let is_last = retries >= retries_max(&table, request.retry);
         match send(catalog, request.ident, &identity, &prepared).await {
             Ok(CommitOutcome::Committed(table)) => {
@@ -141,7 +145,7 @@ pub async fn commit(
             Ok(CommitOutcome::Unknown { reason }) => {
                 tracing::warn!(table = %request.ident, %reason, "commit ended unknown; reading back");
                 let table = load(catalog, request.ident, request.retry).await?;
-                if has_landed(&table, &identity) {
+                if has_landed(&table, &identity, &prepared) {
                     return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
                 }
                 // Not there now, but the request may still be on its way: its files stay, and since the next attempt
@@ -218,9 +222,12 @@ fn is_passing(error: &Error) -> bool {
     }
 }
 
-/// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it is made
-/// again, which does no harm, since it only sets what it sets.
-fn has_landed(table: &Table, identity: &CommitIdentity) -> bool {
+/// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it has landed
+/// if the table is as it would have left it, whoever made it so.
+fn has_landed(table: &Table, identity: &CommitIdentity, prepared: &PreparedCommit) -> bool {
+    if prepared.snapshot_ids.is_empty() {
+        return prepared.has_outcome_in(table);
+    }
     let uuid = identity.uuid.to_string();
     table
         .ancestors(MAIN_BRANCH)

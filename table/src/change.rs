@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::MetadataChange;
 use crate::spec::DataFile;
 
 pub use crate::spec::Operation;
@@ -51,4 +52,7 @@ pub enum Change {
     SetProperties(HashMap<String, String>),
     /// Table properties are removed.
     RemoveProperties(Vec<String>),
+    /// Schema, partition spec, sort order, refs and so on. Applied before all changes of files, wherever it stands in the
+    /// list: they are made with the new schema and spec.
+    Metadata(MetadataChange),
 }

@@ -8,6 +8,8 @@
 //! A manifest that only adds files does not depend on the snapshot below it, so a retry reuses it: [`CommitIdentity`]
 //! keeps the snapshot ids and the names over all attempts of a commit.
 
+mod evolved;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -15,13 +17,16 @@ use frazil_storage::Env;
 use uuid::Uuid;
 
 use crate::change::SnapshotProperties;
+use crate::evolve::Described;
 use crate::manifest_set::{ManifestSet, Removal};
 use crate::spec::{
     DataContentType, DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestStatus, Operation,
     SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate,
 };
 use crate::summary::SummaryTotals;
-use crate::{Change, Conflict, Error, Result, TableFile, TableState, layout};
+use crate::{Change, Conflict, Error, Result, Table, TableFile, TableState, layout};
+
+pub use evolved::Evolution;
 
 /// What stays the same over all attempts of one commit.
 #[derive(Clone, Debug)]
@@ -57,6 +62,8 @@ pub struct CommitPlan {
     pub updates: Vec<TableUpdate>,
     /// The branch that moves.
     pub ref_name: String,
+    /// What the commit's changes of metadata do, before everything else.
+    pub evolution: Option<Evolution>,
 }
 
 /// One new snapshot.
@@ -128,7 +135,7 @@ pub struct PlannedEntry {
 pub struct PreparedCommit {
     /// What must still be true when the pointer moves.
     pub requirements: Vec<TableRequirement>,
-    /// What changes, snapshots first.
+    /// What changes: metadata first, then snapshots.
     pub updates: Vec<TableUpdate>,
     /// Ids of the new snapshots, oldest first.
     pub snapshot_ids: Vec<i64>,
@@ -148,13 +155,15 @@ pub fn plan_commit(
     identity: &CommitIdentity,
     now_ms: i64,
 ) -> Result<std::result::Result<CommitPlan, Conflict>> {
-    let mut planner = Planner::new(state, identity, now_ms);
+    let evolved = evolved::evolve(state, changes)?;
+    let mut planner = Planner::new(evolved.state(state), identity, now_ms);
     for change in changes {
         if let Err(conflict) = planner.apply(change)? {
             return Ok(Err(conflict));
         }
     }
-    Ok(Ok(planner.finish()))
+    let plan = planner.finish(state.snapshot_id());
+    Ok(Ok(evolved.complete(plan)))
 }
 
 struct Planner<'a> {
@@ -219,6 +228,8 @@ impl<'a> Planner<'a> {
             Change::RemoveProperties(removals) => {
                 self.updates.push(TableUpdate::RemoveProperties { removals: removals.clone() });
             }
+            // Planned before, by `evolved::evolve`: this planner works on its outcome.
+            Change::Metadata(_) => {}
         }
         Ok(Ok(()))
     }
@@ -269,7 +280,8 @@ impl<'a> Planner<'a> {
         self.snapshots.push(snapshot);
     }
 
-    fn finish(self) -> CommitPlan {
+    /// `base_snapshot_id` is the head of the branch as it was loaded, which a replaced table has no more.
+    fn finish(self, base_snapshot_id: Option<i64>) -> CommitPlan {
         let metadata = self.state.table().metadata();
         let mut requirements = vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }];
         let mut require = |ref_name: &str, snapshot_id| {
@@ -279,7 +291,7 @@ impl<'a> Planner<'a> {
             }
         };
         if !self.snapshots.is_empty() {
-            require(self.state.ref_name(), self.state.snapshot_id());
+            require(self.state.ref_name(), base_snapshot_id);
         }
         if self.expires {
             for (name, reference) in self.state.table().refs() {
@@ -292,6 +304,7 @@ impl<'a> Planner<'a> {
             requirements,
             updates: self.updates,
             ref_name: self.state.ref_name().to_owned(),
+            evolution: None,
         }
     }
 }
@@ -304,6 +317,14 @@ impl Change {
     /// Whether planning it looks at the entries of the table's data manifests.
     pub(crate) fn reads_entries(&self) -> bool {
         matches!(self, Change::Replace { .. })
+    }
+}
+
+impl PreparedCommit {
+    /// Whether the table is as the commit would have left it. A commit without a snapshot leaves no other mark, so this is
+    /// how it is found again after an answer that never came.
+    pub fn has_outcome_in(&self, table: &Table) -> bool {
+        crate::evolve::has_outcome(table, &self.updates)
     }
 }
 
@@ -342,6 +363,9 @@ fn check_added(state: &TableState, files: &[TableFile], content: DataContentType
 
 impl fmt::Display for CommitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for update in self.evolution.iter().flat_map(|evolution| &evolution.updates) {
+            writeln!(f, "{}", Described(update))?;
+        }
         for snapshot in &self.snapshots {
             let new = snapshot.manifests.iter().filter(|m| matches!(m, ManifestRef::New(_))).count();
             writeln!(
@@ -355,18 +379,7 @@ impl fmt::Display for CommitPlan {
             )?;
         }
         for update in &self.updates {
-            match update {
-                TableUpdate::RemoveSnapshots { snapshot_ids } => {
-                    writeln!(f, "{} snapshots leave the metadata", snapshot_ids.len())?;
-                }
-                TableUpdate::SetProperties { updates } => {
-                    writeln!(f, "{} properties are set", updates.len())?;
-                }
-                TableUpdate::RemoveProperties { removals } => {
-                    writeln!(f, "{} properties are removed", removals.len())?;
-                }
-                other => writeln!(f, "{other:?}")?,
-            }
+            writeln!(f, "{}", Described(update))?;
         }
         Ok(())
     }

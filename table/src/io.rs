@@ -221,6 +221,7 @@ pub async fn store_commit(
     plan: &CommitPlan,
     written: &mut WrittenManifests,
 ) -> Result<PreparedCommit> {
+    let state = plan.evolution.as_ref().map_or(state, |evolution| evolution.state());
     let mut attempt_files = Vec::new();
     let mut manifests = Vec::with_capacity(plan.manifests.len());
     for manifest in &plan.manifests {
@@ -241,7 +242,7 @@ pub async fn store_commit(
         manifests.push(file);
     }
     env.steps.reach(Step::ManifestsWritten)?;
-    let mut updates = Vec::new();
+    let mut updates = plan.evolution.as_ref().map_or_else(Vec::new, |evolution| evolution.updates.clone());
     let mut next_row_id = state.table().metadata().next_row_id();
     for snapshot in &plan.snapshots {
         attempt_files.push(snapshot.manifest_list.clone());

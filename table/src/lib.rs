@@ -17,6 +17,7 @@ mod change;
 mod commit;
 mod conflict;
 mod error;
+pub mod evolve;
 mod expire;
 pub mod io;
 pub mod layout;
@@ -30,11 +31,12 @@ mod table;
 
 pub use change::{Change, Operation, SnapshotProperties, TableFile};
 pub use commit::{
-    CommitIdentity, CommitPlan, ManifestPlan, ManifestRef, OPERATION_ID, PlannedEntry, PreparedCommit, SnapshotPlan,
-    plan_commit,
+    CommitIdentity, CommitPlan, Evolution, ManifestPlan, ManifestRef, OPERATION_ID, PlannedEntry, PreparedCommit,
+    SnapshotPlan, plan_commit,
 };
 pub use conflict::{Conflict, check_replace};
 pub use error::{Error, Result};
+pub use evolve::{MetadataChange, MetadataPlan, plan_metadata};
 pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
 pub use manifest::ManifestCache;
 pub use retention::Retention;

@@ -96,6 +96,13 @@ impl TableState {
         })
     }
 
+    /// A table that begins anew: it has its history, but nothing is live.
+    pub(crate) fn forget_snapshot(&mut self) {
+        self.snapshot = None;
+        self.manifests.clear();
+        self.entries.clear();
+    }
+
     fn live_files(&self, content: ManifestContentType) -> Result<Vec<LiveFile<'_>>> {
         let mut files = Vec::new();
         for manifest in self.manifests.iter().filter(|manifest| manifest.content == content) {
