@@ -11,7 +11,7 @@ use std::fmt;
 
 use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
 use frazil_storage::{Env, Step};
-use frazil_table::{Change, CommitIdentity, Retention, Table, io, plan_expire};
+use frazil_table::{CommitIdentity, Retention, Table, io, plan_expire};
 use futures::StreamExt;
 
 use crate::Result;
@@ -30,6 +30,8 @@ const DELETES_AT_ONCE: usize = 16;
 pub struct ExpireReport {
     /// Snapshots that left the metadata, oldest first.
     pub snapshot_ids: Vec<i64>,
+    /// Branches and tags that were kept no longer.
+    pub refs: Vec<String>,
     /// Snapshots that may go as well, with the next call.
     pub deferred_snapshots: usize,
     /// Data and delete files that were deleted.
@@ -58,28 +60,30 @@ pub async fn run_expire(
 ) -> Result<ExpireReport> {
     let env = queue.env();
     let before = queue.load().await?;
-    let plan = plan_expire(&before, Retention::of(&before, retention), protected, env.now_ms());
+    let mut plan = plan_expire(&before, Retention::of(&before, retention), protected, env.now_ms());
     let mut report = ExpireReport { dry_run, ..ExpireReport::default() };
-    report.snapshot_ids = plan.snapshot_ids;
-    report.deferred_snapshots = report.snapshot_ids.len().saturating_sub(SNAPSHOTS_MAX);
-    report.snapshot_ids.truncate(SNAPSHOTS_MAX);
-    if dry_run || report.snapshot_ids.is_empty() {
+    report.deferred_snapshots = plan.snapshot_ids.len().saturating_sub(SNAPSHOTS_MAX);
+    plan.snapshot_ids.truncate(SNAPSHOTS_MAX);
+    report.snapshot_ids.clone_from(&plan.snapshot_ids);
+    report.refs = plan.refs.iter().map(|(name, _)| name.clone()).collect();
+    if dry_run || plan.is_empty() {
         return Ok(report);
     }
-    let change = Change::ExpireSnapshots { snapshot_ids: report.snapshot_ids.clone() };
-    let wanted = &report.snapshot_ids;
+    let changes = plan.changes(&before);
+    let (wanted, going) = (&report.snapshot_ids, &report.refs);
     // Another process may have expired them first, or have made a tag of one.
     let still_due = |table: &Table| {
-        let heads: HashSet<i64> = table.refs().values().map(|reference| reference.snapshot_id).collect();
+        let staying = table.refs().iter().filter(|(name, _)| !going.contains(name));
+        let heads: HashSet<i64> = staying.map(|(_, reference)| reference.snapshot_id).collect();
         let there = wanted.iter().filter(|id| table.metadata().snapshot_by_id(**id).is_some()).count();
         match there {
-            0 => Precheck::AlreadyLanded,
+            0 if going.iter().all(|name| !table.refs().contains_key(name)) => Precheck::AlreadyLanded,
             _ if there < wanted.len() => Precheck::Refuse("some of the snapshots are gone already".to_owned()),
             _ if wanted.iter().any(|id| heads.contains(id)) => Precheck::Refuse("a snapshot has a name now".to_owned()),
             _ => Precheck::Proceed,
         }
     };
-    let after = match queue.commit(&[change], CommitIdentity::draw(env, 0), &still_due).await? {
+    let after = match queue.commit(&changes, CommitIdentity::draw(env, 0), &still_due).await? {
         CommitEnd::Committed(committed) => committed.table,
         CommitEnd::AlreadyLanded(_) | CommitEnd::Conflict(_) => {
             tracing::debug!(table = %queue.ident(), "snapshots were expired by somebody else");
@@ -88,10 +92,11 @@ pub async fn run_expire(
     };
     env.steps.reach(Step::SnapshotsExpired)?;
     let files = io::find_unreachable_files(&env.store, queue.cache(), &before, &after).await?;
+    let files = files.with_statistics(&before, &after);
     report.content_files = files.content_files.len();
-    report.metadata_files = files.manifests.len() + files.manifest_lists.len();
+    report.metadata_files = files.manifests.len() + files.manifest_lists.len() + files.statistics.len();
     // What names a file goes after the file, so that a crash half-way leaves nothing unnamed that a person could not find.
-    let waves = [&files.content_files, &files.manifests, &files.manifest_lists];
+    let waves = [&files.content_files, &files.statistics, &files.manifests, &files.manifest_lists];
     for wave in waves {
         report.failed.extend(delete_all(env, wave.iter().map(String::as_str)).await);
     }
@@ -111,6 +116,10 @@ async fn delete_all(env: &Env, files: impl Iterator<Item = &str>) -> Vec<(String
 
 impl fmt::Display for ExpireReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.refs.is_empty() {
+            let would = if self.dry_run { "would be" } else { "are" };
+            writeln!(f, "branches and tags that {would} dropped: {}", self.refs.join(", "))?;
+        }
         match (self.snapshot_ids.as_slice(), self.dry_run) {
             ([], _) => writeln!(f, "no snapshot is old enough to expire")?,
             (ids, true) => {

@@ -386,4 +386,4 @@ impl fmt::Display for CommitPlan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

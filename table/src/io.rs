@@ -1,5 +1,7 @@
 //! The one file of this crate that reads and writes.
 
+mod added;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::spec::{
     Snapshot, Summary, TableMetadata, TableUpdate,
 };
 use crate::{Change, Error, ManifestCache, Result, Table, TableState, UnreachableFiles};
+
+pub use added::load_added_files;
 
 /// Manifests that are read at the same time.
 const READS_MAX: usize = 16;

@@ -14,6 +14,7 @@
 pub mod arrow;
 mod avro_name;
 mod change;
+mod cherry_pick;
 mod commit;
 mod conflict;
 mod error;
@@ -30,6 +31,7 @@ mod summary;
 mod table;
 
 pub use change::{Change, Operation, SnapshotProperties, TableFile};
+pub use cherry_pick::{CherryPick, PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID, STAGED_WAP_ID, find_staged, plan_cherry_pick};
 pub use commit::{
     CommitIdentity, CommitPlan, Evolution, ManifestPlan, ManifestRef, OPERATION_ID, PlannedEntry, PreparedCommit,
     SnapshotPlan, plan_commit,

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
-use crate::spec::{MAIN_BRANCH, Snapshot, SnapshotRef, SnapshotReference, TableIdent, TableMetadata};
+use crate::spec::{
+    MAIN_BRANCH, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention, TableIdent, TableMetadata,
+};
 
 /// A table's name, its metadata and where that metadata is stored. Immutable and cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,7 +75,14 @@ fn refs_of(metadata: &TableMetadata) -> BTreeMap<String, SnapshotReference> {
         refs: BTreeMap<String, SnapshotReference>,
     }
     let json = serde_json::to_vec(metadata).expect("table metadata has a JSON form");
-    serde_json::from_slice::<Refs>(&json).expect("refs have the form of the specification").refs
+    let mut refs = serde_json::from_slice::<Refs>(&json).expect("refs have the form of the specification").refs;
+    // Of a version 1 table the crate keeps nothing but the current snapshot.
+    if let Some(current) = metadata.current_snapshot() {
+        refs.entry(MAIN_BRANCH.to_owned()).or_insert_with(|| {
+            SnapshotReference::new(current.snapshot_id(), SnapshotRetention::branch(None, None, None))
+        });
+    }
+    refs
 }
 
 /// Walks from a snapshot to its parents.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::MetadataPlan;
-use crate::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate};
+use crate::spec::{FormatVersion, MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate};
 use crate::{Error, Result, Table};
 
 /// A change of a branch or a tag.
@@ -166,6 +166,14 @@ fn create(
         return Err(Error::InvalidChange("main is a branch, so no tag can have its name".to_owned()));
     }
     check_retention(retention)?;
+    // The ground crate drops them from the metadata of such a table.
+    if table.metadata().format_version() < FormatVersion::V2 && name != MAIN_BRANCH {
+        let reason = format!(
+            "a table of format version 1 keeps no {kind} but main here; ALTER TABLE … SET ('format-version' = '2') \
+             upgrades it"
+        );
+        return Err(Error::InvalidChange(reason));
+    }
     let there = table.refs().get(name);
     match (there, if_there) {
         (Some(_), IfThere::Keep) => return Ok(MetadataPlan::default()),
@@ -324,3 +332,6 @@ pub(super) fn write_retention(f: &mut fmt::Formatter<'_>, retention: &SnapshotRe
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
