@@ -51,6 +51,21 @@ pub enum CommitOutcome {
     },
 }
 
+/// How a request to move several tables' pointers ended (Iceberg REST, `commitTransaction`).
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum TransactionOutcome {
+    /// All pointers moved; these are the tables now, in the order of the request.
+    Committed(Vec<Table>),
+    /// No pointer moved and none ever will by this request.
+    Conflict(Conflict),
+    /// Nobody knows. Only reading back tells; files of the request must stay.
+    Unknown {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
 /// Who owns tables' metadata pointers.
 ///
 /// Implementations move a pointer by compare-and-swap and never otherwise; a table that is returned is the one that the
@@ -139,6 +154,21 @@ pub trait Catalog: Debug + Send + Sync {
     /// Only what is known to have changed nothing, such as [`crate::Error::NoSuchTable`] and
     /// [`crate::Error::BadRequest`]; everything uncertain is [`CommitOutcome::Unknown`].
     async fn commit(&self, commit: TableCommit) -> Result<CommitOutcome>;
+
+    /// Whether [`Catalog::commit_transaction`] moves the pointers of several tables, all or none.
+    fn has_transactions(&self) -> bool {
+        false
+    }
+
+    /// Moves the pointers of several tables, all of them or none. `key` is the same for every sending of the request;
+    /// each table may be named once.
+    ///
+    /// # Errors
+    /// As [`Catalog::commit`]; [`crate::Error::BadRequest`] from a catalog without transactions.
+    async fn commit_transaction(&self, commits: Vec<TableCommit>, key: Uuid) -> Result<TransactionOutcome> {
+        let (_, _) = (commits, key);
+        Err(crate::Error::BadRequest(format!("{} can't commit to several tables at once", self.name())))
+    }
 
     /// Whether a table of that name exists.
     ///

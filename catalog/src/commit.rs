@@ -4,6 +4,9 @@
 //! on, (3) plan, (4) write manifests, (5) have the catalog swap the pointer. A conflict because the pointer moved goes
 //! back to 1 with the same ids and the manifests that can be used again. An unknown end is settled by looking for the
 //! commit's operation id in the table, until the catalog answers.
+//!
+//! A commit may be to several tables of one catalog: each is loaded, asked and planned by itself, and one request swaps
+//! all pointers or none.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,8 +16,9 @@ use frazil_table::spec::{MAIN_BRANCH, TableIdent};
 use frazil_table::{
     Change, CommitIdentity, Conflict, ManifestCache, OPERATION_ID, PreparedCommit, Table, io, plan_commit,
 };
+use futures::future::try_join_all;
 
-use crate::{Catalog, CommitOutcome, Error, Result, TableCommit};
+use crate::{Catalog, CommitOutcome, Error, Result, TableCommit, TransactionOutcome};
 
 /// What the caller says of a table before its change is built on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +92,21 @@ pub enum CommitEnd {
     Conflict(Conflict),
 }
 
+/// How a commit to several tables ended.
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum TransactionEnd {
+    /// All of it is in the tables: for each request [`CommitEnd::Committed`] or [`CommitEnd::AlreadyLanded`].
+    Landed(Vec<CommitEnd>),
+    /// Nothing of it is in any table by this call, and never will be.
+    Conflict {
+        /// The table that can't take its change; the first one if the catalog does not say.
+        ident: TableIdent,
+        /// Why.
+        conflict: Conflict,
+    },
+}
+
 /// How often a catalog is asked that does not answer: with the waits of [`Retry`] for about a minute.
 const LOOKS_MAX: u32 = 70;
 
@@ -104,93 +123,235 @@ pub async fn commit(
     cache: &ManifestCache,
     request: CommitRequest<'_>,
 ) -> Result<CommitEnd> {
-    let mut identity = request.identity;
-    let mut written = io::WrittenManifests::default();
-    // What the attempts whose end nobody knows would have left in the table.
-    let mut in_doubt: Option<PreparedCommit> = None;
-    loop {
-        let table = load(catalog, request.ident, request.retry).await?;
-        if let Some(prepared) = in_doubt.as_ref().filter(|prepared| has_landed(&table, &identity, prepared)) {
-            return Ok(CommitEnd::Committed(committed(table, prepared, identity.attempt)));
-        }
-        match (request.precheck)(&table) {
-            Precheck::Proceed => {}
-            Precheck::AlreadyLanded => return Ok(CommitEnd::AlreadyLanded(table)),
-            Precheck::Refuse(reason) => return lost(catalog, &in_doubt, Conflict::Refused { reason }),
-        }
-        let state = io::load_state_for(&env.store, cache, &table, request.changes).await?;
-        let plan = match plan_commit(&state, request.changes, &identity, env.now_ms())? {
-            Ok(plan) => plan,
-            Err(conflict) => return lost(catalog, &in_doubt, conflict),
-        };
-        let prepared = io::store_commit(env, cache, &state, &plan, &mut written).await?;
-        let retries = identity.attempt;
-        if prepared.updates.is_empty() {
-            // The table is that way already.
-            return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
-        }
-        let is_last = retries >= retries_max(&table, request.retry);
-        match send(catalog, request.ident, &identity, &prepared).await {
-            Ok(CommitOutcome::Committed(table)) => {
-                env.steps.reach(Step::PointerSwapped)?;
-                return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
-            }
-            Ok(CommitOutcome::Conflict(conflict)) => {
-                delete_attempt(env, &prepared).await;
-                if is_last {
-                    return lost(catalog, &in_doubt, conflict);
-                }
-                tracing::debug!(table = %request.ident, retries, %conflict, "commit goes again");
-            }
-            Ok(CommitOutcome::Unknown { reason }) => {
-                tracing::warn!(table = %request.ident, %reason, "commit ended unknown; reading back");
-                let table = load(catalog, request.ident, request.retry).await?;
-                if has_landed(&table, &identity, &prepared) {
-                    return Ok(CommitEnd::Committed(committed(table, &prepared, retries)));
-                }
-                // Not there now, but the request may still be on its way: its files stay, and since the next attempt
-                // requires the ref that it read, at most one of the two can land. Each load looks for it again.
-                in_doubt = Some(prepared);
-                if is_last {
-                    return lost(catalog, &in_doubt, Conflict::Moved { reason });
-                }
-            }
-            Err(error) if is_passing(&error) && !is_last => {
-                tracing::warn!(table = %request.ident, %error, "the catalog took no commit; trying again");
-            }
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(wait(env, &table, request.retry, retries)).await;
-        identity.attempt += 1;
+    match commit_transaction(catalog, env, vec![(request, cache)]).await? {
+        TransactionEnd::Landed(mut ends) => Ok(ends.pop().expect("one end for one request")),
+        TransactionEnd::Conflict { conflict, .. } => Ok(CommitEnd::Conflict(conflict)),
     }
 }
 
-async fn send(
+/// Commits changes of several tables, each named once, all of them or none; otherwise as [`commit()`].
+///
+/// # Errors
+/// As [`commit()`]; [`Error::BadRequest`] for more than one table in a catalog without transactions.
+pub async fn commit_transaction(
     catalog: &dyn Catalog,
-    ident: &TableIdent,
-    identity: &CommitIdentity,
-    prepared: &PreparedCommit,
-) -> Result<CommitOutcome> {
-    let commit = TableCommit {
-        ident: ident.clone(),
-        requirements: prepared.requirements.clone(),
-        updates: prepared.updates.clone(),
-        idempotency_key: attempt_key(identity),
-    };
-    catalog.commit(commit).await
+    env: &Env,
+    requests: Vec<(CommitRequest<'_>, &ManifestCache)>,
+) -> Result<TransactionEnd> {
+    let parts = requests.into_iter().map(|(request, cache)| Part { request, cache, written: Default::default() });
+    Loop { catalog, env, parts: parts.collect(), in_doubt: None }.run().await
 }
 
-fn committed(table: Table, prepared: &PreparedCommit, retries: u32) -> Committed {
-    Committed { table, snapshot_ids: prepared.snapshot_ids.clone(), retries }
+/// One table of a commit.
+struct Part<'a> {
+    request: CommitRequest<'a>,
+    cache: &'a ManifestCache,
+    /// Manifests that a later attempt can use again.
+    written: io::WrittenManifests,
 }
 
-/// A commit that gives up. While an earlier attempt may still land, it can't say that it never will.
-fn lost(catalog: &dyn Catalog, in_doubt: &Option<PreparedCommit>, conflict: Conflict) -> Result<CommitEnd> {
-    if in_doubt.is_none() {
-        return Ok(CommitEnd::Conflict(conflict));
+/// A part's table as an attempt found it, and what the attempt would make of it; `None`: it had landed before.
+type Attempted = (Table, Option<PreparedCommit>);
+
+/// Whether there is anything to tell the catalog.
+fn changes_anything((_, prepared): &Attempted) -> bool {
+    prepared.as_ref().is_some_and(|prepared| !prepared.updates.is_empty())
+}
+
+struct Loop<'a> {
+    catalog: &'a dyn Catalog,
+    env: &'a Env,
+    parts: Vec<Part<'a>>,
+    /// An attempt that ended unknown and may still land: for each part what it would make of the table.
+    in_doubt: Option<Vec<Attempted>>,
+}
+
+impl Loop<'_> {
+    async fn run(mut self) -> Result<TransactionEnd> {
+        loop {
+            let tables = self.load().await?;
+            if self.has_landed(&tables) {
+                return self.landed_in_doubt().await;
+            }
+            let attempted = match self.prepare(tables).await? {
+                Ok(attempted) => attempted,
+                Err((index, conflict)) => return self.lost(index, conflict),
+            };
+            if attempted.iter().all(|attempted| !changes_anything(attempted)) {
+                return Ok(self.landed(attempted, Vec::new()));
+            }
+            let is_last = self.parts.iter().zip(&attempted).any(|(part, (table, _))| part.is_last(table));
+            match self.send(&attempted).await {
+                Ok(TransactionOutcome::Committed(tables)) => {
+                    self.env.steps.reach(Step::PointerSwapped)?;
+                    return Ok(self.landed(attempted, tables));
+                }
+                Ok(TransactionOutcome::Conflict(conflict)) => {
+                    delete_attempt(self.env, &attempted).await;
+                    if is_last {
+                        return self.lost(0, conflict);
+                    }
+                    tracing::debug!(table = %self.ident(0), %conflict, "commit goes again");
+                }
+                Ok(TransactionOutcome::Unknown { reason }) => {
+                    tracing::warn!(table = %self.ident(0), %reason, "commit ended unknown; reading back");
+                    // Even if it is not there now, the request may be on its way: its files stay, and since the next
+                    // attempt requires the refs that it read, at most one of the two can land. Each load looks again.
+                    self.in_doubt = Some(attempted.clone());
+                    let tables = self.load().await?;
+                    if self.has_landed(&tables) {
+                        return self.landed_in_doubt().await;
+                    }
+                    if is_last {
+                        return self.lost(0, Conflict::Moved { reason });
+                    }
+                }
+                Err(error) if is_passing(&error) && !is_last => {
+                    tracing::warn!(table = %self.ident(0), %error, "the catalog took no commit; trying again");
+                }
+                Err(error) => return Err(error),
+            }
+            let first = &self.parts[0].request;
+            tokio::time::sleep(wait(self.env, &attempted[0].0, first.retry, first.identity.attempt)).await;
+            self.parts.iter_mut().for_each(|part| part.request.identity.attempt += 1);
+        }
     }
-    let reason = format!("an attempt ended unknown and may still land; it was given up for: {conflict}");
-    Err(Error::Unavailable { uri: catalog.name(), reason })
+
+    fn ident(&self, index: usize) -> &TableIdent {
+        self.parts[index].request.ident
+    }
+
+    async fn load(&self) -> Result<Vec<Table>> {
+        let loads = self.parts.iter().map(|part| load(self.catalog, part.request.ident, part.request.retry));
+        try_join_all(loads).await
+    }
+
+    /// Whether the attempt in doubt landed. One table that has its snapshots shows that all have it: they moved together.
+    fn has_landed(&self, tables: &[Table]) -> bool {
+        let Some(attempted) = &self.in_doubt else { return false };
+        let sent = self.parts.iter().zip(tables).zip(attempted).filter(|(_, attempted)| changes_anything(attempted));
+        let mut sent = sent.filter_map(|((part, table), (_, prepared))| {
+            let prepared = prepared.as_ref()?;
+            Some((!prepared.snapshot_ids.is_empty(), has_landed(table, &part.request.identity, prepared)))
+        });
+        match sent.clone().any(|(makes_snapshots, _)| makes_snapshots) {
+            true => sent.any(|(makes_snapshots, landed)| makes_snapshots && landed),
+            false => sent.all(|(_, landed)| landed),
+        }
+    }
+
+    /// Looks at every table, plans its change and writes its manifests; `Err` names the part that can't be made.
+    async fn prepare(&mut self, tables: Vec<Table>) -> Result<std::result::Result<Vec<Attempted>, (usize, Conflict)>> {
+        let mut proceed = Vec::with_capacity(tables.len());
+        for (index, (part, table)) in self.parts.iter().zip(&tables).enumerate() {
+            match (part.request.precheck)(table) {
+                Precheck::Proceed => proceed.push(true),
+                Precheck::AlreadyLanded => proceed.push(false),
+                Precheck::Refuse(reason) => return Ok(Err((index, Conflict::Refused { reason }))),
+            }
+        }
+        let env = self.env;
+        let parts = self.parts.iter_mut().zip(tables).zip(proceed);
+        let prepared = try_join_all(parts.map(|((part, table), proceed)| async move {
+            match proceed {
+                true => part.prepare(env, table).await,
+                false => Ok(Ok((table, None))),
+            }
+        }));
+        let mut attempted = Vec::new();
+        let mut refused = None;
+        for (index, prepared) in prepared.await?.into_iter().enumerate() {
+            match prepared {
+                Ok(prepared) => attempted.push(prepared),
+                Err(conflict) => refused = refused.or(Some((index, conflict))),
+            }
+        }
+        if refused.is_some() {
+            // Nobody has been told of these files.
+            delete_attempt(self.env, &attempted).await;
+        }
+        Ok(refused.map_or(Ok(attempted), Err))
+    }
+
+    async fn send(&self, attempted: &[Attempted]) -> Result<TransactionOutcome> {
+        let parts = self.parts.iter().zip(attempted);
+        let mut commits: Vec<TableCommit> = parts
+            .filter_map(|(part, (_, prepared))| {
+                let prepared = prepared.as_ref().filter(|prepared| !prepared.updates.is_empty())?;
+                Some(TableCommit {
+                    ident: part.request.ident.clone(),
+                    requirements: prepared.requirements.clone(),
+                    updates: prepared.updates.clone(),
+                    idempotency_key: attempt_key(&part.request.identity),
+                })
+            })
+            .collect();
+        if commits.len() > 1 {
+            let key = commits[0].idempotency_key;
+            return self.catalog.commit_transaction(commits, key).await;
+        }
+        let commit = commits.pop().expect("the caller has looked that there is one");
+        Ok(match self.catalog.commit(commit).await? {
+            CommitOutcome::Committed(table) => TransactionOutcome::Committed(vec![table]),
+            CommitOutcome::Conflict(conflict) => TransactionOutcome::Conflict(conflict),
+            CommitOutcome::Unknown { reason } => TransactionOutcome::Unknown { reason },
+        })
+    }
+
+    fn landed(&self, attempted: Vec<Attempted>, tables: Vec<Table>) -> TransactionEnd {
+        let mut tables = tables.into_iter();
+        let ends = self.parts.iter().zip(attempted).map(|(part, (table, prepared))| match prepared {
+            None => CommitEnd::AlreadyLanded(table),
+            // The table was that way already.
+            Some(prepared) if prepared.updates.is_empty() => part.committed(table),
+            Some(_) => part.committed(tables.next().expect("a table for each commit")),
+        });
+        TransactionEnd::Landed(ends.collect())
+    }
+
+    /// An attempt landed whose answer was lost. Tables that were loaded before it did are loaded again.
+    async fn landed_in_doubt(&self) -> Result<TransactionEnd> {
+        let tables = self.load().await?;
+        let ends =
+            self.parts.iter().zip(tables).map(|(part, table)| match has_landed(&table, &part.request.identity) {
+                true => part.committed(table),
+                // It had landed before the attempt, or makes no snapshot by which it could be known.
+                false => CommitEnd::AlreadyLanded(table),
+            });
+        Ok(TransactionEnd::Landed(ends.collect()))
+    }
+
+    /// A commit that gives up. While an earlier attempt may still land, it can't say that it never will.
+    fn lost(&self, index: usize, conflict: Conflict) -> Result<TransactionEnd> {
+        if self.in_doubt.is_none() {
+            return Ok(TransactionEnd::Conflict { ident: self.ident(index).clone(), conflict });
+        }
+        let reason = format!("an attempt ended unknown and may still land; it was given up for: {conflict}");
+        Err(Error::Unavailable { uri: self.catalog.name(), reason })
+    }
+}
+
+impl Part<'_> {
+    async fn prepare(&mut self, env: &Env, table: Table) -> Result<std::result::Result<Attempted, Conflict>> {
+        let request = &self.request;
+        let state = io::load_state_for(&env.store, self.cache, &table, request.changes).await?;
+        let plan = match plan_commit(&state, request.changes, &request.identity, env.now_ms())? {
+            Ok(plan) => plan,
+            Err(conflict) => return Ok(Err(conflict)),
+        };
+        let prepared = io::store_commit(env, self.cache, &state, &plan, &mut self.written).await?;
+        Ok(Ok((table, Some(prepared))))
+    }
+
+    fn is_last(&self, table: &Table) -> bool {
+        self.request.identity.attempt >= retries_max(table, self.request.retry)
+    }
+
+    fn committed(&self, table: Table) -> CommitEnd {
+        let snapshots = self.request.changes.iter().filter(|change| change.makes_snapshot()).count();
+        let snapshot_ids = self.request.identity.snapshot_ids[..snapshots].to_vec();
+        CommitEnd::Committed(Committed { table, snapshot_ids, retries: self.request.identity.attempt })
+    }
 }
 
 /// Loads the table, and waits for a catalog that does not answer.
@@ -234,8 +395,9 @@ fn has_landed(table: &Table, identity: &CommitIdentity, prepared: &PreparedCommi
         .any(|snapshot| snapshot.summary().additional_properties.get(OPERATION_ID) == Some(&uuid))
 }
 
-async fn delete_attempt(env: &Env, prepared: &PreparedCommit) {
-    for file in &prepared.attempt_files {
+async fn delete_attempt(env: &Env, attempted: &[Attempted]) {
+    let prepared = attempted.iter().filter_map(|(_, prepared)| prepared.as_ref());
+    for file in prepared.flat_map(|prepared| &prepared.attempt_files) {
         if let Err(error) = env.store.delete(file).await {
             tracing::warn!(%error, "a file of a lost attempt stays as an orphan");
         }

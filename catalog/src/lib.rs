@@ -49,9 +49,9 @@ mod sql;
 mod warehouse;
 mod wire;
 
-pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit};
-pub use commit::{CommitEnd, CommitRequest, Committed, Precheck, Retry, commit};
+pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit, TransactionOutcome};
+pub use commit::{CommitEnd, CommitRequest, Committed, Precheck, Retry, TransactionEnd, commit, commit_transaction};
 pub use error::{Error, Result};
-pub use queue::CommitQueue;
+pub use queue::{CommitQueue, QueuedCommit, commit_queued};
 pub use rest::{RestCatalog, RestOptions};
-pub use sql::{SqlCatalog, TableChange, TransactionOutcome};
+pub use sql::{SqlCatalog, TableChange};

@@ -5,7 +5,9 @@ use frazil_table::spec::TableIdent;
 use frazil_table::{Change, CommitIdentity, ManifestCache, Table};
 use tokio::sync::Mutex;
 
-use crate::{CatalogRef, CommitEnd, CommitRequest, Precheck, Result, Retry, commit};
+use crate::{
+    CatalogRef, CommitEnd, CommitRequest, Precheck, Result, Retry, TransactionEnd, commit, commit_transaction,
+};
 
 /// A table and the door to change it. A writer and a compaction of the same process take turns here, so that neither
 /// ever loses an attempt to the other; only other processes can come first.
@@ -66,4 +68,44 @@ impl CommitQueue {
         let request = CommitRequest { ident: &self.ident, changes, identity, precheck, retry: Retry::default() };
         commit(self.catalog.as_ref(), &self.env, &self.cache, request).await
     }
+}
+
+/// A change of one table that goes into a commit with others.
+pub struct QueuedCommit<'a> {
+    /// The table.
+    pub queue: &'a CommitQueue,
+    /// What changes, in order.
+    pub changes: &'a [Change],
+    /// The ids of the commit.
+    pub identity: CommitIdentity,
+    /// Looks at the table before each attempt.
+    pub precheck: &'a (dyn Fn(&Table) -> Precheck + Send + Sync),
+}
+
+impl std::fmt::Debug for QueuedCommit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueuedCommit").field("ident", self.queue.ident()).finish_non_exhaustive()
+    }
+}
+
+/// Waits for a turn in the queue of every table and commits to all of them or none (see [`commit_transaction`]). All
+/// tables are of the first one's catalog, each named once.
+///
+/// # Errors
+/// As [`commit_transaction`].
+pub async fn commit_queued(mut commits: Vec<QueuedCommit<'_>>) -> Result<TransactionEnd> {
+    let Some(first) = commits.first() else { return Ok(TransactionEnd::Landed(Vec::new())) };
+    let (catalog, env) = (first.queue.catalog().clone(), first.queue.env().clone());
+    // In one order, whoever asks: two commits that want the same turns never wait for each other.
+    let mut queues: Vec<&CommitQueue> = commits.iter().map(|commit| commit.queue).collect();
+    queues.sort_by_key(|queue| queue.ident().to_string());
+    let mut turns = Vec::with_capacity(queues.len());
+    for queue in queues {
+        turns.push(queue.turn.lock().await);
+    }
+    let requests = commits.drain(..).map(|QueuedCommit { queue, changes, identity, precheck }| {
+        let request = CommitRequest { ident: &queue.ident, changes, identity, precheck, retry: Retry::default() };
+        (request, &queue.cache)
+    });
+    commit_transaction(catalog.as_ref(), &env, requests.collect()).await
 }

@@ -13,12 +13,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::wire::{
-    CatalogConfig, CommitTable, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList, PropertiesUpdate,
-    RegisterTable, RenameTable, TableList,
+    CatalogConfig, CommitTable, CommitTransaction, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList,
+    PropertiesUpdate, RegisterTable, RenameTable, TableList,
 };
-use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit};
+use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, TransactionOutcome};
 
 /// Everything but RFC 3986's unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -58,6 +59,8 @@ pub struct RestCatalog {
     token: Option<String>,
     /// Whether the catalog said that it answers `HEAD` for tables.
     has_head: bool,
+    /// Whether the catalog said that it commits to several tables at once.
+    has_transactions: bool,
 }
 
 impl std::fmt::Debug for RestCatalog {
@@ -83,7 +86,7 @@ impl RestCatalog {
             .build()
             .map_err(|error| unavailable(uri, &error))?;
         let token = options.token;
-        let mut catalog = Self { uri: root.to_owned(), base, http, token, has_head: false };
+        let mut catalog = Self { uri: root.to_owned(), base, http, token, has_head: false, has_transactions: false };
         let query: Vec<_> = options.warehouse.iter().map(|name| ("warehouse", name.as_str())).collect();
         let config: CatalogConfig = catalog.read(&["config"], &query, &Subject::Catalog).await?;
         let prefix = config.overrides.get("prefix").or_else(|| config.defaults.get("prefix"));
@@ -93,6 +96,8 @@ impl RestCatalog {
         }
         let head = "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}";
         catalog.has_head = config.endpoints.iter().any(|endpoint| endpoint == head);
+        let transactions = "POST /v1/{prefix}/transactions/commit";
+        catalog.has_transactions = config.endpoints.iter().any(|endpoint| endpoint == transactions);
         Ok(catalog)
     }
 
@@ -410,6 +415,46 @@ impl Catalog for RestCatalog {
             // It was done, but what the table is now did not come through.
             Err(error) => CommitOutcome::Unknown { reason: error.to_string() },
         })
+    }
+
+    fn has_transactions(&self) -> bool {
+        self.has_transactions
+    }
+
+    async fn commit_transaction(&self, commits: Vec<TableCommit>, key: Uuid) -> Result<TransactionOutcome> {
+        let idents: Vec<TableIdent> = commits.iter().map(|commit| commit.ident.clone()).collect();
+        let first = idents.first().ok_or_else(|| Error::BadRequest("a transaction without a table".to_owned()))?;
+        let changes = commits.into_iter().map(|commit| CommitTable {
+            identifier: Some(commit.ident),
+            requirements: commit.requirements,
+            updates: commit.updates,
+        });
+        let body = CommitTransaction { table_changes: changes.collect() };
+        let request = self.request(Method::POST, &["transactions", "commit"]).json(&body);
+        let response = match request.header("Idempotency-Key", key.to_string()).send().await {
+            Ok(response) => response,
+            // Nothing was sent without a connection.
+            Err(error) if error.is_connect() || error.is_builder() => {
+                return Err(unavailable(&self.uri, &error));
+            }
+            Err(error) => return Ok(TransactionOutcome::Unknown { reason: reason_of(&error) }),
+        };
+        if !response.status().is_success() {
+            return Ok(match self.commit_refused(first, response).await? {
+                CommitOutcome::Conflict(conflict) => TransactionOutcome::Conflict(conflict),
+                CommitOutcome::Unknown { reason } => TransactionOutcome::Unknown { reason },
+                CommitOutcome::Committed(_) => unreachable!("it was refused"),
+            });
+        }
+        let mut tables = Vec::with_capacity(idents.len());
+        for ident in &idents {
+            match self.load_table(ident).await {
+                Ok(table) => tables.push(table),
+                // It was done, but what the tables are now did not come through.
+                Err(error) => return Ok(TransactionOutcome::Unknown { reason: error.to_string() }),
+            }
+        }
+        Ok(TransactionOutcome::Committed(tables))
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {

@@ -14,10 +14,11 @@ use frazil_table::{ManifestCache, Table, io, layout};
 use futures::StreamExt;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use crate::cache::{CachedMetadata, MetadataCache};
 use crate::warehouse::Warehouse;
-use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, apply};
+use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, TransactionOutcome, apply};
 
 mod answers;
 mod database;
@@ -30,7 +31,6 @@ use answers::Answers;
 pub(crate) use database::SEPARATOR;
 use database::{Database, Pointer};
 use lanes::Lanes;
-pub use swap::TransactionOutcome;
 
 /// Changes that a slow listener may be behind before it is told that it missed some.
 const CHANGES_MAX: usize = 1024;
@@ -340,6 +340,14 @@ impl Catalog for SqlCatalog {
             TransactionOutcome::Conflict(conflict) => CommitOutcome::Conflict(conflict),
             TransactionOutcome::Unknown { reason } => CommitOutcome::Unknown { reason },
         })
+    }
+
+    fn has_transactions(&self) -> bool {
+        true
+    }
+
+    async fn commit_transaction(&self, commits: Vec<TableCommit>, key: Uuid) -> Result<TransactionOutcome> {
+        self.commit_all(&commits, key).await
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {

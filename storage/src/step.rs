@@ -37,6 +37,8 @@ steps! {
     FilesClosed = "files-closed",
     /// A state manifest is durable.
     StateWritten = "state-written",
+    /// A checkpoint of tables that can't commit together is prepared in a file, and nobody knows of it.
+    CommittableWritten = "committable-written",
     /// A commit's manifests are durable.
     ManifestsWritten = "manifests-written",
     /// A commit's manifest list is durable.
@@ -45,6 +47,8 @@ steps! {
     MetadataWritten = "metadata-written",
     /// The pointer names the new metadata file, nobody has been told.
     PointerSwapped = "pointer-swapped",
+    /// One of several tables that can't commit together has the checkpoint.
+    SinkCommitted = "sink-committed",
     /// The committer knows that the checkpoint has landed.
     CheckpointCommitted = "checkpoint-committed",
     /// A rewrite has been planned and handed out.

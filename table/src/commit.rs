@@ -310,7 +310,8 @@ impl<'a> Planner<'a> {
 }
 
 impl Change {
-    pub(crate) fn makes_snapshot(&self) -> bool {
+    /// Whether it adds a snapshot to the table.
+    pub fn makes_snapshot(&self) -> bool {
         matches!(self, Change::Append { .. } | Change::Replace { .. })
     }
 

@@ -20,6 +20,7 @@ mod conflict;
 mod error;
 pub mod evolve;
 mod expire;
+mod file_json;
 pub mod io;
 pub mod layout;
 mod manifest;

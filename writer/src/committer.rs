@@ -1,42 +1,52 @@
-//! The one that makes a sink's files part of the table, each checkpoint exactly once.
+//! The one that makes the files of a job's sinks part of their tables, each checkpoint exactly once.
 //!
-//! 1. [`Committer::recover`] reads the sink's standing off the table and fences: an empty snapshot with the next epoch.
+//! 1. [`Committer::recover`] reads each sink's standing off its table and fences: an empty snapshot with the next epoch.
 //!    From then on no commit of an older run can land, since each requires the history it saw.
-//! 2. [`Committer::commit`] appends a checkpoint's files together with its ledger. What counts as "landed already" is the
+//! 2. [`Committer::prepare`] makes of what the sinks have flushed a [`Committable`].
+//! 3. [`Committer::commit`] appends each sink's files together with its ledger. What counts as "landed already" is the
 //!    checkpoint's identity in the history of `main`, looked for before every attempt.
-//! 3. A checkpoint without rows makes no snapshot. Its positions wait for the next one with rows, at most
+//! 4. A sink without rows makes no snapshot. Its positions wait for the next checkpoint with rows, at most
 //!    [`QUIET_CHECKPOINTS_MAX`] checkpoints long.
+//!
+//! Tables of one catalog that has transactions commit together: all or none. Otherwise they commit one after the other.
+//! Then the committable is stored first, and the first table's ledger names it: once that has landed the checkpoint is
+//! decided, and a recovery brings the other tables to it before it fences them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
+use frazil_catalog::CommitQueue;
 use frazil_storage::Step;
-use frazil_table::{Change, CommitIdentity, Conflict, Table, TableFile, layout};
-use sha2::{Digest, Sha256};
+use frazil_table::Table;
 
+use crate::committable::{Committable, Flushed, SinkCommittable};
 use crate::ledger::{
-    CheckpointId, FencingEpoch, INLINE_BYTES_MAX, Ledger, LedgerEntry, SinkId, SourcePositions, Standing,
-    StoredPositions, standing,
+    CheckpointId, FencingEpoch, INLINE_BYTES_MAX, Ledger, LedgerEntry, RowCounts, SinkId, SourcePositions,
+    StoredPositions,
 };
+use crate::stored_file::StoredFile;
 use crate::{Error, Result};
+
+mod attempt;
+mod recovery;
 
 /// Checkpoints in a row that moved the sources without a row for the table before the positions are committed alone.
 pub const QUIET_CHECKPOINTS_MAX: u32 = 10;
 
-/// Everything of one checkpoint that goes into the table.
+/// Where a job writes, and what the table calls it.
 #[derive(Clone, Debug)]
-pub struct Committable {
-    /// The checkpoint. Greater than every one before it.
-    pub checkpoint_id: CheckpointId,
-    /// Durable data files that no snapshot names yet.
-    pub files: Vec<TableFile>,
-    /// Where each source goes on after the checkpoint.
-    pub positions: SourcePositions,
-    /// Event time up to which the stream is complete.
-    pub watermark_ms: Option<i64>,
+pub struct Sink {
+    /// Its name in the table's history.
+    pub id: SinkId,
+    /// The door to the table. Sinks of one table share it.
+    pub queue: Arc<CommitQueue>,
+    /// For a sink that takes a part of another one's rows, such as those that are put aside as bad: the index of that
+    /// other sink, whose positions count for both. They always commit together.
+    pub follows: Option<usize>,
 }
 
-/// What became of a checkpoint.
+/// What became of a sink's part of a checkpoint.
 #[derive(Clone, Debug)]
 pub enum Landed {
     /// It is in the table by this call.
@@ -54,7 +64,7 @@ pub enum Landed {
     Quiet,
 }
 
-/// What recovery found.
+/// What recovery found of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// Where to go on; `None`: from the start.
@@ -63,183 +73,244 @@ pub struct Recovered {
     pub rolled_back_from: Option<CheckpointId>,
 }
 
-/// Commits the checkpoints of one run of one sink, in order.
-#[derive(Debug)]
+/// Commits the checkpoints of one run of a job, in order.
 pub struct Committer {
-    queue: Arc<CommitQueue>,
-    sink: SinkId,
+    sinks: Vec<SinkState>,
     epoch: FencingEpoch,
-    /// The snapshot of the sink's newest entry: the next commit must find it newest still.
-    last_snapshot_id: Option<i64>,
     last_checkpoint_id: CheckpointId,
+    /// The checkpoint that is prepared, or that failed on the way: until it has landed nothing comes after it, since that
+    /// would leave out its rows.
+    under_way: Option<CheckpointId>,
+}
+
+/// A sink as this run left it.
+#[derive(Debug)]
+struct SinkState {
+    sink: Sink,
+    /// The sink's newest entry: the next commit must find it newest still.
+    newest: Option<LedgerEntry>,
+    /// The positions of that entry.
     positions: SourcePositions,
+    /// Checkpoints since then that moved the positions.
     quiet_checkpoints: u32,
-    /// The fence is in the table: from then on nobody else has this epoch.
+    /// This run's fence is in the table: from then on nobody else has this epoch there.
     has_fenced: bool,
 }
 
-impl Committer {
-    /// Finds out how far the sink had come, and shuts out every earlier run.
-    ///
-    /// # Errors
-    /// [`Error::Undecidable`] if the table can't tell; [`Error::Fenced`] if a newer run fenced meanwhile.
-    pub async fn recover(queue: Arc<CommitQueue>, sink: SinkId) -> Result<(Self, Recovered)> {
-        let table = queue.load().await?;
-        let (entry, rolled_back_from, epoch_seen) = match standing(&table, &sink)? {
-            Standing::New => (None, None, FencingEpoch(0)),
-            Standing::At(entry) => {
-                let epoch = entry.fencing_epoch;
-                (Some(entry), None, epoch)
-            }
-            Standing::RolledBack { to, from } => (to, Some(from.checkpoint_id), from.fencing_epoch),
-            Standing::Undecidable { mirror } => {
-                return Err(Error::Undecidable {
-                    table: queue.ident().to_string(),
-                    sink: sink.to_string(),
-                    checkpoint_id: mirror.checkpoint_id.0,
-                });
-            }
-        };
-        let ledger = match &entry {
-            Some(entry) => Some(load_ledger(&queue, &sink, entry).await?),
-            None => None,
-        };
-        let checkpoint_id = ledger.as_ref().map_or(CheckpointId(0), |ledger| ledger.checkpoint_id);
-        let mut committer = Self {
-            queue,
-            sink,
-            epoch: FencingEpoch(epoch_seen.0 + 1),
-            last_snapshot_id: entry.map(|entry| entry.snapshot_id),
-            last_checkpoint_id: checkpoint_id,
-            positions: ledger.as_ref().map(|l| l.positions.clone()).unwrap_or_default(),
-            quiet_checkpoints: 0,
-            has_fenced: false,
-        };
-        let fence = Committable {
-            // After a rollback the checkpoints between are gone from the history: their numbers are not used again.
-            checkpoint_id: checkpoint_id.max(rolled_back_from.unwrap_or_default()),
-            files: Vec::new(),
-            positions: committer.positions.clone(),
-            watermark_ms: ledger.as_ref().and_then(|l| l.watermark_ms),
-        };
-        committer.append(fence).await?;
-        committer.has_fenced = true;
-        committer.queue.env().steps.reach(Step::FenceCommitted)?;
-        let ledger = ledger.map(|ledger| Ledger { checkpoint_id: committer.last_checkpoint_id, ..ledger });
-        Ok((committer, Recovered { ledger, rolled_back_from }))
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sinks: Vec<_> = self.sinks.iter().map(|state| state.sink.id.to_string()).collect();
+        let mut debug = f.debug_struct("Committer");
+        debug.field("sinks", &sinks).field("epoch", &self.epoch).field("checkpoint", &self.last_checkpoint_id);
+        debug.finish()
     }
+}
 
+impl Committer {
     /// The run.
     pub fn epoch(&self) -> FencingEpoch {
         self.epoch
     }
 
-    /// The last checkpoint in the table.
+    /// The last checkpoint in the tables.
     pub fn last_checkpoint(&self) -> CheckpointId {
         self.last_checkpoint_id
     }
 
-    /// The door to the table.
-    pub fn queue(&self) -> &Arc<CommitQueue> {
-        &self.queue
+    /// The door to the table of a sink, by its index in [`Committer::recover`].
+    pub fn queue(&self, sink: usize) -> &Arc<CommitQueue> {
+        &self.sinks[sink].sink.queue
     }
 
-    /// Commits one checkpoint.
+    /// Makes the committable of a checkpoint out of what each sink has flushed, in the order of the sinks; `None` if none
+    /// has anything worth a snapshot. `is_last`: positions that moved are worth one, since no checkpoint comes after.
     ///
     /// # Errors
-    /// [`Error::Fenced`] if a newer run took over; [`Error::Conflict`] if the table was rolled back or can't take it.
-    /// After any error the checkpoint may be in the table: only a new [`Committer::recover`] tells.
-    pub async fn commit(&mut self, committable: Committable) -> Result<Landed> {
-        if committable.files.is_empty() {
-            let moved = committable.positions != self.positions;
-            self.quiet_checkpoints += u32::from(moved);
-            if !moved || self.quiet_checkpoints < QUIET_CHECKPOINTS_MAX {
-                return Ok(Landed::Quiet);
+    /// [`Error::CheckpointOrder`], [`Error::SplitLost`] and [`Error::WatermarkRegressed`] for a checkpoint that can't
+    /// follow the last one; what keeps a long list of positions from being stored.
+    pub async fn prepare(
+        &mut self,
+        checkpoint_id: CheckpointId,
+        flushed: Vec<Flushed>,
+        is_last: bool,
+    ) -> Result<Option<Committable>> {
+        assert_eq!(flushed.len(), self.sinks.len(), "every sink has flushed, if only nothing");
+        self.check_order(checkpoint_id)?;
+        self.under_way = Some(checkpoint_id);
+        for (state, flushed) in self.sinks.iter().zip(&flushed) {
+            state.check_follows(flushed)?;
+        }
+        let wanted = self.worth_a_snapshot(&flushed, is_last);
+        let mut sinks = Vec::new();
+        for ((state, flushed), _) in self.sinks.iter().zip(flushed).zip(wanted).filter(|(_, wanted)| *wanted) {
+            sinks.push(state.prepare(self.epoch, checkpoint_id, flushed).await?);
+        }
+        if sinks.is_empty() {
+            self.under_way = None;
+            return Ok(None);
+        }
+        let mut committable = Committable { checkpoint_id, sinks };
+        if self.transactions(&committable).len() > 1 {
+            self.store(&mut committable).await?;
+        }
+        Ok(Some(committable))
+    }
+
+    /// Commits a prepared checkpoint; says what became of it for each sink, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] if a newer run took over; [`Error::NotContiguous`] or [`Error::Conflict`] if the table was
+    /// rolled back or can't take it. After any error the checkpoint may be in the tables: only a new
+    /// [`Committer::recover`] tells, or another commit of the same committable.
+    pub async fn commit(&mut self, committable: &Committable) -> Result<Vec<Landed>> {
+        if self.under_way.is_some_and(|id| id != committable.checkpoint_id) {
+            self.check_order(committable.checkpoint_id)?;
+        }
+        let mut landed: Vec<Landed> = self.sinks.iter().map(|_| Landed::Quiet).collect();
+        let checkpoint_id = committable.checkpoint_id;
+        let transactions = self.transactions(committable);
+        let count = transactions.len();
+        for (number, sinks) in transactions.into_iter().enumerate() {
+            let parts: Vec<_> = sinks.iter().map(|index| (self.index_of(&committable.sinks[*index]), *index)).collect();
+            let committables = parts.iter().map(|(_, index)| &committable.sinks[*index]).collect::<Vec<_>>();
+            let ends = self.land(&committables).await?;
+            for ((state, index), end) in parts.into_iter().zip(ends) {
+                self.remember(state, &committable.sinks[index]).await;
+                landed[state] = end;
+            }
+            if number + 1 < count {
+                self.env().steps.reach(Step::SinkCommitted)?;
             }
         }
-        let landed = self.append(committable).await?;
-        self.queue.env().steps.reach(Step::CheckpointCommitted)?;
+        self.last_checkpoint_id = checkpoint_id;
+        self.under_way = None;
+        self.env().steps.reach(Step::CheckpointCommitted)?;
         Ok(landed)
     }
 
-    /// Commits the positions alone if they have moved since the last commit. For the end of a run.
-    ///
-    /// # Errors
-    /// As [`Committer::commit`].
-    pub async fn commit_positions(&mut self, committable: Committable) -> Result<Landed> {
-        if committable.files.is_empty() && committable.positions == self.positions {
-            return Ok(Landed::Quiet);
+    fn check_order(&self, given: CheckpointId) -> Result<()> {
+        let last = self.under_way.unwrap_or(self.last_checkpoint_id);
+        match self.under_way.is_none() && given > last {
+            true => Ok(()),
+            false => Err(Error::CheckpointOrder { given: given.0, last: last.0 }),
         }
-        self.append(committable).await
     }
 
-    async fn append(&mut self, committable: Committable) -> Result<Landed> {
-        let env = self.queue.env().clone();
-        let identity = CommitIdentity::draw(&env, 1);
-        let snapshot_id = identity.snapshot_ids[0];
-        let positions = self.store_positions(&committable.positions).await?;
-        let entry = LedgerEntry {
-            snapshot_id,
-            fencing_epoch: self.epoch,
-            checkpoint_id: committable.checkpoint_id,
-            positions,
-            watermark_ms: committable.watermark_ms,
-        };
-        let changes = [
-            Change::Append { files: committable.files, properties: entry.to_summary(&self.sink) },
-            Change::SetProperties(entry.to_properties(&self.sink)),
-        ];
-        let precheck = |table: &Table| self.precheck(table, &entry);
-        let end = self.queue.commit(&changes, identity, &precheck).await?;
-        let landed = match end {
-            CommitEnd::Committed(done) => Landed::Committed { table: done.table, snapshot_id, retries: done.retries },
-            CommitEnd::AlreadyLanded(table) => Landed::Before(table),
-            CommitEnd::Conflict(conflict) => return Err(self.refused(conflict)),
-        };
-        self.last_snapshot_id = Some(snapshot_id);
-        self.last_checkpoint_id = entry.checkpoint_id;
-        self.positions = committable.positions;
-        self.quiet_checkpoints = 0;
-        Ok(landed)
+    fn env(&self) -> &frazil_storage::Env {
+        self.sinks[0].sink.queue.env()
     }
 
-    /// The table must stand exactly where this run left it: neither a newer run nor a rollback may have come between.
-    fn precheck(&self, table: &Table, entry: &LedgerEntry) -> Precheck {
-        let newest = match standing(table, &self.sink) {
-            Ok(Standing::New) => None,
-            Ok(Standing::At(newest)) => Some(newest),
-            // Before the fence this is what recovery saw and settled; after it a rollback came under a running job.
-            Ok(Standing::RolledBack { to, .. }) => to,
-            Ok(Standing::Undecidable { .. }) => {
-                return Precheck::Refuse("the table was rolled back while the job ran".to_owned());
+    fn index_of(&self, part: &SinkCommittable) -> usize {
+        let found = self.sinks.iter().position(|state| state.sink.id == part.sink);
+        found.expect("a committable is committed by the committer that prepared it")
+    }
+
+    /// Which sinks have something to commit. A sink goes with those that follow it.
+    fn worth_a_snapshot(&mut self, flushed: &[Flushed], is_last: bool) -> Vec<bool> {
+        let mut wanted: Vec<bool> = flushed.iter().map(|flushed| !flushed.files.is_empty()).collect();
+        for index in 0..wanted.len() {
+            if let Some(followed) = self.sinks[index].sink.follows.filter(|_| wanted[index]) {
+                wanted[followed] = true;
             }
-            Err(error) => return Precheck::Refuse(error.to_string()),
+        }
+        for (index, state) in self.sinks.iter_mut().enumerate() {
+            let moved = state.sink.follows.is_none() && flushed[index].positions != state.positions;
+            state.quiet_checkpoints += u32::from(moved);
+            wanted[index] |= moved && (is_last || state.quiet_checkpoints >= QUIET_CHECKPOINTS_MAX);
+        }
+        wanted
+    }
+
+    /// The parts of a committable, as indices, grouped by what one catalog commits at once. In the order of the sinks, so
+    /// that a part that decides never comes after one that follows.
+    fn transactions(&self, committable: &Committable) -> Vec<Vec<usize>> {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, part) in committable.sinks.iter().enumerate() {
+            groups.entry(self.group_of(self.index_of(part))).or_default().push(index);
+        }
+        groups.into_values().collect()
+    }
+
+    /// The index of the first sink that commits in one request with this one.
+    fn group_of(&self, index: usize) -> usize {
+        let queue = &self.sinks[index].sink.queue;
+        let together = |other: &CommitQueue| {
+            Arc::ptr_eq(queue.catalog(), other.catalog())
+                && (queue.ident() == other.ident() || queue.catalog().has_transactions())
         };
-        let found = newest.as_ref().map(|newest| newest.snapshot_id);
-        if found == Some(entry.snapshot_id) {
-            Precheck::AlreadyLanded
-        } else if found == self.last_snapshot_id {
-            Precheck::Proceed
-        } else if newest.is_some_and(|newest| self.is_of_newer_run(&newest)) {
-            Precheck::Refuse(FENCED.to_owned())
-        } else {
-            Precheck::Refuse(
-                "the table was rolled back while the job ran; start the job again to rewind its sources".to_owned(),
-            )
+        let first = self.sinks.iter().position(|state| together(&state.sink.queue));
+        first.expect("a sink commits together with itself")
+    }
+
+    /// Writes the committable where the ledger of its first part names it.
+    async fn store(&self, committable: &mut Committable) -> Result<()> {
+        let mut tables = BTreeMap::new();
+        for part in &committable.sinks {
+            let queue = &self.sinks[self.index_of(part)].sink.queue;
+            tables.insert(part.sink.clone(), queue.load().await?);
+        }
+        let bytes = committable.to_json(|sink| &tables[sink])?;
+        let first = &mut committable.sinks[0];
+        let stored = StoredFile::store(self.env(), &tables[&first.sink], "committable", bytes).await?;
+        self.env().steps.reach(Step::CommittableWritten)?;
+        first.entry.committable = Some(stored);
+        Ok(())
+    }
+
+    /// Notes that a part is in its table.
+    async fn remember(&mut self, index: usize, part: &SinkCommittable) {
+        let env = self.env().clone();
+        let state = &mut self.sinks[index];
+        let before = state.newest.replace(part.entry.clone()).and_then(|entry| entry.committable);
+        state.quiet_checkpoints = 0;
+        if let Some(positions) = part.to.as_ref() {
+            state.positions.clone_from(positions);
+        }
+        // Every table has the checkpoint of before: nobody will look for its committable again.
+        if let Some(stored) = before.filter(|before| part.entry.committable.as_ref() != Some(before))
+            && let Err(error) = env.store.delete(&stored.location).await
+        {
+            tracing::warn!(%error, "a committable that nothing names stays as an orphan");
+        }
+    }
+}
+
+impl SinkState {
+    fn check_follows(&self, flushed: &Flushed) -> Result<()> {
+        let sink = self.sink.id.to_string();
+        if self.sink.follows.is_some() {
+            return Ok(());
+        }
+        if let Some(split) = self.positions.keys().find(|split| !flushed.positions.contains_key(*split)) {
+            return Err(Error::SplitLost { sink, split: split.clone() });
+        }
+        let before = self.newest.as_ref().and_then(|entry| entry.watermark_ms);
+        match (before, flushed.watermark_ms) {
+            (Some(from_ms), Some(to_ms)) if to_ms < from_ms => Err(Error::WatermarkRegressed { sink, from_ms, to_ms }),
+            _ => Ok(()),
         }
     }
 
-    /// Two runs that start together draw the same epoch: the one that fences first has it.
-    fn is_of_newer_run(&self, entry: &LedgerEntry) -> bool {
-        entry.fencing_epoch > self.epoch || (entry.fencing_epoch == self.epoch && !self.has_fenced)
-    }
-
-    fn refused(&self, conflict: Conflict) -> Error {
-        let (table, sink) = (self.queue.ident().to_string(), self.sink.to_string());
-        match conflict {
-            Conflict::Refused { reason } if reason == FENCED => Error::Fenced { table, sink, epoch: self.epoch.0 },
-            conflict => Error::Conflict { table, conflict },
-        }
+    async fn prepare(&self, epoch: FencingEpoch, id: CheckpointId, flushed: Flushed) -> Result<SinkCommittable> {
+        let env = self.sink.queue.env();
+        let before = self.newest.as_ref().and_then(|entry| entry.watermark_ms);
+        Ok(SinkCommittable {
+            sink: self.sink.id.clone(),
+            table: self.sink.queue.ident().clone(),
+            after: self.newest.as_ref().map(|entry| entry.snapshot_id),
+            from: self.newest.as_ref().map(|entry| entry.positions.clone()),
+            entry: LedgerEntry {
+                snapshot_id: env.ids.snapshot_id(),
+                fencing_epoch: epoch,
+                checkpoint_id: id,
+                positions: self.store_positions(&flushed.positions).await?,
+                watermark_ms: flushed.watermark_ms.or(before),
+                committable: None,
+                counts: flushed.counts,
+            },
+            files: flushed.files,
+            to: Some(flushed.positions),
+        })
     }
 
     async fn store_positions(&self, positions: &SourcePositions) -> Result<StoredPositions> {
@@ -247,42 +318,22 @@ impl Committer {
         if json.len() <= INLINE_BYTES_MAX {
             return Ok(StoredPositions::Inline(positions.clone()));
         }
-        let env = self.queue.env();
-        let table = self.queue.load().await?;
-        let name = format!("frazil-state-{}.json", env.ids.uuid());
-        let location = format!("{}/{name}", layout::metadata_root(table.metadata()));
-        let sha256 = hex(&Sha256::digest(&json));
-        env.store.put_new(&location, json.into()).await?;
-        env.steps.reach(Step::StateWritten)?;
-        Ok(StoredPositions::State { location, sha256 })
+        let queue = &self.sink.queue;
+        let stored = StoredFile::store(queue.env(), &queue.load().await?, "state", json).await?;
+        queue.env().steps.reach(Step::StateWritten)?;
+        Ok(StoredPositions::State(stored))
     }
-}
 
-const FENCED: &str = "a newer run of the same job has taken over the table";
-
-async fn load_ledger(queue: &CommitQueue, sink: &SinkId, entry: &LedgerEntry) -> Result<Ledger> {
-    let positions = match &entry.positions {
-        StoredPositions::Inline(positions) => positions.clone(),
-        StoredPositions::State { location, sha256 } => {
-            let bytes = queue.env().store.read(location).await?;
-            let damaged = || Error::DamagedLedger { sink: sink.to_string(), place: location.clone() };
-            if hex(&Sha256::digest(&bytes)) != *sha256 {
-                return Err(damaged());
-            }
-            serde_json::from_slice(&bytes).map_err(|_| damaged())?
-        }
-    };
-    Ok(Ledger {
-        sink: sink.clone(),
-        fencing_epoch: entry.fencing_epoch,
-        checkpoint_id: entry.checkpoint_id,
-        positions,
-        watermark_ms: entry.watermark_ms,
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// An empty part: what fences.
+    async fn prepare_fence(&self, epoch: FencingEpoch, id: CheckpointId) -> Result<SinkCommittable> {
+        let watermark_ms = self.newest.as_ref().and_then(|entry| entry.watermark_ms);
+        let (positions, counts) = (self.positions.clone(), RowCounts::default());
+        let flushed = Flushed { files: Vec::new(), positions, watermark_ms, counts };
+        let mut fence = self.prepare(epoch, id, flushed).await?;
+        // What the other tables may lack is still to be found if this run ends before they have it.
+        fence.entry.committable = self.newest.as_ref().and_then(|entry| entry.committable.clone());
+        Ok(fence)
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,50 @@ pub enum Error {
         /// What is in the way.
         conflict: frazil_table::Conflict,
     },
+    /// A checkpoint does not begin where the sink's newest one in the table ends, so that committing it would lose or
+    /// repeat rows. Start the job again: it goes on from what the table says.
+    #[error(
+        "table {table}: a checkpoint of {sink} begins at {begins}, but what the table has of it ends at {ends}; start the \
+         job again to go on from there"
+    )]
+    NotContiguous {
+        /// The table.
+        table: String,
+        /// The sink.
+        sink: String,
+        /// Where the sources of the refused checkpoint began.
+        begins: String,
+        /// Where those of the newest checkpoint in the table ended.
+        ends: String,
+    },
+    /// A source forgot a split whose position is in the table: its rows would be read twice or never. A bug of the source.
+    #[error("the sources of {sink} have lost the position of {split}, which the last checkpoint had")]
+    SplitLost {
+        /// The sink.
+        sink: String,
+        /// The split.
+        split: String,
+    },
+    /// A checkpoint's watermark is older than its predecessor's: rows that were late would be in time again. Start the
+    /// job again.
+    #[error("the watermark of {sink} went back from {from_ms} to {to_ms} ms")]
+    WatermarkRegressed {
+        /// The sink.
+        sink: String,
+        /// The watermark in the table, milliseconds since the Unix epoch.
+        from_ms: i64,
+        /// The refused one.
+        to_ms: i64,
+    },
+    /// A checkpoint was given out of its order, or after one that has not landed and whose rows it would leave out. Start
+    /// the job again: it goes on from what the table says.
+    #[error("checkpoint {given} can't follow checkpoint {last}, which is in the tables already or has not landed")]
+    CheckpointOrder {
+        /// The checkpoint that was given.
+        given: u64,
+        /// The one before it.
+        last: u64,
+    },
     /// The sink's own record in the table can't be read. Not retryable.
     #[error("the record of {sink} is damaged at {place}")]
     DamagedLedger {

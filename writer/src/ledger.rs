@@ -11,6 +11,7 @@ use frazil_table::spec::{MAIN_BRANCH, Snapshot};
 use frazil_table::{SnapshotProperties, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::stored_file::StoredFile;
 use crate::{Error, Result};
 
 /// Which sink of which job. Both names are stable over restarts: they come from the job's definition, not from its runs.
@@ -89,12 +90,7 @@ pub(crate) enum StoredPositions {
     /// In the ledger itself.
     Inline(SourcePositions),
     /// In a file beside the table's metadata.
-    State {
-        /// The file.
-        location: String,
-        /// Of its bytes, in hexadecimal.
-        sha256: String,
-    },
+    State(StoredFile),
 }
 
 /// A ledger as it stands in the table.
@@ -107,6 +103,28 @@ pub(crate) struct LedgerEntry {
     pub(crate) positions: StoredPositions,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) watermark_ms: Option<i64>,
+    /// The prepared checkpoint, kept until the tables that could not commit with this one have it too.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) committable: Option<StoredFile>,
+    /// Rows of the checkpoint that came behind the watermark, and that were put aside as bad.
+    #[serde(skip_serializing_if = "RowCounts::is_zero", default)]
+    pub(crate) counts: RowCounts,
+}
+
+/// Rows of a checkpoint that did not go the usual way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RowCounts {
+    /// Rows whose event time was behind the watermark when they were read. They are in the table.
+    pub late_rows: u64,
+    /// Records that are in the dead-letter table instead.
+    pub dead_letters: u64,
+}
+
+impl RowCounts {
+    fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 const JOB_ID: &str = "frazil.job-id";
@@ -117,6 +135,10 @@ const SOURCE_POSITIONS: &str = "frazil.source-positions";
 const STATE_LOCATION: &str = "frazil.state-location";
 const STATE_SHA256: &str = "frazil.state-sha256";
 const WATERMARK_MS: &str = "frazil.watermark-ms";
+const COMMITTABLE_LOCATION: &str = "frazil.committable-location";
+const COMMITTABLE_SHA256: &str = "frazil.committable-sha256";
+const LATE_ROWS: &str = "frazil.late-rows";
+const DEAD_LETTERS: &str = "frazil.dead-letters";
 
 impl LedgerEntry {
     /// The entries of the snapshot's summary.
@@ -132,13 +154,22 @@ impl LedgerEntry {
                 let json = serde_json::to_string(positions).expect("a map of strings has a JSON form");
                 summary.insert(SOURCE_POSITIONS.to_owned(), json);
             }
-            StoredPositions::State { location, sha256 } => {
+            StoredPositions::State(StoredFile { location, sha256 }) => {
                 summary.insert(STATE_LOCATION.to_owned(), location.clone());
                 summary.insert(STATE_SHA256.to_owned(), sha256.clone());
             }
         }
         if let Some(watermark_ms) = self.watermark_ms {
             summary.insert(WATERMARK_MS.to_owned(), watermark_ms.to_string());
+        }
+        if let Some(StoredFile { location, sha256 }) = &self.committable {
+            summary.insert(COMMITTABLE_LOCATION.to_owned(), location.clone());
+            summary.insert(COMMITTABLE_SHA256.to_owned(), sha256.clone());
+        }
+        for (key, count) in [(LATE_ROWS, self.counts.late_rows), (DEAD_LETTERS, self.counts.dead_letters)] {
+            if count > 0 {
+                summary.insert(key.to_owned(), count.to_string());
+            }
         }
         summary
     }
@@ -166,19 +197,31 @@ impl LedgerEntry {
             (Some(json), _) => {
                 StoredPositions::Inline(serde_json::from_str(json).map_err(|_| damaged(SOURCE_POSITIONS))?)
             }
-            (None, Some(location)) => StoredPositions::State {
+            (None, Some(location)) => StoredPositions::State(StoredFile {
                 location: location.clone(),
                 sha256: summary.get(STATE_SHA256).ok_or_else(|| damaged(STATE_SHA256))?.clone(),
-            },
+            }),
             (None, None) => return Err(damaged(SOURCE_POSITIONS)),
         };
         let watermark_ms = summary.get(WATERMARK_MS).map(|v| v.parse().map_err(|_| damaged(WATERMARK_MS)));
+        let committable = match summary.get(COMMITTABLE_LOCATION) {
+            None => None,
+            Some(location) => {
+                let sha256 = summary.get(COMMITTABLE_SHA256).ok_or_else(|| damaged(COMMITTABLE_SHA256))?;
+                Some(StoredFile { location: location.clone(), sha256: sha256.clone() })
+            }
+        };
+        let count = |key: &'static str| -> Result<u64> {
+            summary.get(key).map_or(Ok(0), |v| v.parse().map_err(|_| damaged(key)))
+        };
         Ok(Some(Self {
             snapshot_id: snapshot.snapshot_id(),
             fencing_epoch: FencingEpoch(number(FENCING_EPOCH)?),
             checkpoint_id: CheckpointId(number(CHECKPOINT_ID)?),
             positions,
             watermark_ms: watermark_ms.transpose()?,
+            committable,
+            counts: RowCounts { late_rows: count(LATE_ROWS)?, dead_letters: count(DEAD_LETTERS)? },
         }))
     }
 

@@ -43,6 +43,7 @@
 //! ```
 
 mod bound;
+mod committable;
 mod committer;
 mod config;
 mod conform;
@@ -62,14 +63,16 @@ mod partition;
 mod partition_path;
 mod partition_writer;
 mod rewriter;
+mod stored_file;
 mod table_writer;
 
-pub use committer::{Committable, Committer, Landed, QUIET_CHECKPOINTS_MAX, Recovered};
+pub use committable::{Committable, Flushed};
+pub use committer::{Committer, Landed, QUIET_CHECKPOINTS_MAX, Recovered, Sink};
 pub use config::WriterConfig;
 pub use data_location::DataLocations;
 pub use error::{Error, Result};
 pub use file_options::FileOptions;
-pub use ledger::{CheckpointId, FencingEpoch, Ledger, SinkId, SourcePositions};
+pub use ledger::{CheckpointId, FencingEpoch, Ledger, RowCounts, SinkId, SourcePositions};
 pub use metrics::{FileIdentity, NanCounts, data_file_from_parquet};
 pub use metrics_mode::{MetricsConfig, MetricsMode};
 pub use rewriter::{Rewriter, new_file_location};

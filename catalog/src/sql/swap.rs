@@ -19,28 +19,13 @@ use super::database::{Pointer, Swap, SwapEnd};
 use super::{SqlCatalog, TableChange};
 use crate::apply::{Applied, apply};
 use crate::cache::CachedMetadata;
-use crate::{Error, Result, TableCommit};
+use crate::{Error, Result, TableCommit, TransactionOutcome};
 
 /// How often a commit whose requirements still hold is built again. In one process commits queue, so only other
 /// processes on the same database use these up.
 const SWAPS_MAX: usize = 16;
 /// Tables in one transaction.
 const TABLES_MAX: usize = 100;
-
-/// How a commit of one or several tables ended.
-#[must_use]
-#[derive(Clone, Debug)]
-pub enum TransactionOutcome {
-    /// All pointers moved; these are the tables now, in the order of the request.
-    Committed(Vec<Table>),
-    /// No pointer moved and none ever will by this request.
-    Conflict(Conflict),
-    /// Nobody knows. Only reading back tells; files of the request must stay.
-    Unknown {
-        /// What went wrong.
-        reason: String,
-    },
-}
 
 /// A table of a commit whose new metadata is known.
 struct Prepared {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use frazil_catalog::{Catalog, CommitOutcome, SqlCatalog, TableCommit};
+use frazil_catalog::{Catalog, CommitEnd, CommitOutcome, CommitQueue, Precheck, SqlCatalog, TableCommit};
 use frazil_storage::{Env, StepAction, Steps, SystemClock};
-use frazil_table::Retention;
 use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, MAIN_BRANCH, NamespaceIdent, NestedField, PrimitiveType, Schema,
     SnapshotReference, SnapshotRetention, Struct, TableCreation, TableIdent, TableRequirement, TableUpdate, Type,
 };
+use frazil_table::{Change, CommitIdentity, Retention, TableFile};
 
 use super::*;
 
@@ -33,14 +33,19 @@ impl World {
         Self { env, catalog, ident: table.ident().clone() }
     }
 
-    async fn run(&self) -> Result<(Committer, Recovered)> {
+    async fn run(&self) -> Result<(Run, Recovered)> {
         self.run_with(Steps::none()).await
     }
 
-    async fn run_with(&self, steps: Steps) -> Result<(Committer, Recovered)> {
+    async fn run_with(&self, steps: Steps) -> Result<(Run, Recovered)> {
+        let (run, mut recovered) = Committer::recover(vec![self.sink(steps)]).await?;
+        Ok((Run(run), recovered.pop().unwrap()))
+    }
+
+    fn sink(&self, steps: Steps) -> Sink {
         let env = Env { steps, ..self.env.clone() };
         let queue = CommitQueue::new(self.catalog.clone(), env, self.ident.clone());
-        Committer::recover(Arc::new(queue), sink()).await
+        Sink { id: sink(), queue: Arc::new(queue), follows: None }
     }
 
     async fn table(&self) -> Table {
@@ -92,6 +97,24 @@ impl World {
     }
 }
 
+/// A committer of one sink.
+#[derive(Debug)]
+struct Run(Committer);
+
+impl Run {
+    async fn commit(&mut self, checkpoint: Checkpoint) -> Result<Landed> {
+        match self.0.prepare(checkpoint.id, vec![checkpoint.flushed], false).await? {
+            None => Ok(Landed::Quiet),
+            Some(committable) => Ok(self.0.commit(&committable).await?.remove(0)),
+        }
+    }
+}
+
+struct Checkpoint {
+    id: CheckpointId,
+    flushed: Flushed,
+}
+
 fn sink() -> SinkId {
     SinkId { job_id: "job".to_owned(), sink_uid: "db.t".to_owned() }
 }
@@ -113,13 +136,17 @@ fn at(offset: u64) -> SourcePositions {
     SourcePositions::from([("topic/0".to_owned(), offset.to_string())])
 }
 
-fn checkpoint(id: u64) -> Committable {
+fn checkpoint(id: u64) -> Checkpoint {
     let files = vec![file(&format!("f{id}"))];
-    Committable { checkpoint_id: CheckpointId(id), files, positions: at(id * 10), watermark_ms: None }
+    Checkpoint { id: CheckpointId(id), flushed: Flushed { files, positions: at(id * 10), ..Flushed::default() } }
 }
 
-fn quiet(id: u64) -> Committable {
-    Committable { files: Vec::new(), ..checkpoint(id) }
+fn quiet(id: u64) -> Checkpoint {
+    with(id, Vec::new(), at(id * 10))
+}
+
+fn with(id: u64, files: Vec<TableFile>, positions: SourcePositions) -> Checkpoint {
+    Checkpoint { id: CheckpointId(id), flushed: Flushed { files, positions, ..Flushed::default() } }
 }
 
 fn stands_at(recovered: &Recovered) -> Option<(u64, &SourcePositions)> {
@@ -137,7 +164,7 @@ async fn a_new_run_goes_on_where_the_last_one_stopped() {
     }
     let (run, recovered) = world.run().await.unwrap();
     assert_eq!(stands_at(&recovered), Some((3, &at(30))));
-    assert_eq!(run.epoch(), FencingEpoch(2));
+    assert_eq!(run.0.epoch(), FencingEpoch(2));
     assert_eq!(world.files().await, ["f1", "f2", "f3", "foreign1", "foreign2", "foreign3"]);
 }
 
@@ -208,7 +235,7 @@ async fn positions_without_rows_wait_but_not_for_ever() {
     assert!(matches!(run.commit(quiet(11)).await.unwrap(), Landed::Committed { .. }));
     // Positions that do not move are never worth a commit.
     for id in 12..40 {
-        let still = Committable { positions: at(110), ..quiet(id) };
+        let still = with(id, Vec::new(), at(110));
         assert!(matches!(run.commit(still).await.unwrap(), Landed::Quiet), "{id}");
     }
     let (_, recovered) = world.run().await.unwrap();
@@ -220,7 +247,7 @@ async fn many_positions_go_into_a_state_manifest() {
     let world = World::new().await;
     let (mut run, _) = world.run().await.unwrap();
     let many: SourcePositions = (0..1_000).map(|i| (format!("topic/{i}"), i.to_string())).collect();
-    let _ = run.commit(Committable { positions: many.clone(), ..checkpoint(1) }).await.unwrap();
+    let _ = run.commit(with(1, vec![file("f1")], many.clone())).await.unwrap();
     let summary_bytes = serde_json::to_vec(world.table().await.current_snapshot().unwrap().summary()).unwrap();
     assert!(summary_bytes.len() < 4 << 10);
     let (_, recovered) = world.run().await.unwrap();
@@ -288,3 +315,6 @@ async fn what_can_not_be_decided_is_refused() {
     let error = world.run().await.unwrap_err();
     assert!(matches!(error, Error::Undecidable { .. }), "{error}");
 }
+
+mod invariants;
+mod together;

@@ -11,6 +11,8 @@ fn a_summary_entry_names_job_run_and_checkpoint() {
         checkpoint_id: CheckpointId(41),
         positions: StoredPositions::Inline([("flights/0".to_owned(), "1200".to_owned())].into()),
         watermark_ms: Some(1_357_016_400_000),
+        committable: None,
+        counts: RowCounts::default(),
     };
     expect![[r#"
         {

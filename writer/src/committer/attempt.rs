@@ -1,0 +1,153 @@
+//! One request to a catalog: parts of a committable land together, or the reason why they can't.
+
+use std::sync::Mutex;
+
+use frazil_catalog::{CommitEnd, Committed, Precheck, QueuedCommit, TransactionEnd, commit_queued};
+use frazil_table::{Change, CommitIdentity, Table};
+
+use super::{Committer, Landed, SinkState};
+use crate::committable::SinkCommittable;
+use crate::ledger::{FencingEpoch, LedgerEntry, Standing, StoredPositions, standing};
+use crate::{Error, Result};
+
+/// The parts that go into one table, in order.
+struct TablePart<'a> {
+    state: &'a SinkState,
+    parts: Vec<(&'a SinkState, &'a SinkCommittable)>,
+    changes: Vec<Change>,
+}
+
+impl Committer {
+    /// Commits parts of one transaction; what became of each, in their order.
+    pub(super) async fn land(&self, parts: &[&SinkCommittable]) -> Result<Vec<Landed>> {
+        let mut tables: Vec<TablePart<'_>> = Vec::new();
+        for part in parts {
+            let state = &self.sinks[self.index_of(part)];
+            let same = |table: &&mut TablePart<'_>| table.state.sink.queue.ident() == state.sink.queue.ident();
+            let changes = [
+                Change::Append { files: part.files.clone(), properties: part.entry.to_summary(&part.sink) },
+                Change::SetProperties(part.entry.to_properties(&part.sink)),
+            ];
+            match tables.iter_mut().find(same) {
+                Some(table) => {
+                    table.parts.push((state, *part));
+                    table.changes.extend(changes);
+                }
+                None => tables.push(TablePart { state, parts: vec![(state, *part)], changes: changes.to_vec() }),
+            }
+        }
+        let refusal = Mutex::new(None);
+        let epoch = self.epoch;
+        let prechecks: Vec<_> = tables.iter().map(|table| precheck(&table.parts, epoch, &refusal)).collect();
+        let commits = tables.iter().zip(&prechecks).map(|(table, precheck)| QueuedCommit {
+            queue: &table.state.sink.queue,
+            changes: &table.changes,
+            identity: identity(&table.parts),
+            precheck,
+        });
+        let ends = match commit_queued(commits.collect()).await? {
+            TransactionEnd::Landed(ends) => ends,
+            TransactionEnd::Conflict { ident, conflict } => {
+                let refused = refusal.lock().expect("no code panics while it holds this lock").take();
+                return Err(refused.unwrap_or(Error::Conflict { table: ident.to_string(), conflict }));
+            }
+        };
+        let end_of = |part: &SinkCommittable| {
+            let index = tables.iter().position(|table| *table.state.sink.queue.ident() == part.table);
+            landed(&ends[index.expect("each part is in its table's")], part)
+        };
+        Ok(parts.iter().map(|part| end_of(part)).collect())
+    }
+}
+
+/// The files of each try have names of their own, since another process may be at the same part; what makes the part one
+/// whoever lands it is its snapshot id.
+fn identity(parts: &[(&SinkState, &SinkCommittable)]) -> CommitIdentity {
+    let snapshot_ids = parts.iter().map(|(_, part)| part.entry.snapshot_id).collect();
+    CommitIdentity { uuid: parts[0].0.sink.queue.env().ids.uuid(), snapshot_ids, attempt: 0 }
+}
+
+fn landed(end: &CommitEnd, part: &SinkCommittable) -> Landed {
+    match end {
+        CommitEnd::Committed(Committed { table, retries, .. }) => {
+            Landed::Committed { table: table.clone(), snapshot_id: part.entry.snapshot_id, retries: *retries }
+        }
+        CommitEnd::AlreadyLanded(table) => Landed::Before(table.clone()),
+        CommitEnd::Conflict(_) => unreachable!("a transaction that landed has no conflict"),
+    }
+}
+
+/// Every part of a table must find the table where this run left it.
+fn precheck<'a>(
+    parts: &'a [(&'a SinkState, &'a SinkCommittable)],
+    epoch: FencingEpoch,
+    refusal: &'a Mutex<Option<Error>>,
+) -> impl Fn(&Table) -> Precheck + Send + Sync + 'a {
+    move |table| {
+        let mut landed = 0;
+        for (state, part) in parts {
+            match check_part(table, state, part, epoch) {
+                Ok(true) => landed += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    let reason = error.to_string();
+                    *refusal.lock().expect("no code panics while it holds this lock") = Some(error);
+                    return Precheck::Refuse(reason);
+                }
+            }
+        }
+        match landed {
+            0 => Precheck::Proceed,
+            all if all == parts.len() => Precheck::AlreadyLanded,
+            some => Precheck::Refuse(format!("{some} of {} sinks of the table have the checkpoint", parts.len())),
+        }
+    }
+}
+
+/// Whether the part is in the table; an error if it can't be put there. The sink's newest entry must be the one that the
+/// part follows, and the positions there must be those at which the part begins.
+fn check_part(table: &Table, state: &SinkState, part: &SinkCommittable, epoch: FencingEpoch) -> Result<bool> {
+    let newest = match standing(table, &part.sink)? {
+        Standing::New => None,
+        Standing::At(newest) => Some(newest),
+        // Before the fence this is what recovery saw and settled; after it a rollback came under a running job.
+        Standing::RolledBack { to, .. } => to,
+        Standing::Undecidable { .. } => return Err(rolled_back(table)),
+    };
+    let found = newest.as_ref().map(|newest| newest.snapshot_id);
+    if found == Some(part.entry.snapshot_id) {
+        return Ok(true);
+    }
+    if found != part.after {
+        // Two runs that start together draw the same epoch: the one that fences first has it.
+        let is_newer =
+            |entry: &LedgerEntry| entry.fencing_epoch > epoch || (entry.fencing_epoch == epoch && !state.has_fenced);
+        return Err(match newest.is_some_and(|newest| is_newer(&newest)) {
+            true => Error::Fenced { table: table.ident().to_string(), sink: part.sink.to_string(), epoch: epoch.0 },
+            false => rolled_back(table),
+        });
+    }
+    let ends = newest.map(|newest| newest.positions);
+    match ends == part.from {
+        true => Ok(false),
+        false => Err(Error::NotContiguous {
+            table: table.ident().to_string(),
+            sink: part.sink.to_string(),
+            begins: shown(&part.from),
+            ends: shown(&ends),
+        }),
+    }
+}
+
+fn rolled_back(table: &Table) -> Error {
+    let reason = "the table was rolled back while the job ran; start the job again to rewind its sources".to_owned();
+    let conflict = frazil_table::Conflict::Refused { reason };
+    Error::Conflict { table: table.ident().to_string(), conflict }
+}
+
+fn shown(positions: &Option<StoredPositions>) -> String {
+    match positions {
+        None => "the start".to_owned(),
+        Some(positions) => serde_json::to_string(positions).expect("positions have a JSON form"),
+    }
+}
