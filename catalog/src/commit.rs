@@ -312,12 +312,11 @@ impl Loop<'_> {
     /// An attempt landed whose answer was lost. Tables that were loaded before it did are loaded again.
     async fn landed_in_doubt(&self) -> Result<TransactionEnd> {
         let tables = self.load().await?;
-        let ends =
-            self.parts.iter().zip(tables).map(|(part, table)| match has_landed(&table, &part.request.identity) {
-                true => part.committed(table),
-                // It had landed before the attempt, or makes no snapshot by which it could be known.
-                false => CommitEnd::AlreadyLanded(table),
-            });
+        let attempted = self.in_doubt.iter().flatten();
+        let ends = self.parts.iter().zip(attempted).zip(tables).map(|((part, (_, prepared)), table)| match prepared {
+            Some(_) => part.committed(table),
+            None => CommitEnd::AlreadyLanded(table),
+        });
         Ok(TransactionEnd::Landed(ends.collect()))
     }
 

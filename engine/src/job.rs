@@ -16,14 +16,13 @@ use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
 use frazil_writer::{SinkId, WriterConfig};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
 use crate::leaves::used_leaves;
 use crate::progress::Progress;
-use crate::runtime::{CompactionSpec, PipelineSpec, run_pipeline};
+use crate::runtime::{CompactionSpec, PipelineSpec, run_pipelines};
 use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable};
 use crate::source::Source;
 use crate::sql::{Insert, Spanned, Statement, parse_script, planner};
@@ -59,7 +58,7 @@ const EXPIRE_INTERVAL_MAX: Duration = Duration::from_secs(30);
 pub struct JobPlan {
     pipelines: Vec<PipelineSpec>,
     graph: JobGraph,
-    abort: CancellationToken,
+    checkpoint_interval: Duration,
 }
 
 impl JobPlan {
@@ -99,29 +98,17 @@ pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -
             }
         }
     }
-    Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, abort: CancellationToken::new() })
+    Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, checkpoint_interval: config.checkpoint_interval })
 }
 
-/// Runs all pipelines of a job until their sources end or `stop` is asked for; then the last checkpoint of each is in its
-/// table. One that fails takes the others with it, each at its last checkpoint.
+/// Runs all pipelines of a job until all their sources end or `stop` is asked for; then the last checkpoint is in the
+/// tables. A checkpoint is one of all pipelines: tables of one catalog with transactions get it at once, others one after
+/// the other. A pipeline that fails takes the others with it, all at the last checkpoint.
 ///
 /// # Errors
-/// The error of the pipeline that failed first.
+/// The error that came first.
 pub async fn run_job(plan: JobPlan, progress: Progress, stop: CancellationToken) -> Result<()> {
-    let mut running = JoinSet::new();
-    for pipeline in plan.pipelines {
-        let (progress, stop, abort) = (progress.clone(), stop.clone(), plan.abort.clone());
-        running.spawn(run_pipeline(pipeline, progress, stop, abort));
-    }
-    let mut first = None;
-    while let Some(joined) = running.join_next().await {
-        let result = joined.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string())));
-        if let Err(error) = result {
-            plan.abort.cancel();
-            first.get_or_insert(error);
-        }
-    }
-    first.map_or(Ok(()), Err)
+    run_pipelines(plan.pipelines, plan.checkpoint_interval, progress, stop).await
 }
 
 struct JobPlanner<'a> {
@@ -212,16 +199,15 @@ impl JobPlanner<'_> {
         let compaction = CompactConfig::from_options(table.metadata().properties(), &options, parallelism)?;
         let retention = Retention::of(table, JOB_RETENTION);
         let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
-        let queue = CommitQueue::new(target.catalog.clone(), env.clone(), target.path.ident());
+        let queue = self.queue_of(env, &target);
         Ok(PipelineSpec {
             sink: SinkId { job_id: self.config.job_id.clone(), sink_uid: self.sink_uid(&target) },
             source,
             source_parallelism,
             transform,
-            queue: Arc::new(queue),
+            queue,
             writer_parallelism: parallelism,
             writer_config: WriterConfig::default(),
-            checkpoint_interval: self.config.checkpoint_interval,
             compaction: CompactionSpec {
                 config: compaction,
                 parallelism,
@@ -229,6 +215,18 @@ impl JobPlanner<'_> {
                 expire_interval: quarter.clamp(EXPIRE_INTERVAL_MIN, EXPIRE_INTERVAL_MAX),
             },
         })
+    }
+
+    /// All pipelines into one table share its queue.
+    fn queue_of(&self, env: &Env, target: &IcebergTable) -> Arc<CommitQueue> {
+        let ident = target.path.ident();
+        let is_of_target =
+            |queue: &&Arc<CommitQueue>| Arc::ptr_eq(queue.catalog(), &target.catalog) && *queue.ident() == ident;
+        let mut queues = self.pipelines.iter().map(|pipeline| &pipeline.queue);
+        match queues.find(is_of_target) {
+            Some(queue) => Arc::clone(queue),
+            None => Arc::new(CommitQueue::new(target.catalog.clone(), env.clone(), ident)),
+        }
     }
 
     /// The target's name; with a number if the job writes the table more than once.
@@ -249,7 +247,7 @@ impl JobPlanner<'_> {
         add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
         add("transform", "Transform", spec.writer_parallelism, vec![spec.transform.describe().await?]);
         add("writer", "Writer", spec.writer_parallelism, vec![format!("{}", spec.queue.ident())]);
-        let interval = format!("checkpoint every {:?}", spec.checkpoint_interval);
+        let interval = format!("checkpoint every {:?}", self.config.checkpoint_interval);
         let retention = format!(
             "expires snapshots after {} s, keeps at least {}",
             compaction.retention.max_snapshot_age_ms / 1000,

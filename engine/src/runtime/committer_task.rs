@@ -2,93 +2,103 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use frazil_table::Table;
-use frazil_writer::{CheckpointId, Committable, Committer, Landed, SourcePositions};
-use tokio::sync::mpsc;
+use frazil_writer::{CheckpointId, Committer, Flushed, Landed, SourcePositions};
+use tokio::sync::{mpsc, watch};
 
+use super::gather::{Gather, Gathered};
 use super::message::WriterShare;
 use crate::progress::{Counters, Event, Progress};
 use crate::{Error, Result};
 
-/// The committer of one pipeline.
+/// The committer of a job.
 pub(super) struct CommitterTask {
     pub(super) committer: Committer,
-    pub(super) writers: usize,
+    /// One for each pipeline, in the order of the committer's sinks.
+    pub(super) pipelines: Vec<CommittedPipeline>,
+    pub(super) gather: Gather,
     pub(super) shares: mpsc::Receiver<WriterShare>,
-    /// Where every split goes on, those included that this run has not read from yet.
-    pub(super) positions: SourcePositions,
     /// Told of each checkpoint that is done.
     pub(super) done: mpsc::Sender<CheckpointId>,
-    /// Told of each commit. A compaction that lags behind is told of the newest only.
-    pub(super) committed: tokio::sync::watch::Sender<Option<Table>>,
-    pub(super) counters: Arc<Counters>,
     pub(super) progress: Progress,
+}
+
+/// What the committer knows of a pipeline.
+pub(super) struct CommittedPipeline {
+    /// Where every split goes on, those included that this run has not read from yet.
+    pub(super) positions: SourcePositions,
+    /// Told of each commit to the table. A compaction that lags behind is told of the newest only.
+    pub(super) committed: watch::Sender<Option<Table>>,
+    pub(super) counters: Arc<Counters>,
+}
+
+/// What is told of a commit besides where it landed.
+#[derive(Clone, Copy)]
+struct Size {
+    rows: u64,
+    files: u64,
+    bytes: u64,
 }
 
 impl CommitterTask {
     /// Runs until the last checkpoint is done.
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
-            let first = self.shares.recv().await.ok_or(Error::Cancelled)?;
-            let begun = Instant::now();
-            let (checkpoint_id, is_last) = (first.checkpoint_id, first.is_last);
-            let mut files = Vec::new();
-            let mut share = first;
-            for missing in (0..self.writers).rev() {
-                assert_eq!(share.checkpoint_id, checkpoint_id, "writers send one share for each checkpoint");
-                files.extend(share.files);
-                self.positions.extend(share.positions);
-                if missing == 0 {
-                    break;
-                }
-                share = self.shares.recv().await.ok_or(Error::Cancelled)?;
-            }
-            self.commit(checkpoint_id, files, is_last, begun).await?;
+            let share = self.shares.recv().await.ok_or(Error::Cancelled)?;
+            let Some(gathered) = self.gather.add(share) else { continue };
+            let (checkpoint_id, is_last) = (gathered.checkpoint_id, gathered.is_last);
+            self.commit(gathered).await?;
             self.done.send(checkpoint_id).await.ok();
             if is_last {
-                let table = self.committer.queue().ident().to_string();
                 let checkpoint_id = self.committer.last_checkpoint().0;
-                self.progress.tell(Event::Finished { table, checkpoint_id });
+                for index in 0..self.pipelines.len() {
+                    let table = self.committer.queue(index).ident().to_string();
+                    self.progress.tell(Event::Finished { table, checkpoint_id });
+                }
                 return Ok(());
             }
         }
     }
 
-    async fn commit(
-        &mut self,
-        checkpoint_id: CheckpointId,
-        files: Vec<frazil_table::TableFile>,
-        is_last: bool,
-        begun: Instant,
-    ) -> Result<()> {
-        let rows = files.iter().map(|f| f.file.record_count()).sum::<u64>();
-        let bytes = files.iter().map(|f| f.file.file_size_in_bytes()).sum::<u64>();
-        let file_count = files.len() as u64;
-        let positions = self.positions.clone();
-        let committable = Committable { checkpoint_id, files, positions, watermark_ms: None };
-        let landed = match is_last {
-            true => self.committer.commit_positions(committable).await?,
-            false => self.committer.commit(committable).await?,
-        };
-        let Landed::Committed { table, snapshot_id, retries } = landed else { return Ok(()) };
-        if rows > 0 {
-            self.counters.rows_committed.fetch_add(rows, Relaxed);
-            self.counters.commits.fetch_add(1, Relaxed);
-            self.progress.tell(Event::Committed {
-                table: self.committer.queue().ident().to_string(),
-                checkpoint_id: checkpoint_id.0,
-                snapshot_id,
-                rows,
-                files: file_count,
-                bytes,
-                elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                retries,
-                data_files: data_files(&table),
+    async fn commit(&mut self, gathered: Gathered) -> Result<()> {
+        let Gathered { checkpoint_id, is_last, begun, pipelines } = gathered;
+        let mut flushed = Vec::with_capacity(pipelines.len());
+        let mut sizes = Vec::with_capacity(pipelines.len());
+        for (pipeline, share) in self.pipelines.iter_mut().zip(pipelines) {
+            pipeline.positions.extend(share.positions);
+            sizes.push(Size {
+                rows: share.files.iter().map(|file| file.file.record_count()).sum(),
+                files: share.files.len() as u64,
+                bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),
             });
+            let positions = pipeline.positions.clone();
+            flushed.push(Flushed { files: share.files, positions, ..Flushed::default() });
         }
-        self.committed.send_replace(Some(table));
+        let Some(committable) = self.committer.prepare(checkpoint_id, flushed, is_last).await? else {
+            return Ok(());
+        };
+        let landed = self.committer.commit(&committable).await?;
+        for (index, (landed, size)) in landed.into_iter().zip(sizes).enumerate() {
+            let Landed::Committed { table, snapshot_id, retries } = landed else { continue };
+            let pipeline = &self.pipelines[index];
+            if size.rows > 0 {
+                pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
+                pipeline.counters.commits.fetch_add(1, Relaxed);
+                self.progress.tell(Event::Committed {
+                    table: self.committer.queue(index).ident().to_string(),
+                    checkpoint_id: checkpoint_id.0,
+                    snapshot_id,
+                    rows: size.rows,
+                    files: size.files,
+                    bytes: size.bytes,
+                    elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    retries,
+                    data_files: data_files(&table),
+                });
+            }
+            pipeline.committed.send_replace(Some(table));
+        }
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Barrier {
     pub(super) is_last: bool,
 }
 
-/// From a pipeline's coordinator to its source tasks.
+/// From the coordinator to the source tasks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BarrierRequest {
     pub(super) checkpoint_id: CheckpointId,
@@ -36,6 +36,8 @@ pub(super) struct BarrierRequest {
 /// From a writer task to the committer: its share of a checkpoint.
 #[derive(Debug)]
 pub(super) struct WriterShare {
+    /// Of which pipeline the writer is.
+    pub(super) pipeline: usize,
     pub(super) checkpoint_id: CheckpointId,
     pub(super) files: Vec<TableFile>,
     pub(super) positions: SourcePositions,

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 /// One writer task.
 pub(super) struct WriterTask {
+    pub(super) pipeline: usize,
     pub(super) input: AlignedInput,
     pub(super) transform: Transform,
     pub(super) writer: TableWriter,
@@ -42,6 +43,7 @@ impl WriterTask {
                 self.steps.reach(Step::FilesClosed)?;
             }
             let share = WriterShare {
+                pipeline: self.pipeline,
                 checkpoint_id: barrier.checkpoint_id,
                 files,
                 positions: barrier.positions,

@@ -1,0 +1,173 @@
+//! A job at work: all its pipelines, with one coordinator and one committer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_writer::{Committer, Recovered, Sink};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::committer_task::{CommittedPipeline, CommitterTask};
+use super::compaction::{self, CompactionTasks};
+use super::coordinator::Coordinator;
+use super::gather::Gather;
+use super::pipeline::{Connections, PipelineSpec, spawn_pipeline};
+use crate::progress::{Counters, Event, Progress};
+use crate::{Error, Result};
+
+/// Runs the pipelines of a job until all sources end or `stop` is asked for; in both cases the last checkpoint is in the
+/// tables when it returns.
+///
+/// # Errors
+/// The first error of any task. What was committed stays; a new run goes on from there.
+pub(crate) async fn run_pipelines(
+    specs: Vec<PipelineSpec>,
+    checkpoint_interval: Duration,
+    progress: Progress,
+    stop: CancellationToken,
+) -> Result<()> {
+    if specs.is_empty() {
+        return Ok(());
+    }
+    let sinks = specs.iter().map(|spec| Sink { id: spec.sink.clone(), queue: Arc::clone(&spec.queue), follows: None });
+    let (committer, recovered) = Committer::recover(sinks.collect()).await?;
+    let counters = begin(&specs, &recovered, &progress);
+
+    let source_stop = CancellationToken::new();
+    // However this ends, nothing goes on reading.
+    let _stop_sources = source_stop.clone().drop_guard();
+    let mut tasks = JoinSet::new();
+    let sources = specs.iter().map(|spec| spec.source_parallelism).sum();
+    let writers: Vec<usize> = specs.iter().map(|spec| spec.writer_parallelism).collect();
+    let (share_sender, shares) = mpsc::channel(writers.iter().sum());
+    let (done_sender, done) = mpsc::channel(1);
+    let (ended_sender, ended) = mpsc::channel(sources);
+    let connections = Connections { shares: share_sender, ended: ended_sender, source_stop: source_stop.clone() };
+    let mut requests = Vec::with_capacity(sources);
+    let mut committed_pipelines = Vec::with_capacity(specs.len());
+    let compaction_stop = CancellationToken::new();
+    let (committed, compactions) = spawn_compactions(&specs, &counters, &progress, &compaction_stop);
+    let recovered =
+        recovered.into_iter().map(|recovered| recovered.ledger.map(|ledger| ledger.positions).unwrap_or_default());
+    let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
+    for (index, (((spec, positions), counters), committed)) in parts.enumerate() {
+        let spec = (index, spec);
+        requests.extend(spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?);
+        committed_pipelines.push(CommittedPipeline { positions, committed, counters });
+    }
+    drop(connections);
+    let coordinator =
+        Coordinator { requests, done, ended, interval: checkpoint_interval, next: committer.last_checkpoint().next() };
+    let task = CommitterTask {
+        committer,
+        pipelines: committed_pipelines,
+        gather: Gather::new(writers),
+        shares,
+        done: done_sender,
+        progress,
+    };
+    tasks.spawn(task.run());
+    tasks.spawn(coordinator.run(stop));
+    let result = join_all(tasks, CAUSE_WAIT).await;
+    source_stop.cancel();
+    if result.is_err() {
+        compaction_stop.cancel();
+    }
+    for compaction in compactions {
+        compaction.finish().await;
+    }
+    result
+}
+
+/// Tells where each pipeline goes on; its counters.
+fn begin(specs: &[PipelineSpec], recovered: &[Recovered], progress: &Progress) -> Vec<Arc<Counters>> {
+    let tell = |(spec, recovered): (&PipelineSpec, &Recovered)| {
+        let table = spec.queue.ident().to_string();
+        progress.tell(Event::Started {
+            table: table.clone(),
+            from_checkpoint: recovered.ledger.as_ref().map(|ledger| ledger.checkpoint_id.0),
+            rolled_back_from: recovered.rolled_back_from.map(|checkpoint| checkpoint.0),
+        });
+        progress.add_pipeline(&table)
+    };
+    specs.iter().zip(recovered).map(tell).collect()
+}
+
+/// Starts one compaction for each table; for each pipeline where it is told of commits.
+fn spawn_compactions(
+    specs: &[PipelineSpec],
+    counters: &[Arc<Counters>],
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> (Vec<watch::Sender<Option<frazil_table::Table>>>, Vec<CompactionTasks>) {
+    let mut committed: Vec<watch::Sender<_>> = Vec::with_capacity(specs.len());
+    let mut compactions = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        if let Some(same) = specs[..index].iter().position(|before| Arc::ptr_eq(&before.queue, &spec.queue)) {
+            committed.push(committed[same].clone());
+            continue;
+        }
+        let (sender, new_tables) = watch::channel(None);
+        committed.push(sender);
+        let (queue, counters) = (Arc::clone(&spec.queue), Arc::clone(&counters[index]));
+        let compaction =
+            compaction::spawn(spec.compaction.clone(), queue, new_tables, counters, progress.clone(), stop.clone());
+        compactions.push(compaction);
+    }
+    (committed, compactions)
+}
+
+/// How long the error that broke a queue may come after those that follow from the broken queue.
+const CAUSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits for all tasks. A task that fails takes the others with it, of all pipelines; the error that began it is the one
+/// returned, not the broken queues that follow from it.
+async fn join_all(mut tasks: JoinSet<Result<()>>, cause_wait: Duration) -> Result<()> {
+    let mut broken = None;
+    loop {
+        let joined = match broken {
+            None => tasks.join_next().await,
+            Some(since) => tokio::time::timeout_at(since + cause_wait, tasks.join_next()).await.unwrap_or_default(),
+        };
+        let error = match joined {
+            None if broken.is_none() => return Ok(()),
+            None => Error::Cancelled,
+            Some(Ok(Ok(()))) => continue,
+            Some(Ok(Err(Error::Cancelled))) => {
+                broken.get_or_insert_with(Instant::now);
+                continue;
+            }
+            Some(Ok(Err(error))) => error,
+            Some(Err(join_error)) => Error::TaskPanicked(join_error.to_string()),
+        };
+        tasks.shutdown().await;
+        return Err(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_cause_is_told_and_not_what_follows_from_it_and_nobody_is_waited_for() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { Err(Error::Cancelled) });
+        tasks.spawn(std::future::pending());
+        tasks.spawn(async {
+            tokio::task::yield_now().await;
+            Err(Error::TaskPanicked("the cause".to_owned()))
+        });
+        let error = join_all(tasks, CAUSE_WAIT).await.unwrap_err();
+        assert!(error.to_string().contains("the cause"), "{error}");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { Err(Error::Cancelled) });
+        tasks.spawn(std::future::pending());
+        assert!(matches!(join_all(tasks, Duration::from_millis(10)).await, Err(Error::Cancelled)));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { Ok(()) });
+        join_all(tasks, CAUSE_WAIT).await.unwrap();
+    }
+}
