@@ -12,9 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use frazil_storage::{Env, Step};
-use frazil_table::spec::{MAIN_BRANCH, TableIdent};
+use frazil_table::spec::{Summary, TableIdent};
 use frazil_table::{
-    Change, CommitIdentity, Conflict, ManifestCache, OPERATION_ID, PreparedCommit, Table, io, plan_commit,
+    Change, CommitIdentity, CommitTarget, Conflict, ManifestCache, OPERATION_ID, PreparedCommit, Table, io, plan_commit,
 };
 use futures::future::try_join_all;
 
@@ -53,6 +53,8 @@ impl Default for Retry {
 pub struct CommitRequest<'a> {
     /// The table.
     pub ident: &'a TableIdent,
+    /// The branch that they are made on, or none.
+    pub target: CommitTarget,
     /// What changes, in order, under one pointer swap.
     pub changes: &'a [Change],
     /// The ids of the commit, drawn by the caller, who may want to name a snapshot inside the change.
@@ -232,7 +234,7 @@ impl Loop<'_> {
         let sent = self.parts.iter().zip(tables).zip(attempted).filter(|(_, attempted)| changes_anything(attempted));
         let mut sent = sent.filter_map(|((part, table), (_, prepared))| {
             let prepared = prepared.as_ref()?;
-            Some((!prepared.snapshot_ids.is_empty(), has_landed(table, &part.request.identity, prepared)))
+            Some((!prepared.snapshot_ids.is_empty(), part.has_landed(table, prepared)))
         });
         match sent.clone().any(|(makes_snapshots, _)| makes_snapshots) {
             true => sent.any(|(makes_snapshots, landed)| makes_snapshots && landed),
@@ -333,7 +335,7 @@ impl Loop<'_> {
 impl Part<'_> {
     async fn prepare(&mut self, env: &Env, table: Table) -> Result<std::result::Result<Attempted, Conflict>> {
         let request = &self.request;
-        let state = io::load_state_for(&env.store, self.cache, &table, request.changes).await?;
+        let state = io::load_state_for(&env.store, self.cache, &table, &request.target, request.changes).await?;
         let plan = match plan_commit(&state, request.changes, &request.identity, env.now_ms())? {
             Ok(plan) => plan,
             Err(conflict) => return Ok(Err(conflict)),
@@ -344,6 +346,20 @@ impl Part<'_> {
 
     fn is_last(&self, table: &Table) -> bool {
         self.request.identity.attempt >= retries_max(table, self.request.retry)
+    }
+
+    /// Whether the snapshots are in the history of their branch, or, if they are staged, listed. A commit without snapshots
+    /// leaves no mark: it has landed if the table is as it would have left it, whoever made it so.
+    fn has_landed(&self, table: &Table, prepared: &PreparedCommit) -> bool {
+        if prepared.snapshot_ids.is_empty() {
+            return prepared.has_outcome_in(table);
+        }
+        let uuid = self.request.identity.uuid.to_string();
+        let is_own = |summary: &Summary| summary.additional_properties.get(OPERATION_ID) == Some(&uuid);
+        match &self.request.target {
+            CommitTarget::Branch(name) => table.ancestors(name).any(|snapshot| is_own(snapshot.summary())),
+            CommitTarget::Staged { .. } => table.metadata().snapshots().any(|snapshot| is_own(snapshot.summary())),
+        }
     }
 
     fn committed(&self, table: Table) -> CommitEnd {
@@ -380,18 +396,6 @@ fn is_passing(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether the commit's snapshots are in the history of `main`. A commit without snapshots leaves no mark: it has landed
-/// if the table is as it would have left it, whoever made it so.
-fn has_landed(table: &Table, identity: &CommitIdentity, prepared: &PreparedCommit) -> bool {
-    if prepared.snapshot_ids.is_empty() {
-        return prepared.has_outcome_in(table);
-    }
-    let uuid = identity.uuid.to_string();
-    table
-        .ancestors(MAIN_BRANCH)
-        .any(|snapshot| snapshot.summary().additional_properties.get(OPERATION_ID) == Some(&uuid))
 }
 
 async fn delete_attempt(env: &Env, attempted: &[Attempted]) {

@@ -2,7 +2,7 @@
 
 use frazil_storage::Env;
 use frazil_table::spec::TableIdent;
-use frazil_table::{Change, CommitIdentity, ManifestCache, Table};
+use frazil_table::{Change, CommitIdentity, CommitTarget, ManifestCache, Table};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -54,7 +54,7 @@ impl CommitQueue {
         self.catalog.load_table(&self.ident).await
     }
 
-    /// Waits for its turn and commits (see [`commit()`]).
+    /// Waits for its turn and commits to `main` (see [`commit()`]).
     ///
     /// # Errors
     /// As [`commit()`].
@@ -64,8 +64,23 @@ impl CommitQueue {
         identity: CommitIdentity,
         precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
     ) -> Result<CommitEnd> {
+        self.commit_to(CommitTarget::default(), changes, identity, precheck).await
+    }
+
+    /// Waits for its turn and commits to another branch, or stages (see [`commit()`]).
+    ///
+    /// # Errors
+    /// As [`commit()`].
+    pub async fn commit_to(
+        &self,
+        target: CommitTarget,
+        changes: &[Change],
+        identity: CommitIdentity,
+        precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
+    ) -> Result<CommitEnd> {
         let _turn = self.turn.lock().await;
-        let request = CommitRequest { ident: &self.ident, changes, identity, precheck, retry: Retry::default() };
+        let ident = &self.ident;
+        let request = CommitRequest { ident, target, changes, identity, precheck, retry: Retry::default() };
         commit(self.catalog.as_ref(), &self.env, &self.cache, request).await
     }
 }
@@ -104,7 +119,14 @@ pub async fn commit_queued(mut commits: Vec<QueuedCommit<'_>>) -> Result<Transac
         turns.push(queue.turn.lock().await);
     }
     let requests = commits.drain(..).map(|QueuedCommit { queue, changes, identity, precheck }| {
-        let request = CommitRequest { ident: &queue.ident, changes, identity, precheck, retry: Retry::default() };
+        let request = CommitRequest {
+            ident: &queue.ident,
+            target: CommitTarget::default(),
+            changes,
+            identity,
+            precheck,
+            retry: Retry::default(),
+        };
         (request, &queue.cache)
     });
     commit_transaction(catalog.as_ref(), &env, requests.collect()).await

@@ -1,9 +1,16 @@
 //! Whether a change still makes sense on the table as it is now.
+//!
+//! A change was worked out on a base snapshot. What other commits did since then is read from the manifests that they
+//! wrote ([`History`]); the checks here are pure and cost what those commits cost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashSet;
 
-use crate::spec::{DataContentType, ManifestContentType, Struct};
-use crate::{Result, TableState};
+use crate::change::{RowFilter, Validation};
+use crate::commit::Stop;
+use crate::deletes::{DeleteScope, referenced_data_file};
+use crate::history::{EntriesByPath, Event, HistoryStep, events};
+use crate::spec::{DataContentType, ManifestContentType, ManifestStatus, Operation, Struct, TableMetadata};
+use crate::{Result, TableFile, TableState};
 
 /// Why a change can't be made any more. The caller decides: plan again, or give up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,19 +21,43 @@ pub enum Conflict {
         /// The requirement that failed.
         reason: String,
     },
-    /// A file that was to be replaced is not live any more. Plan the rewrite again.
+    /// A file that was to be replaced, or that deletes refer to, is not live any more. Work the change out again.
     #[error("{path} is not live any more")]
     FileGone {
         /// The file.
         path: String,
     },
-    /// Rows of a file that was to be replaced were deleted meanwhile. Plan the rewrite again.
-    #[error("rows of {path} were deleted by {delete_file} after the rewrite had read it")]
+    /// Rows of a file were deleted that the change replaces or deletes from. Work the change out again.
+    #[error("rows of {path} were deleted by {delete_file} after the change had read it")]
     RowsDeleted {
         /// The data file.
         path: String,
         /// The delete file or deletion vector.
         delete_file: String,
+    },
+    /// Rows came that the change would have seen. Work the change out again.
+    #[error("{path} came after the change had been worked out, and may have rows that it would have seen")]
+    RowsAdded {
+        /// The new data file.
+        path: String,
+    },
+    /// Of a file's rows only some match the filter of an overwrite or delete. Write the others anew, then remove the file.
+    #[error("some rows of {path} may match ({filter}) and others not: the file can't go as a whole")]
+    PartialMatch {
+        /// The data file.
+        path: String,
+        /// The filter.
+        filter: String,
+    },
+    /// The snapshot that the change was worked out on is not in the branch's history: it expired, or the branch was
+    /// rolled back. Work the change out again.
+    #[error("{}", match .base_snapshot_id {
+        Some(id) => format!("snapshot {id}, on which the change was worked out, is not in the branch's history any more"),
+        None => "the change was worked out on an empty branch, whose history since then is not all there".to_owned(),
+    })]
+    BaseGone {
+        /// The snapshot; `None` for the branch without one.
+        base_snapshot_id: Option<i64>,
     },
     /// The caller's own check refused the state.
     #[error("{reason}")]
@@ -36,50 +67,168 @@ pub enum Conflict {
     },
 }
 
-/// Checks a rewrite of `removed` that read the table at `base_snapshot_id` against the state of now: no position delete
-/// and no deletion vector may have come since that could name a row of a replaced file. Equality deletes that came since
-/// are no conflict: the outputs keep a lower sequence number, so they apply (Iceberg spec, "Scan Planning").
-///
-/// A position delete file without a referenced data file counts against every removed file of its partition.
-///
-/// # Errors
-/// [`crate::Error::InvalidChange`] if the state lacks the entries of its delete manifests.
-pub fn check_replace(
-    state: &TableState,
-    removed: &[String],
-    base_snapshot_id: i64,
-) -> Result<std::result::Result<(), Conflict>> {
-    let metadata = state.table().metadata();
-    let Some(base) = metadata.snapshot_by_id(base_snapshot_id) else {
-        let reason = format!("snapshot {base_snapshot_id}, which the rewrite read, is gone");
-        return Ok(Err(Conflict::Refused { reason }));
-    };
-    let came_since = |sequence_number: i64| sequence_number > base.sequence_number();
-    let has_news = state
-        .manifests()
-        .iter()
-        .any(|manifest| manifest.content == ManifestContentType::Deletes && came_since(manifest.sequence_number));
-    if !has_news {
-        return Ok(Ok(()));
+/// A data file whose rows a change replaces or deletes, or all of a partition where the change does not say which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// `None`: any file of the partition.
+    pub(crate) path: Option<String>,
+    /// `None`: not known, so any.
+    pub(crate) partition: Option<(i32, Struct)>,
+}
+
+impl Target {
+    /// Whether a delete file may delete rows of it.
+    fn is_hit_by(&self, event: &Event<'_>, scope: &DeleteScope) -> bool {
+        match (scope, &self.path) {
+            (DeleteScope::Table, _) => true,
+            (DeleteScope::File(path), Some(own)) => path == own,
+            (DeleteScope::File(_) | DeleteScope::Partition(..), _) => self.is_in_partition_of(event),
+        }
     }
-    let removed: BTreeSet<&str> = removed.iter().map(String::as_str).collect();
-    let mut by_partition: HashMap<(i32, &Struct), &str> = HashMap::new();
-    let live = state.live_data_files()?;
-    for data in live.iter().filter(|live| removed.contains(live.file.file_path())) {
-        by_partition.insert((data.partition_spec_id, data.file.partition()), data.file.file_path());
+
+    fn is(&self, event: &Event<'_>) -> bool {
+        match &self.path {
+            Some(path) => path == event.entry.file_path(),
+            None => self.is_in_partition_of(event),
+        }
     }
-    for delete in state.live_delete_files()? {
-        if delete.content() != DataContentType::PositionDeletes || !came_since(delete.data_sequence_number) {
+
+    fn is_in_partition_of(&self, event: &Event<'_>) -> bool {
+        self.partition.as_ref().is_none_or(|(spec_id, tuple)| {
+            *spec_id == event.partition_spec_id && tuple == event.entry.data_file.partition()
+        })
+    }
+}
+
+/// The checks of one change against the steps since its base.
+pub(crate) struct Checks<'a> {
+    metadata: &'a TableMetadata,
+    entries: &'a EntriesByPath,
+    steps: &'a [HistoryStep],
+}
+
+impl<'a> Checks<'a> {
+    /// # Errors
+    /// [`Conflict::BaseGone`].
+    pub(crate) fn since(state: &'a TableState, base_snapshot_id: Option<i64>) -> std::result::Result<Self, Stop> {
+        let steps = state.history.since(base_snapshot_id)?;
+        Ok(Self { metadata: state.table().metadata(), entries: &state.entries, steps })
+    }
+
+    fn events(&self, content: ManifestContentType, status: ManifestStatus) -> Result<Vec<Event<'a>>> {
+        events(self.steps, self.entries, content, status)
+    }
+
+    /// The targets are still live: no operation removed them, a rewrite neither.
+    pub(crate) fn targets_exist(&self, targets: &HashSet<Target>) -> std::result::Result<(), Stop> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let by_path: HashSet<&str> = targets.iter().filter_map(|target| target.path.as_deref()).collect();
+        let others: Vec<&Target> = targets.iter().filter(|target| target.path.is_none()).collect();
+        for event in self.events(ManifestContentType::Data, ManifestStatus::Deleted)? {
+            let path = event.entry.file_path();
+            if by_path.contains(path) || others.iter().any(|target| target.is(&event)) {
+                return Err(Conflict::FileGone { path: path.to_owned() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// No position delete and no deletion vector came that may delete rows of the targets; nor, with `equality`, an
+    /// equality delete. What a `replace` added was there before in another form.
+    pub(crate) fn no_new_deletes(&self, targets: &HashSet<Target>, equality: bool) -> std::result::Result<(), Stop> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        for event in self.events(ManifestContentType::Deletes, ManifestStatus::Added)? {
+            let file = &event.entry.data_file;
+            let unwanted = file.content_type() == DataContentType::EqualityDeletes && !equality;
+            if unwanted || *event.operation == Operation::Replace {
+                continue;
+            }
+            let scope = DeleteScope::of(self.metadata, file, event.partition_spec_id);
+            if let Some(target) = targets.iter().find(|target| target.is_hit_by(&event, &scope)) {
+                let path = target.path.clone().or_else(|| referenced_data_file(file));
+                return Err(Conflict::RowsDeleted {
+                    path: path.unwrap_or_else(|| "a file of the same partition".to_owned()),
+                    delete_file: file.file_path().to_owned(),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Equality deletes that came meanwhile apply to the outputs of a rewrite too: by number, and because the outputs are
+    /// in the partitions of the inputs. Where they are not, such a delete would be lost.
+    pub(crate) fn new_equality_deletes_reach(
+        &self,
+        removed: &HashSet<Target>,
+        added: &[TableFile],
+    ) -> std::result::Result<(), Stop> {
+        let inside = |output: &TableFile| {
+            removed.iter().any(|target| {
+                target.partition.as_ref().is_some_and(|(spec_id, tuple)| {
+                    *spec_id == output.partition_spec_id && tuple == output.file.partition()
+                })
+            })
+        };
+        match added.iter().all(inside) {
+            true => Ok(()),
+            false => self.no_new_deletes(removed, true),
+        }
+    }
+
+    /// No rows came that the change would have seen. What a `replace` added was there before.
+    pub(crate) fn no_new_rows(&self, filter: Option<&dyn RowFilter>) -> std::result::Result<(), Stop> {
+        for event in self.events(ManifestContentType::Data, ManifestStatus::Added)? {
+            let file = &event.entry.data_file;
+            let seen = filter.is_none_or(|filter| filter.may_match(file, event.partition_spec_id));
+            if *event.operation != Operation::Replace && seen {
+                return Err(Conflict::RowsAdded { path: file.file_path().to_owned() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// No row that the change would have read was deleted: neither by a delete file nor with its data file.
+    pub(crate) fn no_deleted_rows(&self, filter: &dyn RowFilter) -> std::result::Result<(), Stop> {
+        for event in self.events(ManifestContentType::Data, ManifestStatus::Deleted)? {
+            let file = &event.entry.data_file;
+            if *event.operation != Operation::Replace && filter.may_match(file, event.partition_spec_id) {
+                return Err(Conflict::FileGone { path: file.file_path().to_owned() }.into());
+            }
+        }
+        for event in self.events(ManifestContentType::Deletes, ManifestStatus::Added)? {
+            let file = &event.entry.data_file;
+            if *event.operation != Operation::Replace && filter.may_match(file, event.partition_spec_id) {
+                let path = referenced_data_file(file).unwrap_or_else(|| "a file of the same partition".to_owned());
+                return Err(Conflict::RowsDeleted { path, delete_file: file.file_path().to_owned() }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The data files, other than those it adds itself, from which a change deletes single rows.
+pub(crate) fn targets_of(delete_files: &[TableFile], own: &[TableFile], validation: &Validation) -> HashSet<Target> {
+    let own: HashSet<&str> = own.iter().map(|added| added.file.file_path()).collect();
+    let mut targets = HashSet::new();
+    let named = &validation.referenced_data_files;
+    for TableFile { file, partition_spec_id } in delete_files {
+        if file.content_type() != DataContentType::PositionDeletes {
             continue;
         }
-        let hit = match delete.file.referenced_data_file() {
-            Some(path) => removed.get(path.as_str()).copied(),
-            None => by_partition.get(&(delete.partition_spec_id, delete.file.partition())).copied(),
-        };
-        if let Some(path) = hit {
-            let (path, delete_file) = (path.to_owned(), delete.file.file_path().to_owned());
-            return Ok(Err(Conflict::RowsDeleted { path, delete_file }));
+        let partition = Some((*partition_spec_id, file.partition().clone()));
+        match referenced_data_file(file) {
+            Some(path) if own.contains(path.as_str()) => {}
+            Some(path) => drop(targets.insert(Target { path: Some(path), partition })),
+            None if named.is_empty() => drop(targets.insert(Target { path: None, partition })),
+            None => {}
         }
     }
-    Ok(Ok(()))
+    let named = named.iter().filter(|path| !own.contains(path.as_str()));
+    targets.extend(named.map(|path| Target { path: Some(path.clone()), partition: None }));
+    targets
 }

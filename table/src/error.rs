@@ -20,6 +20,15 @@ pub enum Error {
     /// The change makes no sense for this table. Fix the change.
     #[error("the change can't be made: {0}")]
     InvalidChange(String),
+    /// A deletion vector was added beside deletes of the same data file, which a reader of it would not look at. Read
+    /// them, write one vector with all of them, and remove them in the same change.
+    #[error("{data_file} gets a deletion vector, but {delete_file} with deletes of it stays live")]
+    DeletesNotAbsorbed {
+        /// The data file.
+        data_file: String,
+        /// The deletion vector or position delete file.
+        delete_file: String,
+    },
     /// A schema has a column that has no counterpart. Fix the schema.
     #[error("{}: {reason}", if .field.is_empty() { "the schema".to_owned() } else { format!("field {field}") })]
     InvalidSchema {

@@ -17,31 +17,38 @@ mod change;
 mod cherry_pick;
 mod commit;
 mod conflict;
+mod deletes;
 mod error;
 pub mod evolve;
 mod expire;
 mod file_json;
+mod history;
 pub mod io;
 pub mod layout;
 mod manifest;
 mod manifest_set;
+mod needs;
 mod retention;
+pub mod row_lineage;
 pub mod spec;
 mod state;
 mod summary;
 mod table;
 
-pub use change::{Change, Operation, SnapshotProperties, TableFile};
+pub use change::{
+    Change, DeleteFiles, Isolation, Operation, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes,
+    RewriteManifests, RowDelta, RowFilter, RowFilterRef, SnapshotProperties, TableFile, Validation,
+};
 pub use cherry_pick::{CherryPick, PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID, STAGED_WAP_ID, find_staged, plan_cherry_pick};
 pub use commit::{
     CommitIdentity, CommitPlan, Evolution, ManifestPlan, ManifestRef, OPERATION_ID, PlannedEntry, PreparedCommit,
     SnapshotPlan, plan_commit,
 };
-pub use conflict::{Conflict, check_replace};
+pub use conflict::Conflict;
 pub use error::{Error, Result};
 pub use evolve::{MetadataChange, MetadataPlan, plan_metadata};
 pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
 pub use manifest::ManifestCache;
 pub use retention::Retention;
-pub use state::{LiveFile, TableState};
+pub use state::{CommitTarget, LiveFile, TableState};
 pub use table::{Ancestors, Table};

@@ -4,39 +4,67 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::commit::{CommitIdentity, ManifestPlan, ManifestRef, PlannedEntry, SnapshotPlan};
-use crate::spec::{ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus};
+use crate::conflict::Target;
+use crate::deletes::{DeleteScope, FileKey};
+use crate::row_lineage::{with_first_row_id, without_row_ids};
+use crate::spec::{DataFile, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Struct, TableMetadata};
 use crate::{Error, Result, TableFile, TableState, layout};
+
+mod dead;
+mod merge;
+
+pub(crate) use merge::{is_mergeable, min_count_to_merge};
 
 /// Entries in one new manifest: about 8 MiB (`commit.manifest.target-size-bytes`) at 800 bytes an entry.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Manifests shorter than this are merged when there are many.
-const SMALL_BYTES: i64 = 1 << 20;
-
-/// `commit.manifest.min-count-to-merge`, when the table does not set it.
-const MIN_COUNT_TO_MERGE: usize = 100;
-
 pub(crate) struct ManifestSet<'a> {
     state: &'a TableState,
+    identity: &'a CommitIdentity,
     /// In the order of the manifest list: newest first.
     listed: Vec<ManifestRef>,
     new: Vec<ManifestPlan>,
+    /// Data files that changes of this commit removed.
+    removed: HashSet<String>,
+    reusable: usize,
 }
 
 /// What became of files that were to be removed.
 pub(crate) enum Removal {
     /// All were live.
-    Removed(Vec<TableFile>),
-    /// This one was not.
+    Removed(Vec<RemovedFile>),
+    /// This one was not, or could not be removed as a whole.
     Missing(String),
+}
+
+/// A file that was live.
+pub(crate) struct RemovedFile {
+    pub(crate) file: DataFile,
+    pub(crate) partition_spec_id: i32,
+    pub(crate) data_sequence_number: i64,
+}
+
+impl RemovedFile {
+    pub(crate) fn counted(&self) -> (&DataFile, i32) {
+        (&self.file, self.partition_spec_id)
+    }
+}
+
+/// Whether a file is among those that go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matched {
+    Yes,
+    No,
+    /// Some of its rows only: it can't go.
+    Partly,
 }
 
 impl<'a> ManifestSet<'a> {
     /// The manifests of the state. Those that list nothing live any more are left out.
-    pub(crate) fn new(state: &'a TableState) -> Self {
+    pub(crate) fn new(state: &'a TableState, identity: &'a CommitIdentity) -> Self {
         let live = |m: &&ManifestFile| m.has_added_files() || m.has_existing_files();
         let listed = state.manifests().iter().filter(live).cloned().map(ManifestRef::Stored).collect();
-        Self { state, listed, new: Vec::new() }
+        Self { state, identity, listed, new: Vec::new(), removed: HashSet::new(), reusable: 0 }
     }
 
     /// The manifests as a snapshot lists them now.
@@ -51,143 +79,249 @@ impl<'a> ManifestSet<'a> {
     /// Lists new files, one manifest for each partition spec and [`ENTRIES_MAX`] files.
     pub(crate) fn add(
         &mut self,
+        content: ManifestContentType,
         files: &[TableFile],
         snapshot: &SnapshotPlan,
         data_sequence_number: Option<i64>,
-        identity: &CommitIdentity,
         reusable: bool,
-    ) -> Result<()> {
-        self.leave_out_dead(snapshot);
+    ) {
         let mut by_spec: BTreeMap<i32, Vec<PlannedEntry>> = BTreeMap::new();
-        for TableFile { file, partition_spec_id } in files {
-            by_spec.entry(*partition_spec_id).or_default().push(PlannedEntry {
+        for added in files {
+            // A number of its own has what takes the place of others: its rows are old ones.
+            let file = match data_sequence_number {
+                None => without_row_ids(added),
+                Some(_) => added.file.clone(),
+            };
+            by_spec.entry(added.partition_spec_id).or_default().push(PlannedEntry {
                 status: ManifestStatus::Added,
                 snapshot_id: snapshot.snapshot_id,
                 data_sequence_number,
                 file_sequence_number: None,
-                file: file.clone(),
+                file,
             });
         }
         for (spec_id, entries) in by_spec {
-            self.write(entries, spec_id, snapshot, identity, reusable);
+            self.write(content, entries, spec_id, snapshot, reusable);
         }
-        Ok(())
     }
 
     /// Marks files as deleted. The manifests that list them are written anew, merged.
     pub(crate) fn remove(
         &mut self,
-        paths: &[String],
+        content: ManifestContentType,
+        keys: &HashSet<FileKey>,
         snapshot: &SnapshotPlan,
-        identity: &CommitIdentity,
     ) -> Result<Removal> {
-        self.leave_out_dead(snapshot);
-        let mut wanted: HashSet<&str> = paths.iter().map(String::as_str).collect();
+        let removal =
+            self.remove_where(content, snapshot, |entry, _| match keys.contains(&FileKey::of(&entry.file)) {
+                true => Matched::Yes,
+                false => Matched::No,
+            })?;
+        let Removal::Removed(removed) = &removal else { return Ok(removal) };
+        let found: HashSet<FileKey> = removed.iter().map(|removed| FileKey::of(&removed.file)).collect();
+        match keys.difference(&found).min() {
+            Some(missing) => Ok(Removal::Missing(missing.path().to_owned())),
+            None => Ok(removal),
+        }
+    }
+
+    /// Marks the files as deleted for which `matched` says so. The manifests that list them are written anew, merged.
+    pub(crate) fn remove_where(
+        &mut self,
+        content: ManifestContentType,
+        snapshot: &SnapshotPlan,
+        matched: impl Fn(&PlannedEntry, i32) -> Matched,
+    ) -> Result<Removal> {
         let mut removed = Vec::new();
         let mut kept = Vec::new();
         let mut rewritten: BTreeMap<i32, Vec<PlannedEntry>> = BTreeMap::new();
         for manifest in std::mem::take(&mut self.listed) {
-            let (content, spec_id) = self.describe(&manifest);
-            if content != ManifestContentType::Data {
+            let (own_content, spec_id) = self.describe(&manifest);
+            if own_content != content || !self.is_readable(&manifest) {
                 kept.push(manifest);
                 continue;
             }
-            let entries = self.entries(&manifest)?;
-            if !entries.iter().any(|e| is_live(e) && wanted.contains(e.file.file_path())) {
+            let entries: Vec<_> = self.entries(&manifest)?.into_owned().into_iter().filter(is_live).collect();
+            let verdicts: Vec<_> = entries.iter().map(|entry| matched(entry, spec_id)).collect();
+            if let Some(partly) = verdicts.iter().position(|verdict| *verdict == Matched::Partly) {
+                return Ok(Removal::Missing(entries[partly].file.file_path().to_owned()));
+            }
+            if !verdicts.contains(&Matched::Yes) {
                 kept.push(manifest);
                 continue;
             }
             let into = rewritten.entry(spec_id).or_default();
-            for mut entry in entries.into_owned().into_iter().filter(is_live) {
-                if wanted.remove(entry.file.file_path()) {
-                    removed.push(TableFile { file: entry.file.clone(), partition_spec_id: spec_id });
+            for (mut entry, verdict) in entries.into_iter().zip(verdicts) {
+                entry.status = ManifestStatus::Existing;
+                if verdict == Matched::Yes {
+                    removed.push(removed_file(&entry, spec_id));
                     entry.status = ManifestStatus::Deleted;
                     entry.snapshot_id = snapshot.snapshot_id;
-                } else {
-                    entry.status = ManifestStatus::Existing;
                 }
                 into.push(entry);
             }
         }
-        if let Some(missing) = wanted.into_iter().min() {
-            return Ok(Removal::Missing(missing.to_owned()));
-        }
         self.listed = kept;
         for (spec_id, entries) in rewritten {
-            self.write(entries, spec_id, snapshot, identity, false);
+            self.write(content, entries, spec_id, snapshot, false);
+        }
+        if content == ManifestContentType::Data {
+            self.removed.extend(removed.iter().map(|removed| removed.file.file_path().to_owned()));
         }
         Ok(Removal::Removed(removed))
     }
 
-    /// Merges small data manifests of one partition spec once there are `commit.manifest.min-count-to-merge` of them
-    /// and their entries are at hand. The files in them become existing entries; nothing else changes.
-    pub(crate) fn merge_small(&mut self, snapshot: &SnapshotPlan, identity: &CommitIdentity) -> Result<()> {
-        let small = |manifest: &ManifestRef| match manifest {
-            ManifestRef::Stored(m) => {
-                m.content == ManifestContentType::Data
-                    && m.manifest_length < SMALL_BYTES
-                    && self.state.entries.contains_key(&m.manifest_path)
+    /// Whether a change of this commit removed the data file.
+    pub(crate) fn has_removed(&self, path: &str) -> bool {
+        self.removed.contains(path)
+    }
+
+    /// The first of `paths` that is a live data file, among the manifests at hand.
+    pub(crate) fn find_live_data(&self, paths: &HashSet<&str>) -> Result<Option<String>> {
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        for manifest in self.of(ManifestContentType::Data) {
+            let entries = self.entries(manifest)?;
+            let found = entries.iter().find(|entry| is_live(entry) && paths.contains(entry.file.file_path()));
+            if let Some(entry) = found {
+                return Ok(Some(entry.file.file_path().to_owned()));
             }
-            ManifestRef::New(_) => false,
-        };
-        if self.listed.iter().filter(|m| small(m)).count() < min_count_to_merge(self.state) {
-            return Ok(());
         }
-        let (merged, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listed).into_iter().partition(small);
-        self.listed = kept;
-        let mut by_spec: BTreeMap<i32, Vec<PlannedEntry>> = BTreeMap::new();
-        for manifest in merged {
-            let (_, spec_id) = self.describe(&manifest);
-            let live = self.entries(&manifest)?.into_owned().into_iter().filter(is_live);
-            by_spec.entry(spec_id).or_default().extend(live.map(|mut entry| {
-                entry.status = ManifestStatus::Existing;
-                entry
-            }));
+        Ok(None)
+    }
+
+    /// The live delete files of some partitions.
+    pub(crate) fn live_deletes_in(&self, partitions: &HashSet<(i32, Struct)>) -> Result<Vec<DataFile>> {
+        let mut live = Vec::new();
+        for manifest in self.of(ManifestContentType::Deletes) {
+            let (_, spec_id) = self.describe(manifest);
+            let inside = |entry: &&PlannedEntry| {
+                is_live(entry) && partitions.contains(&(spec_id, entry.file.partition().clone()))
+            };
+            live.extend(self.entries(manifest)?.iter().filter(inside).map(|entry| entry.file.clone()));
         }
-        for (spec_id, entries) in by_spec {
-            self.write(entries, spec_id, snapshot, identity, false);
+        Ok(live)
+    }
+
+    /// A position delete or deletion vector that a change of this commit added and that may delete rows of a target:
+    /// the data file and the delete file.
+    pub(crate) fn new_delete_of(
+        &self,
+        metadata: &TableMetadata,
+        targets: &HashSet<Target>,
+    ) -> Option<(String, String)> {
+        let deletes = self.listed.iter().filter_map(|manifest| match manifest {
+            ManifestRef::New(index) => Some(&self.new[*index]),
+            ManifestRef::Stored(_) => None,
+        });
+        for plan in deletes.filter(|plan| plan.content == ManifestContentType::Deletes) {
+            for entry in plan.entries.iter().filter(|entry| entry.status == ManifestStatus::Added) {
+                let scope = DeleteScope::of(metadata, &entry.file, plan.partition_spec_id);
+                let hit = targets.iter().find_map(|target| {
+                    let (path, (spec_id, partition)) = (target.path.as_ref()?, target.partition.as_ref()?);
+                    scope.covers(path, *spec_id, partition).then_some(path)
+                });
+                if let Some(path) = hit {
+                    return Some((path.clone(), entry.file.file_path().to_owned()));
+                }
+            }
         }
-        Ok(())
+        None
+    }
+
+    /// Gives a first row id to each data manifest without one, in the order of the list, and returns the next one (Iceberg
+    /// spec, "First Row ID Assignment").
+    pub(crate) fn assign_row_ids(&mut self, first: u64) -> Result<u64> {
+        let mut next = first;
+        for manifest in &mut self.listed {
+            match manifest {
+                ManifestRef::Stored(file) => {
+                    if file.content != ManifestContentType::Data || file.first_row_id.is_some() {
+                        continue;
+                    }
+                    let (Some(added), Some(existing)) = (file.added_rows_count, file.existing_rows_count) else {
+                        return Err(Error::damaged(&file.manifest_path, "its list entry has no row counts"));
+                    };
+                    file.first_row_id = Some(next);
+                    next += added + existing;
+                }
+                ManifestRef::New(index) => {
+                    let plan = &mut self.new[*index];
+                    if plan.content != ManifestContentType::Data || plan.first_row_id.is_some() {
+                        continue;
+                    }
+                    plan.first_row_id = Some(next);
+                    next += plan.entries.iter().filter(|e| is_live(e)).map(|e| e.file.record_count()).sum::<u64>();
+                }
+            }
+        }
+        Ok(next)
     }
 
     /// A manifest of an earlier snapshot of this commit that lists nothing live is of no use to a later one.
-    fn leave_out_dead(&mut self, snapshot: &SnapshotPlan) {
+    pub(crate) fn leave_out_dead(&mut self) {
         let new = &self.new;
         self.listed.retain(|manifest| match manifest {
             ManifestRef::Stored(_) => true,
-            ManifestRef::New(index) => {
-                let plan = &new[*index];
-                plan.snapshot_id == snapshot.snapshot_id || plan.entries.iter().any(is_live)
-            }
+            ManifestRef::New(index) => new[*index].entries.iter().any(is_live),
         });
     }
 
     fn write(
         &mut self,
+        content: ManifestContentType,
         entries: Vec<PlannedEntry>,
         partition_spec_id: i32,
         snapshot: &SnapshotPlan,
-        identity: &CommitIdentity,
+        reusable: bool,
+    ) {
+        self.write_chunks(content, entries.chunks(ENTRIES_MAX), partition_spec_id, snapshot, reusable);
+    }
+
+    fn write_chunks<'e>(
+        &mut self,
+        content: ManifestContentType,
+        chunks: impl Iterator<Item = &'e [PlannedEntry]>,
+        partition_spec_id: i32,
+        snapshot: &SnapshotPlan,
         reusable: bool,
     ) {
         let metadata = self.state.table().metadata();
-        for part in entries.chunks(ENTRIES_MAX) {
+        let uuid = self.identity.uuid;
+        for part in chunks {
             let index = self.new.len();
-            // What depends on the base gets a new name at each attempt.
+            // What depends on the base gets a new name at each attempt. What does not keeps one that counts only its own
+            // kind, so that it is the same however many of the others an attempt has.
             let name = match reusable {
-                true => format!("{}-m{index}", identity.uuid),
-                false => format!("{}-{}-m{index}", identity.uuid, identity.attempt),
+                true => format!("{uuid}-a{}", self.reusable),
+                false => format!("{uuid}-{}-m{index}", self.identity.attempt),
             };
+            self.reusable += usize::from(reusable);
             self.new.push(ManifestPlan {
                 location: layout::manifest_location(metadata, &name),
-                content: ManifestContentType::Data,
+                content,
                 partition_spec_id,
                 snapshot_id: snapshot.snapshot_id,
                 sequence_number: snapshot.sequence_number,
+                format_version: snapshot.format_version,
+                first_row_id: None,
                 entries: part.to_vec(),
                 reusable,
             });
             self.listed.insert(0, ManifestRef::New(index));
+        }
+    }
+
+    fn of(&self, content: ManifestContentType) -> impl Iterator<Item = &ManifestRef> {
+        self.listed.iter().filter(move |manifest| self.describe(manifest).0 == content && self.is_readable(manifest))
+    }
+
+    /// Whether the manifest's entries are at hand. The others can't list what the changes look for.
+    fn is_readable(&self, manifest: &ManifestRef) -> bool {
+        match manifest {
+            ManifestRef::Stored(stored) => !self.state.skipped.contains(&stored.manifest_path),
+            ManifestRef::New(_) => true,
         }
     }
 
@@ -207,23 +341,57 @@ impl<'a> ManifestSet<'a> {
             ManifestRef::Stored(stored) => {
                 let entries = self.state.entries_of(stored)?;
                 let planned = entries.iter().map(|entry| planned_entry(stored, entry));
-                Ok(Cow::Owned(planned.collect::<Result<_>>()?))
+                let mut planned: Vec<_> = planned.collect::<Result<_>>()?;
+                inherit_row_ids(stored.first_row_id, stored.partition_spec_id, &mut planned);
+                Ok(Cow::Owned(planned))
             }
-            ManifestRef::New(index) => {
-                let plan = &self.new[*index];
-                let filled = plan.entries.iter().cloned().map(|mut entry| {
-                    entry.data_sequence_number.get_or_insert(plan.sequence_number);
-                    entry.file_sequence_number.get_or_insert(plan.sequence_number);
-                    entry
-                });
-                Ok(Cow::Owned(filled.collect()))
-            }
+            ManifestRef::New(index) => Ok(Cow::Owned(self.new[*index].inherited_entries())),
         }
+    }
+}
+
+impl ManifestPlan {
+    /// The entries as a reader of the stored manifest sees them.
+    pub(crate) fn inherited_entries(&self) -> Vec<PlannedEntry> {
+        let mut entries = self.entries.clone();
+        for entry in &mut entries {
+            entry.data_sequence_number.get_or_insert(self.sequence_number);
+            entry.file_sequence_number.get_or_insert(self.sequence_number);
+        }
+        inherit_row_ids(self.first_row_id, self.partition_spec_id, &mut entries);
+        entries
+    }
+
+    /// The least data sequence number of the live files, those that the commit adds among them: a reader that looks for
+    /// older files passes the manifest over.
+    pub(crate) fn min_sequence_number(&self) -> i64 {
+        let live = self.entries.iter().filter(|entry| is_live(entry));
+        live.map(|entry| entry.data_sequence_number.unwrap_or(self.sequence_number))
+            .min()
+            .unwrap_or(self.sequence_number)
+    }
+}
+
+/// As [`crate::row_lineage::inherit_row_ids`].
+fn inherit_row_ids(first: Option<u64>, partition_spec_id: i32, entries: &mut [PlannedEntry]) {
+    let Some(first) = first else { return };
+    let mut next = i64::try_from(first).unwrap_or(i64::MAX);
+    for entry in entries.iter_mut().filter(|entry| is_live(entry) && entry.file.first_row_id().is_none()) {
+        entry.file = with_first_row_id(&entry.file, partition_spec_id, next);
+        next = next.saturating_add(i64::try_from(entry.file.record_count()).unwrap_or(i64::MAX));
     }
 }
 
 fn is_live(entry: &PlannedEntry) -> bool {
     entry.status != ManifestStatus::Deleted
+}
+
+fn removed_file(entry: &PlannedEntry, partition_spec_id: i32) -> RemovedFile {
+    RemovedFile {
+        file: entry.file.clone(),
+        partition_spec_id,
+        data_sequence_number: entry.data_sequence_number.unwrap_or(0),
+    }
 }
 
 fn planned_entry(manifest: &ManifestFile, entry: &ManifestEntry) -> Result<PlannedEntry> {
@@ -235,16 +403,4 @@ fn planned_entry(manifest: &ManifestFile, entry: &ManifestEntry) -> Result<Plann
         file_sequence_number: Some(entry.file_sequence_number.ok_or_else(missing)?),
         file: entry.data_file().clone(),
     })
-}
-
-/// Whether merging will be due at this state, so that the entries are worth loading.
-pub(crate) fn merging_is_due(manifests: &[ManifestFile], min_count: usize) -> bool {
-    let small = |m: &&ManifestFile| m.content == ManifestContentType::Data && m.manifest_length < SMALL_BYTES;
-    manifests.iter().filter(small).count() >= min_count
-}
-
-pub(crate) fn min_count_to_merge(state: &TableState) -> usize {
-    let enabled = state.table().property("commit.manifest-merge.enabled") != Some("false");
-    let count = state.table().property("commit.manifest.min-count-to-merge").and_then(|v| v.parse().ok());
-    if enabled { count.unwrap_or(MIN_COUNT_TO_MERGE).max(2) } else { usize::MAX }
 }

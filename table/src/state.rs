@@ -1,9 +1,11 @@
 //! A table with the listing of its files: what planning works on.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
-use crate::spec::{DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef};
+use crate::history::{EntriesByPath, History, not_loaded};
+use crate::spec::{
+    DataContentType, DataFile, MAIN_BRANCH, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef,
+};
 use crate::{Error, Result, Table};
 
 /// A table at one snapshot of one ref, with its manifests and, as far as they were loaded, their entries.
@@ -15,7 +17,42 @@ pub struct TableState {
     pub(crate) ref_name: String,
     pub(crate) snapshot: Option<SnapshotRef>,
     pub(crate) manifests: Vec<ManifestFile>,
-    pub(crate) entries: HashMap<String, Arc<Vec<ManifestEntry>>>,
+    pub(crate) entries: EntriesByPath,
+    /// Manifests whose entries were left unread because the changes can't concern them.
+    pub(crate) skipped: HashSet<String>,
+    /// What happened since the changes' bases.
+    pub(crate) history: History,
+    /// Set where the changes are to be staged.
+    pub(crate) wap_id: Option<String>,
+}
+
+/// Where the snapshots of a commit go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitTarget {
+    /// On a branch, which moves to the last of them. It must be there; `main` is made by its first snapshot.
+    Branch(String),
+    /// On top of `main`, listed but not moved to, until somebody publishes them (write-audit-publish). The table's
+    /// property `write.wap.enabled` must be `true`.
+    Staged {
+        /// By which they are found; `wap.id` in the snapshot's summary.
+        wap_id: String,
+    },
+}
+
+impl Default for CommitTarget {
+    fn default() -> Self {
+        Self::Branch(MAIN_BRANCH.to_owned())
+    }
+}
+
+impl CommitTarget {
+    /// The branch on which the snapshots are.
+    pub fn branch(&self) -> &str {
+        match self {
+            Self::Branch(name) => name,
+            Self::Staged { .. } => MAIN_BRANCH,
+        }
+    }
 }
 
 /// A live entry of a manifest.
@@ -69,7 +106,7 @@ impl TableState {
         self.entries
             .get(&manifest.manifest_path)
             .map(|entries| entries.as_slice())
-            .ok_or_else(|| Error::InvalidChange(format!("the entries of {} were not loaded", manifest.manifest_path)))
+            .ok_or_else(|| not_loaded(&manifest.manifest_path))
     }
 
     /// The live data files.

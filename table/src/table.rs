@@ -95,6 +95,11 @@ pub struct Ancestors<'a> {
 }
 
 impl Ancestors<'_> {
+    /// The id of the snapshot that comes next, retained or not; `None` after the first of all.
+    pub(crate) fn next_id(&self) -> Option<i64> {
+        self.next
+    }
+
     /// After the walk: the id of a parent that is named but no longer retained. `None` if the chain is complete.
     pub fn cut_at(&self) -> Option<i64> {
         self.next

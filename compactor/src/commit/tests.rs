@@ -67,7 +67,7 @@ async fn all_is_dropped_when_the_snapshot_it_read_is_gone() {
     result.group.base_snapshot_id = 4711;
     let end = commit_rewrite(&world.queue, vec![result]).await.unwrap();
     assert!(end.table.is_none() && end.committed.is_empty());
-    assert!(matches!(&end.dropped[..], [(_, Conflict::Refused { .. })]));
+    assert!(matches!(&end.dropped[..], [(_, Conflict::BaseGone { .. })]));
     assert_eq!(world.sizes().await[&Some(1)], [10, 10]);
 }
 

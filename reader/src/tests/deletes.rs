@@ -1,6 +1,6 @@
 //! Deletes of every kind.
 
-use frazil_table::spec::{DataContentType, DataFileFormat, FormatVersion, Operation, Struct};
+use frazil_table::spec::{DataContentType, DataFileFormat, FormatVersion, Struct};
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn position_deletes_apply_to_the_files_they_name() {
     let (mut world, [a, b]) = two_files(FormatVersion::V2).await;
     let both = world.position_deletes(&[(&a, 0), (&a, 7), (&a, 19), (&b, 3)], None).await;
     let only = world.position_deletes(&[(&b, 4)], Some(&b)).await;
-    world.row_delta(vec![], vec![both, only], Operation::Delete).await;
+    world.row_delta(vec![], vec![both, only]).await;
     let expected = without(|id| [0, 7, 19, 23, 24].contains(&id));
     assert_eq!(ids(&world.rows(&all()).await), expected);
     let one = crate::ScanRequest { predicate: Some(Predicate::IsNull("k".to_owned())), ..columns(&["id", "_pos"]) };
@@ -65,7 +65,7 @@ async fn position_deletes_are_older_than_files_that_come_later() {
     let late = world.write(&[row(100)], 10, Struct::empty()).await;
     let future = late.file.file_path().to_owned();
     let ahead = world.position_deletes(&[(&future, 0)], None).await;
-    world.row_delta(vec![], vec![deletes, ahead], Operation::Delete).await;
+    world.row_delta(vec![], vec![deletes, ahead]).await;
     world.append_files(vec![late]).await;
     let mut expected = without(|id| id == 1);
     expected.push(100);
@@ -77,10 +77,10 @@ async fn position_deletes_are_older_than_files_that_come_later() {
 async fn equality_deletes_leave_null_keys_alone_unless_null_is_deleted() {
     let (mut world, _) = two_files(FormatVersion::V2).await;
     let two = world.equality_deletes(&["k"], &[json!({"k": 2})]).await;
-    world.row_delta(vec![], vec![two], Operation::Delete).await;
+    world.row_delta(vec![], vec![two]).await;
     assert_eq!(ids(&world.rows(&all()).await), without(|id| id % 10 == 2));
     let null = world.equality_deletes(&["k"], &[json!({"k": null})]).await;
-    world.row_delta(vec![], vec![null], Operation::Delete).await;
+    world.row_delta(vec![], vec![null]).await;
     assert_eq!(ids(&world.rows(&columns(&["id"])).await), without(|id| id % 10 == 2 || id % 5 == 0));
 }
 
@@ -89,7 +89,7 @@ async fn equality_deletes_do_not_apply_to_rows_of_their_own_commit_or_later_ones
     let (mut world, _) = two_files(FormatVersion::V2).await;
     let upserted = world.write(&[json!({"id": 3, "k": 77, "s": null})], 10, Struct::empty()).await;
     let deletes = world.equality_deletes(&["id"], &[json!({"id": 3}), json!({"id": 50})]).await;
-    world.row_delta(vec![upserted], vec![deletes], Operation::Overwrite).await;
+    world.row_delta(vec![upserted], vec![deletes]).await;
     world.append(&[row(50)]).await;
     let rows = world.rows(&all()).await;
     let mut expected = without(|_| false);
@@ -106,7 +106,7 @@ async fn equality_deletes_of_several_and_nested_columns() {
         .equality_deletes(&["k", "s.x"], &[json!({"k": 1, "s": {"x": "x1"}}), json!({"k": 4, "s": {"x": null}})])
         .await;
     let flat = world.equality_deletes(&["id"], &[json!({"id": 0}), json!({"id": 39})]).await;
-    world.row_delta(vec![], vec![nested, flat], Operation::Delete).await;
+    world.row_delta(vec![], vec![nested, flat]).await;
     let gone = |id: i64| {
         let row = row(id);
         let x = row["s"].get("x").cloned().unwrap_or(Value::Null);
@@ -120,7 +120,7 @@ async fn equality_deletes_of_several_and_nested_columns() {
 async fn equality_deletes_of_a_column_that_was_widened_and_dropped_still_apply() {
     let (mut world, _) = two_files(FormatVersion::V2).await;
     let deletes = world.equality_deletes(&["k"], &[json!({"k": 2})]).await;
-    world.row_delta(vec![], vec![deletes], Operation::Delete).await;
+    world.row_delta(vec![], vec![deletes]).await;
     world
         .evolve(
             &SCHEMA.replace(
@@ -177,7 +177,7 @@ async fn deletion_vectors_apply_and_replace_position_deletes() {
     let (mut world, [a, b]) = two_files(FormatVersion::V3).await;
     let blobs = [(a.as_str(), vector(&[0, 2, 19]), 3), (b.as_str(), vector(&[1, 1 << 40]), 2)];
     let files = vectors(&mut world, &blobs).await;
-    world.row_delta(vec![], files, Operation::Delete).await;
+    world.row_delta(vec![], files).await;
     assert_eq!(ids(&world.rows(&all()).await), without(|id| [0, 2, 19, 21].contains(&id)));
 }
 
@@ -199,7 +199,7 @@ async fn a_damaged_deletion_vector_is_an_error_and_no_row_comes_out() {
     ] {
         let (mut world, [a, _]) = two_files(FormatVersion::V3).await;
         let files = vectors(&mut world, &[(&a, blob, rows)]).await;
-        world.row_delta(vec![], files, Operation::Delete).await;
+        world.row_delta(vec![], files).await;
         let error = world.try_rows(&all()).await.unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
@@ -215,7 +215,7 @@ async fn a_delete_file_that_cannot_be_read_is_an_error_that_names_it() {
         })
         .await;
     let path = file.file.file_path().to_owned();
-    world.row_delta(vec![], vec![file], Operation::Delete).await;
+    world.row_delta(vec![], vec![file]).await;
     let error = world.try_rows(&all()).await.unwrap_err().to_string();
     assert!(error.starts_with(&path), "{error} {a}");
 }

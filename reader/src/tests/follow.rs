@@ -186,7 +186,7 @@ async fn row_level_changes_stop_a_follower_or_are_skipped_but_never_silently_rea
     append_two(&mut world, 0..4).await;
     let gone = world.equality_deletes(&["id"], &[json!({"id": 1})]).await;
     let again = world.write(&rows(100..101), 10, Struct::empty()).await;
-    let overwrite = world.row_delta(vec![again], vec![gone], Operation::Overwrite).await;
+    let overwrite = world.row_delta(vec![again], vec![gone]).await;
     append_two(&mut world, 4..8).await;
     let from = StartPosition::Position(Position::Beginning);
     let mut strict = start(&world, from.clone()).await;

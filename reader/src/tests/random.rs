@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use frazil_table::spec::{Datum, FormatVersion, Operation, Struct};
+use frazil_table::spec::{Datum, FormatVersion, Struct, TableUpdate};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -56,8 +56,7 @@ impl Model {
             Leaf { id: 4, name: "t".to_owned(), kind: "string", in_struct: true },
         ];
         let mut random = StdRng::seed_from_u64(seed);
-        let version = if random.random_bool(0.5) { FormatVersion::V2 } else { FormatVersion::V3 };
-        let world = World::with(&schema_json(&leaves, 0), None, version, &[]).await;
+        let world = World::with(&schema_json(&leaves, 0), None, FormatVersion::V2, &[]).await;
         Self { world, leaves, rows: Vec::new(), next_id: 5, next_key: 0, random }
     }
 
@@ -113,13 +112,22 @@ impl Model {
     }
 
     async fn delete_positions(&mut self) {
+        if self.world.table.metadata().format_version() > FormatVersion::V2 {
+            return;
+        }
         self.rows.shuffle(&mut self.random);
         let count = self.random.random_range(0..=self.rows.len().min(9));
         let mut gone: Vec<(String, i64)> = self.rows.drain(..count).map(|row| row.place).collect();
         gone.sort();
         let places: Vec<(&str, i64)> = gone.iter().map(|(path, row)| (path.as_str(), *row)).collect();
         let file = self.world.position_deletes(&places, None).await;
-        self.world.row_delta(vec![], vec![file], Operation::Delete).await;
+        self.world.row_delta(vec![], vec![file]).await;
+    }
+
+    /// Position delete files stay, but no more come.
+    async fn upgrade(&mut self) {
+        let format_version = FormatVersion::V3;
+        self.world.update(vec![TableUpdate::UpgradeFormatVersion { format_version }]).await;
     }
 
     async fn delete_equal(&mut self) {
@@ -138,7 +146,7 @@ impl Model {
         self.rows.retain(|row| !values.contains(&of(row)));
         // Rows of the same commit stay.
         let data = if self.random.random_bool(0.5) { self.append().await } else { Vec::new() };
-        self.world.row_delta(data, vec![deletes], Operation::Overwrite).await;
+        self.world.row_delta(data, vec![deletes]).await;
     }
 
     async fn change_schema(&mut self) {
@@ -206,6 +214,7 @@ impl Model {
             4 => self.delete_positions().await,
             5 => self.delete_equal().await,
             6 | 7 => self.change_schema().await,
+            8 if self.random.random_bool(0.1) => self.upgrade().await,
             _ => self.rewrite().await,
         }
     }

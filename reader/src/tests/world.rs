@@ -9,13 +9,10 @@ use frazil_catalog::{CatalogRef, CommitEnd, CommitOutcome, CommitRequest, Preche
 use frazil_storage::{Clock, Env, ManualClock, SystemClock};
 use frazil_table::arrow::arrow_schema;
 use frazil_table::spec::{
-    DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, ManifestContentType, ManifestStatus,
-    NamespaceIdent, Operation, Schema, SnapshotReference, SnapshotRetention, Struct, TableCreation, TableIdent,
-    TableUpdate, UnboundPartitionSpec,
+    DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, NamespaceIdent, Schema, SnapshotReference,
+    SnapshotRetention, Struct, TableCreation, TableIdent, TableUpdate, UnboundPartitionSpec,
 };
-use frazil_table::{
-    Change, CommitIdentity, CommitPlan, ManifestPlan, ManifestRef, PlannedEntry, SnapshotPlan, Table, TableFile, io,
-};
+use frazil_table::{Change, CommitIdentity, RowDelta, Table, TableFile, Validation, io};
 use frazil_writer::{FileIdentity, MetricsConfig, MetricsMode, NanCounts, data_file_from_parquet};
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
@@ -111,15 +108,15 @@ impl World {
     }
 
     pub(super) async fn change(&mut self, change: Change) -> i64 {
-        let makes_snapshot = matches!(change, Change::Append { .. } | Change::Replace { .. });
         let end = frazil_catalog::commit(
             self.catalog.as_ref(),
             &self.env,
             &self.context.manifests,
             CommitRequest {
                 ident: &self.ident,
+                target: Default::default(),
                 changes: std::slice::from_ref(&change),
-                identity: CommitIdentity::draw(&self.env, usize::from(makes_snapshot)),
+                identity: CommitIdentity::of(&self.env, std::slice::from_ref(&change)),
                 precheck: &|_| Precheck::Proceed,
                 retry: Retry::default(),
             },
@@ -152,64 +149,11 @@ impl World {
         io::load_state(&self.env.store, &self.context.manifests, &self.table, io::Entries::All).await.unwrap()
     }
 
-    /// A snapshot with delete files and data files, as a row-level writer commits them.
-    pub(super) async fn row_delta(
-        &mut self,
-        data: Vec<TableFile>,
-        deletes: Vec<TableFile>,
-        operation: Operation,
-    ) -> i64 {
-        let state = self.state().await;
-        let identity = CommitIdentity::draw(&self.env, 1);
-        let snapshot_id = identity.snapshot_ids[0];
-        let metadata = self.table.metadata().clone();
-        let sequence_number = metadata.last_sequence_number() + 1;
-        let mut manifests = Vec::new();
-        let mut refs: Vec<ManifestRef> = state.manifests().iter().cloned().map(ManifestRef::Stored).collect();
-        for (content, files) in [(ManifestContentType::Data, data), (ManifestContentType::Deletes, deletes)] {
-            let mut by_spec: HashMap<i32, Vec<PlannedEntry>> = HashMap::new();
-            for file in files {
-                by_spec.entry(file.partition_spec_id).or_default().push(PlannedEntry {
-                    status: ManifestStatus::Added,
-                    snapshot_id,
-                    data_sequence_number: None,
-                    file_sequence_number: None,
-                    file: file.file,
-                });
-            }
-            for (partition_spec_id, entries) in by_spec {
-                refs.push(ManifestRef::New(manifests.len()));
-                manifests.push(ManifestPlan {
-                    location: format!("{}/metadata/{}-{}.avro", metadata.location(), identity.uuid, manifests.len()),
-                    content,
-                    partition_spec_id,
-                    snapshot_id,
-                    sequence_number,
-                    entries,
-                    reusable: false,
-                });
-            }
-        }
-        let plan = CommitPlan {
-            snapshots: vec![SnapshotPlan {
-                snapshot_id,
-                parent_id: state.snapshot_id(),
-                sequence_number,
-                timestamp_ms: self.env.now_ms().max(metadata.last_updated_ms()),
-                operation,
-                summary: HashMap::new(),
-                manifests: refs,
-                manifest_list: format!("{}/metadata/snap-{snapshot_id}.avro", metadata.location()),
-            }],
-            manifests,
-            requirements: Vec::new(),
-            updates: Vec::new(),
-            ref_name: "main".to_owned(),
-        };
-        let mut written = io::WrittenManifests::default();
-        let prepared = io::store_commit(&self.env, &self.context.manifests, &state, &plan, &mut written).await.unwrap();
-        self.update(prepared.updates).await;
-        snapshot_id
+    /// A snapshot with delete files and data files.
+    pub(super) async fn row_delta(&mut self, data_files: Vec<TableFile>, delete_files: Vec<TableFile>) -> i64 {
+        let head = self.table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+        let validation = Validation::snapshot(head);
+        self.change(Change::RowDelta(RowDelta { data_files, delete_files, validation, ..RowDelta::default() })).await
     }
 
     pub(super) async fn update(&mut self, updates: Vec<TableUpdate>) {

@@ -7,11 +7,12 @@ use expect_test::expect;
 use frazil_storage::Env;
 
 use super::*;
+use crate::change::{SnapshotProperties, TableFile};
 use crate::spec::{
-    DataFileBuilder, DataFileFormat, NestedField, PrimitiveType, Schema, Struct, TableCreation, TableIdent,
-    TableMetadata, TableMetadataBuilder, Type,
+    DataContentType, DataFileBuilder, DataFileFormat, NestedField, PrimitiveType, Schema, Struct, TableCreation,
+    TableIdent, TableMetadata, TableMetadataBuilder, Type,
 };
-use crate::{ExpirePlan, ManifestCache, Retention, Table, io, plan_expire};
+use crate::{CommitTarget, ExpirePlan, ManifestCache, Retention, Table, io, plan_expire};
 
 pub(crate) struct TestTable {
     pub(crate) env: Env,
@@ -43,7 +44,9 @@ impl TestTable {
     pub(crate) async fn try_commit(&mut self, changes: &[Change]) -> std::result::Result<CommitPlan, Conflict> {
         let snapshots = changes.iter().filter(|change| change.makes_snapshot()).count();
         let identity = CommitIdentity::draw(&self.env, snapshots);
-        let state = io::load_state_for(&self.env.store, &self.cache, &self.table, changes).await.unwrap();
+        let state = io::load_state_for(&self.env.store, &self.cache, &self.table, &CommitTarget::default(), changes)
+            .await
+            .unwrap();
         let plan = plan_commit(&state, changes, &identity, self.env.now_ms()).unwrap()?;
         let mut written = io::WrittenManifests::default();
         let prepared = io::store_commit(&self.env, &self.cache, &state, &plan, &mut written).await.unwrap();
@@ -232,7 +235,8 @@ async fn a_retry_uses_its_append_manifests_again() {
     let changes = [append(&["b"])];
     for attempt in 0..3 {
         identity.attempt = attempt;
-        let state = io::load_state_for(&t.env.store, &t.cache, &t.table, &changes).await.unwrap();
+        let state =
+            io::load_state_for(&t.env.store, &t.cache, &t.table, &CommitTarget::default(), &changes).await.unwrap();
         let plan = plan_commit(&state, &changes, &identity, t.env.now_ms()).unwrap().unwrap();
         let writes = t.env.store.counters().snapshot().writes;
         let prepared = io::store_commit(&t.env, &t.cache, &state, &plan, &mut written).await.unwrap();

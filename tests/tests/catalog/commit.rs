@@ -222,7 +222,14 @@ async fn the_precheck_decides_on_the_table_that_the_commit_is_built_on() {
     let run = async |precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync)| {
         let identity = CommitIdentity::draw(&world.env, 1);
         let retry = Retry::default();
-        let request = CommitRequest { ident: table.ident(), changes: &changes, identity, precheck, retry };
+        let request = CommitRequest {
+            ident: table.ident(),
+            target: Default::default(),
+            changes: &changes,
+            identity,
+            precheck,
+            retry,
+        };
         commit(world.catalog.as_ref(), &world.env, &ManifestCache::default(), request).await.unwrap()
     };
     let refused = run(&|_| Precheck::Refuse("not now".to_owned())).await;
@@ -268,7 +275,14 @@ async fn a_commit_of_properties_alone_makes_no_snapshot() {
     let changes = [Change::SetProperties(properties(&[("k", "v")]))];
     let identity = CommitIdentity::draw(&world.env, 0);
     let (precheck, retry) = (&|_: &Table| Precheck::Proceed, Retry::default());
-    let request = CommitRequest { ident: table.ident(), changes: &changes, identity, precheck, retry };
+    let request = CommitRequest {
+        ident: table.ident(),
+        target: Default::default(),
+        changes: &changes,
+        identity,
+        precheck,
+        retry,
+    };
     let end = commit(world.catalog.as_ref(), &world.env, &ManifestCache::default(), request).await.unwrap();
     let CommitEnd::Committed(committed) = end else { panic!("{end:?}") };
     assert_eq!(committed.snapshot_ids, [] as [i64; 0]);

@@ -102,7 +102,14 @@ pub async fn append(
 ) -> Result<CommitEnd> {
     let changes = [append_change(file)];
     let identity = CommitIdentity::draw(env, 1);
-    let request = CommitRequest { ident, changes: &changes, identity, precheck: &|_| Precheck::Proceed, retry };
+    let request = CommitRequest {
+        ident,
+        target: Default::default(),
+        changes: &changes,
+        identity,
+        precheck: &|_| Precheck::Proceed,
+        retry,
+    };
     commit(catalog, env, &ManifestCache::default(), request).await
 }
 

@@ -1,0 +1,131 @@
+//! Changes after which the table has the same rows: rewrites of data files, delete files and manifests.
+
+use std::collections::HashSet;
+
+use crate::change::{RewriteDeletes, RewriteManifests, SnapshotProperties};
+use crate::conflict::{Checks, targets_of};
+use crate::deletes::referenced_data_file;
+use crate::row_lineage::check_keeps_row_ids;
+use crate::spec::{DataContentType, FormatVersion, ManifestContentType, Operation};
+use crate::{Error, Result, TableFile};
+
+use super::overwrite::targets;
+use super::planner::Planner;
+use super::{Planned, checks};
+
+/// `commit.manifest.target-size-bytes`, when the table does not set it.
+const MANIFEST_SIZE_BYTES: u64 = 8 << 20;
+
+/// The data sequence number that a rewrite asks for, and the snapshot it read.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    pub(super) data: i64,
+    pub(super) base: i64,
+}
+
+impl Planner<'_> {
+    pub(super) fn replace(
+        &mut self,
+        removed: &[String],
+        added: &[TableFile],
+        numbers: Numbers,
+        properties: &SnapshotProperties,
+    ) -> Planned {
+        checks::check_data_files(&self.metadata, added)?;
+        if self.metadata.format_version() >= FormatVersion::V3 {
+            check_keeps_row_ids(added)?;
+        }
+        let since = Checks::since(self.state, Some(numbers.base))?;
+        let snapshot = self.begin_snapshot()?;
+        let removed = self.remove_paths(removed, &snapshot)?;
+        let targets = targets(&removed);
+        since.no_new_deletes(&targets, false)?;
+        since.new_equality_deletes_reach(&targets, added)?;
+        self.check_no_deletes_here(&targets)?;
+        let newest = removed.iter().map(|removed| removed.data_sequence_number).max();
+        self.check_number(numbers, newest.unwrap_or(numbers.data))?;
+        self.check_not_live(added)?;
+        self.working.add(ManifestContentType::Data, added, &snapshot, Some(numbers.data), true);
+        self.totals.add(added);
+        self.drop_dead_deletes(&snapshot)?;
+        self.end_snapshot(snapshot, Operation::Replace, properties)?;
+        Ok(())
+    }
+
+    /// The number of a rewrite's outputs lies between that of the newest input and that of the base. Above, equality
+    /// deletes that came since the base would not apply and their rows would be back; below, rows that came after an
+    /// equality delete would be lost to it.
+    fn check_number(&self, numbers: Numbers, newest_removed: i64) -> Result<()> {
+        let base = self.metadata.snapshot_by_id(numbers.base).map_or(0, |base| base.sequence_number());
+        // A file that an earlier change of this commit added is newer than the base.
+        if (newest_removed..=newest_removed.max(base)).contains(&numbers.data) {
+            return Ok(());
+        }
+        Err(Error::InvalidChange(format!(
+            "rewritten files can't have the data sequence number {}: the newest file that goes has {newest_removed}, the \
+             snapshot that the rewrite read has {base}",
+            numbers.data
+        )))
+    }
+
+    pub(super) fn rewrite_deletes(&mut self, rewrite: &RewriteDeletes) -> Planned {
+        checks::check_delete_files(&self.metadata, &rewrite.added)?;
+        let targets = targets_of(&rewrite.added, &[], &rewrite.validation);
+        let since = Checks::since(self.state, rewrite.validation.base_snapshot_id)?;
+        since.targets_exist(&targets)?;
+        let snapshot = self.begin_snapshot()?;
+        let newest = self.remove_deletes(&rewrite.removed, &snapshot)?;
+        self.check_still_deleted(rewrite)?;
+        self.check_absorbed(&rewrite.added)?;
+        self.working.add(ManifestContentType::Deletes, &rewrite.added, &snapshot, Some(newest), true);
+        self.totals.add(&rewrite.added);
+        self.end_snapshot(snapshot, Operation::Replace, &rewrite.properties)?;
+        Ok(())
+    }
+
+    /// What a rewrite of deletes removes is in what it adds, as far as metadata tells.
+    fn check_still_deleted(&self, rewrite: &RewriteDeletes) -> Result<()> {
+        let is_equality = |file: &TableFile| file.file.content_type() == DataContentType::EqualityDeletes;
+        if let Some(file) = rewrite.added.iter().find(|file| is_equality(file)) {
+            return Err(Error::InvalidChange(format!(
+                "{} holds equality deletes: a rewrite of deletes writes position deletes or deletion vectors, since \
+                 equality deletes of different numbers can't be one",
+                file.file.file_path()
+            )));
+        }
+        let covered: HashSet<String> =
+            rewrite.added.iter().filter_map(|added| referenced_data_file(&added.file)).collect();
+        let wide = rewrite.added.iter().any(|added| referenced_data_file(&added.file).is_none());
+        let lost: Vec<(String, &str)> = rewrite
+            .removed
+            .iter()
+            .filter_map(|removed| Some((referenced_data_file(&removed.file)?, removed.file.file_path())))
+            .filter(|(data_file, _)| !wide && !covered.contains(data_file))
+            .collect();
+        let paths = lost.iter().map(|(data_file, _)| data_file.as_str()).collect();
+        match self.working.find_live_data(&paths)? {
+            None => Ok(()),
+            Some(data_file) => Err(Error::InvalidChange(format!(
+                "the rewrite removes deletes of {data_file}, which is live, and adds none for it"
+            ))),
+        }
+    }
+
+    pub(super) fn rewrite_manifests(&mut self, rewrite: &RewriteManifests) -> Planned {
+        let size = rewrite
+            .target_size_bytes
+            .or_else(|| self.state.table().property("commit.manifest.target-size-bytes").and_then(|v| v.parse().ok()));
+        let snapshot = self.begin_snapshot()?;
+        let counts = self.working.rewrite_all(&snapshot, size.unwrap_or(MANIFEST_SIZE_BYTES).max(1))?;
+        let mut properties = rewrite.properties.clone();
+        let counts = [
+            ("manifests-created", counts.created),
+            ("manifests-kept", 0),
+            ("manifests-replaced", counts.replaced),
+            ("entries-processed", counts.entries),
+        ];
+        properties.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
+        self.end_snapshot(snapshot, Operation::Replace, &properties)?;
+        Ok(())
+    }
+}
