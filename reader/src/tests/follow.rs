@@ -1,7 +1,7 @@
 //! Increments: each appended row once, whatever happens between.
 
 use frazil_table::Change;
-use frazil_table::spec::{Operation, Struct};
+use frazil_table::spec::Struct;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 

@@ -55,7 +55,7 @@ impl Model {
             Leaf { id: 3, name: "n".to_owned(), kind: "int", in_struct: true },
             Leaf { id: 4, name: "t".to_owned(), kind: "string", in_struct: true },
         ];
-        let mut random = StdRng::seed_from_u64(seed);
+        let random = StdRng::seed_from_u64(seed);
         let world = World::with(&schema_json(&leaves, 0), None, FormatVersion::V2, &[]).await;
         Self { world, leaves, rows: Vec::new(), next_id: 5, next_key: 0, random }
     }
