@@ -12,6 +12,7 @@ use frazil_table::{Conflict, Table, TableState, io};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::is_leased;
 use crate::plan::size;
 use crate::{
     Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite, follow,
@@ -166,8 +167,8 @@ async fn load_state(queue: &CommitQueue) -> Result<TableState> {
 pub struct ServiceConfig {
     /// How often the catalog is looked at.
     pub interval_ms: u64,
-    /// Settings of compaction; a table's own properties go over them. A table is compacted after **twice** as many commits
-    /// as here, so that one whose job compacts it every `delta_commits` commits is never touched.
+    /// Settings of compaction; a table's own properties go over them. A table whose job compacts it ([`crate::lease`]) is left
+    /// alone for as long as that job is at work.
     pub compaction: Config,
 }
 
@@ -225,6 +226,10 @@ impl Watched {
         if table.metadata_location() == self.metadata_location {
             return Ok(());
         }
+        if is_leased(&table, self.queue.env().now_ms()) {
+            self.coordinator = None;
+            return Ok(());
+        }
         table.metadata_location().clone_into(&mut self.metadata_location);
         let config = service_config(&table, config)?;
         if !config.enabled {
@@ -262,7 +267,7 @@ fn service_config(table: &Table, default: &Config) -> Result<Config> {
     let enabled = if is_set(crate::AUTO_COMPACT) { own.enabled } else { default.enabled };
     Ok(Config {
         enabled,
-        delta_commits: delta_commits.saturating_mul(2),
+        delta_commits,
         target_file_size_bytes: own.target_file_size_bytes,
         row_group_size_bytes: own.row_group_size_bytes,
         ..default.clone()

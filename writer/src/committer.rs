@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use frazil_catalog::CommitQueue;
 use frazil_storage::Step;
-use frazil_table::Table;
+use frazil_table::{SnapshotProperties, Table};
 
 use crate::committable::{Committable, Flushed, SinkCommittable};
 use crate::ledger::{
@@ -44,6 +44,8 @@ pub struct Sink {
     /// For a sink that takes a part of another one's rows, such as those that are put aside as bad: the index of that
     /// other sink, whose positions count for both. They always commit together.
     pub follows: Option<usize>,
+    /// Added to the summary of each snapshot that the sink makes, fences too. Never the ledger's own keys.
+    pub summary: SnapshotProperties,
 }
 
 /// What became of a sink's part of a checkpoint.

@@ -33,5 +33,5 @@ async fn a_table_s_own_settings_go_over_the_service_s() {
     let default = Config { delta_commits: 7, writers: 3, ..Config::default() };
     let table = world.queue.load().await.unwrap();
     let config = service_config(&table, &default).unwrap();
-    assert_eq!((config.delta_commits, config.writers, config.enabled), (14, 3, true));
+    assert_eq!((config.delta_commits, config.writers, config.enabled), (7, 3, true));
 }

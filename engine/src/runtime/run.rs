@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use frazil_compactor::lease;
+use frazil_table::SnapshotProperties;
 use frazil_writer::{Committer, Recovered, Sink};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,7 +33,12 @@ pub(crate) async fn run_pipelines(
     if specs.is_empty() {
         return Ok(());
     }
-    let sinks = specs.iter().map(|spec| Sink { id: spec.sink.clone(), queue: Arc::clone(&spec.queue), follows: None });
+    let sinks = specs.iter().map(|spec| Sink {
+        id: spec.sink.clone(),
+        queue: Arc::clone(&spec.queue),
+        follows: None,
+        summary: if spec.compaction.config.enabled { lease(checkpoint_interval) } else { SnapshotProperties::new() },
+    });
     let (committer, recovered) = Committer::recover(sinks.collect()).await?;
     let counters = begin(&specs, &recovered, &progress);
 

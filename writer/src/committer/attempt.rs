@@ -24,8 +24,10 @@ impl Committer {
         for part in parts {
             let state = &self.sinks[self.index_of(part)];
             let same = |table: &&mut TablePart<'_>| table.state.sink.queue.ident() == state.sink.queue.ident();
+            let mut properties = state.sink.summary.clone();
+            properties.extend(part.entry.to_summary(&part.sink));
             let changes = [
-                Change::Append { files: part.files.clone(), properties: part.entry.to_summary(&part.sink) },
+                Change::Append { files: part.files.clone(), properties },
                 Change::SetProperties(part.entry.to_properties(&part.sink)),
             ];
             match tables.iter_mut().find(same) {
