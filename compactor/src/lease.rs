@@ -32,3 +32,26 @@ pub(crate) fn is_leased(table: &Table, now_ms: i64) -> bool {
     });
     leases.any(|until_ms| now_ms < until_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn a_table_is_its_job_s_until_the_lease_is_over() {
+        let world = World::new().await;
+        world.append(&[(Some(1), 10)]).await;
+        let is_leased_after = async |wait_ms: i64| {
+            let table = world.queue.load().await.unwrap();
+            is_leased(&table, table.current_snapshot().unwrap().timestamp_ms() + wait_ms)
+        };
+        assert!(!is_leased_after(0).await);
+        world.append_as(&[(Some(1), 10)], lease(Duration::from_secs(30))).await;
+        // What others write meanwhile does not end it.
+        world.append(&[(Some(1), 10)]).await;
+        assert!(is_leased_after(0).await && is_leased_after(299_000).await);
+        assert!(!is_leased_after(300_001).await);
+        assert!(!lease(Duration::from_secs(1)).values().any(|ms| ms != "60000"));
+    }
+}

@@ -74,8 +74,13 @@ impl World {
 
     /// One append of files given by partition and size.
     pub(crate) async fn append(&self, files: &[(Option<i32>, u64)]) {
+        self.append_as(files, SnapshotProperties::new()).await;
+    }
+
+    /// An append of a writer that says something of itself in the snapshot's summary.
+    pub(crate) async fn append_as(&self, files: &[(Option<i32>, u64)], properties: SnapshotProperties) {
         let files = files.iter().map(|(p, size)| self.file(*p, *size)).collect();
-        self.commit(Change::Append { files, properties: SnapshotProperties::new() }).await;
+        self.commit(Change::Append { files, properties }).await;
     }
 
     async fn commit(&self, change: Change) {

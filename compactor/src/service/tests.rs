@@ -35,3 +35,20 @@ async fn a_table_s_own_settings_go_over_the_service_s() {
     let config = service_config(&table, &default).unwrap();
     assert_eq!((config.delta_commits, config.writers, config.enabled), (7, 3, true));
 }
+
+#[tokio::test]
+async fn a_table_that_a_job_compacts_is_left_alone() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.append_as(&[(Some(1), 10)], crate::lease(Duration::from_secs(1))).await;
+    }
+    let queue = Arc::new(CommitQueue::new(
+        world.queue.catalog().clone(),
+        world.queue.env().clone(),
+        world.queue.ident().clone(),
+    ));
+    let mut watched = Watched { queue, metadata_location: String::new(), coordinator: None };
+    watched.look(&config(), &CancellationToken::new()).await.unwrap();
+    assert!(watched.metadata_location.is_empty(), "it is looked at again when the lease may be over");
+    assert!(watched.coordinator.is_none());
+}

@@ -9,7 +9,7 @@ use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, MAIN_BRANCH, NamespaceIdent, NestedField, PrimitiveType, Schema,
     SnapshotReference, SnapshotRetention, Struct, TableCreation, TableIdent, TableRequirement, TableUpdate, Type,
 };
-use frazil_table::{Change, CommitIdentity, Retention, TableFile};
+use frazil_table::{Change, CommitIdentity, Retention, SnapshotProperties, TableFile};
 
 use super::*;
 
