@@ -3,17 +3,30 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
 use frazil_engine::options::parse_duration;
+use frazil_engine::session::{CHECKPOINT_INTERVAL_MIN, is_job_id};
 
 use crate::tail::From;
 
 /// Lakehouse storage for Apache Iceberg with streaming compaction.
 #[derive(Debug, Parser)]
-#[command(name = "frazil", version, about, max_term_width = 100)]
+#[command(
+    name = "frazil",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "An option that takes a value can be given as a variable too: FRAZIL_DATA_DIR, FRAZIL_RUN_PARALLELISM.\n\
+                  The command line goes before variables, and variables before the file of --config."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// A TOML file of options, under their long names: those of all commands at its top, those of a command in its section,
+    /// as in [run].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// How results and progress are printed: for a person, or one JSON object a line.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -31,6 +44,23 @@ pub(crate) struct Common {
     /// used, or the folder itself.
     #[arg(long, global = true, value_name = "URI")]
     pub(crate) catalog: Option<String>,
+    /// Sent to the catalog as a bearer token.
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub(crate) catalog_token: Option<String>,
+    /// Which of the catalog's warehouses.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) catalog_warehouse: Option<String>,
+}
+
+impl Args {
+    /// The job of commands that have one.
+    pub(crate) fn job_mut(&mut self) -> Option<&mut Job> {
+        match &mut self.command {
+            Command::Run(run) => Some(&mut run.job),
+            Command::Explain(explain) => Some(&mut explain.job),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +85,8 @@ pub(crate) enum Command {
     Compact(Compact),
     /// Lets old snapshots of a table go, with the files that only they name.
     Expire(Expire),
+    /// Walks everything that a table references and checks it.
+    Verify(Verify),
     /// Shows the whole on real data: two streaming jobs, compaction, queries, other engines.
     Demo(Demo),
 }
@@ -122,6 +154,12 @@ pub(crate) struct Expire {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Flights a second.
     #[arg(long, default_value_t = 10_000, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -166,7 +204,7 @@ pub(crate) struct Explain {
 }
 
 /// A script and how it is run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Job {
     /// The SQL script: definitions and INSERT statements.
     #[arg(value_name = "JOB.sql")]
@@ -184,6 +222,28 @@ pub(crate) struct Job {
     /// file name.
     #[arg(long, value_name = "NAME", value_parser = parse_job_id)]
     pub(crate) job_id: Option<String>,
+    /// Which of these were given by a person, so that the script's `SET` does not go over them.
+    #[arg(skip)]
+    pub(crate) given: Given,
+}
+
+/// Which options of a job stand on the command line or in the environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) mode: bool,
+    pub(crate) parallelism: bool,
+    pub(crate) checkpoint_interval: bool,
+}
+
+impl Given {
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let given = |id| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+        Self {
+            mode: given("mode"),
+            parallelism: given("parallelism"),
+            checkpoint_interval: given("checkpoint_interval"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -194,16 +254,15 @@ pub(crate) enum Mode {
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_duration(text)?;
-    if interval < Duration::from_millis(10) {
-        return Err("a checkpoint interval is at least 10 ms".to_owned());
+    if interval < CHECKPOINT_INTERVAL_MIN {
+        return Err(format!("a checkpoint interval is at least {} ms", CHECKPOINT_INTERVAL_MIN.as_millis()));
     }
     Ok(interval)
 }
 
 fn parse_job_id(text: &str) -> Result<String, String> {
-    let valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if text.is_empty() || !text.chars().all(valid) {
-        return Err("a job id has letters, digits, '-', '_' and '.' only".to_owned());
+    match is_job_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a job id has letters, digits, '-', '_' and '.' only".to_owned()),
     }
-    Ok(text.to_owned())
 }

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Common, Demo, Output};
 use crate::error::{Error, Result};
-use crate::print::{StatusLine, say, say_table};
+use crate::print::{StatusLine, note, say, say_ndjson, say_table};
+use crate::run::print_event;
 use crate::serve::Service;
 use crate::{shutdown, sql, world};
 
@@ -29,7 +30,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 /// Rows of the second table that are shown as they arrive.
 const ROWS_SHOWN: usize = 5;
 
-pub(crate) async fn demo(common: &Common, args: &Demo) -> Result<()> {
+pub(crate) async fn demo(common: &Common, args: &Demo, output: Output) -> Result<()> {
     if common.catalog.is_some() {
         return Err(Error::BadInput("the demo has a catalog of its own: leave --catalog out".to_owned()));
     }
@@ -37,30 +38,32 @@ pub(crate) async fn demo(common: &Common, args: &Demo) -> Result<()> {
     let env = world::env()?;
     let service = Service::bind(common, &args.listen, env.clone()).await?;
     let (url, catalog) = (service.url.clone(), service.catalog.clone() as CatalogRef);
-    say(&format!("the catalog is at {url}, the tables are in {}", service.catalog.warehouse()));
+    note(output, &format!("the catalog is at {url}, the tables are in {}", service.catalog.warehouse()));
     let folder = service.data_dir.path().join("demo");
     let served = tokio::spawn(service.run(stop.clone()));
 
-    look_at_earlier_run(&env, &catalog, args.reset).await?;
-    let flights = data::prepare(&folder, args.excerpt).await?;
-    say(&format!("streaming {} at {} rows a second:", flights.what, args.rate));
+    look_at_earlier_run(&env, &catalog, args.reset, output).await?;
+    let flights = data::prepare(&folder, args.excerpt, output).await?;
+    note(output, &format!("streaming {} at {} rows a second:", flights.what, args.rate));
     let script =
         FLIGHTS.replace("${FLIGHTS}", &flights.folder.display().to_string()).replace("${RATE}", &args.rate.to_string());
-    run_jobs(&env, &catalog, &script, &stop).await?;
+    run_jobs(&env, &catalog, &script, &stop, output).await?;
     if !stop.is_cancelled() {
-        run_queries(&env, &catalog).await?;
-        say_connections(&url);
+        run_queries(&env, &catalog, output).await?;
+        if output == Output::Text {
+            say_connections(&url);
+        }
     }
     if args.exit {
         stop.cancel();
     } else if !stop.is_cancelled() {
-        say("the service stays up; Ctrl-C ends it");
+        note(output, "the service stays up; Ctrl-C ends it");
     }
     served.await.map_err(|e| Error::failed("serving", e))?
 }
 
 /// Says what an earlier demo left, or drops it.
-async fn look_at_earlier_run(env: &Env, catalog: &CatalogRef, reset: bool) -> Result<()> {
+async fn look_at_earlier_run(env: &Env, catalog: &CatalogRef, reset: bool, output: Output) -> Result<()> {
     let mut session = Session::open(env.clone(), catalog.clone()).await?;
     for name in ["delayed", "flights"] {
         let ident = TableIdent::from_strs(["default", name]).expect("two parts are a name");
@@ -69,27 +72,36 @@ async fn look_at_earlier_run(env: &Env, catalog: &CatalogRef, reset: bool) -> Re
         }
         if reset {
             catalog.drop_table(&ident, true).await?;
-            say(&format!("dropped the table {name} of an earlier demo"));
+            note(output, &format!("dropped the table {name} of an earlier demo"));
             continue;
         }
-        say(&format!(
-            "the table {name} is there from an earlier demo; the jobs go on where they stopped (--reset begins anew):"
-        ));
-        run_each(&mut session, &format!("SELECT count(*) AS {name} FROM {name};")).await?;
+        note(
+            output,
+            &format!(
+                "the table {name} is there from an earlier demo; the jobs go on where they stopped (--reset begins anew):"
+            ),
+        );
+        run_each(&mut session, &format!("SELECT count(*) AS {name} FROM {name};"), output).await?;
     }
     Ok(())
 }
 
 /// Runs the first job to its end and the second until it has read all of it.
-async fn run_jobs(env: &Env, catalog: &CatalogRef, script: &str, stop: &CancellationToken) -> Result<()> {
+async fn run_jobs(
+    env: &Env,
+    catalog: &CatalogRef,
+    script: &str,
+    stop: &CancellationToken,
+    output: Output,
+) -> Result<()> {
     let (first, second) = (Progress::new(), Progress::new());
     let events = (first.subscribe(), second.subscribe());
     let flights = start(env, catalog, "demo-flights", script, &first, stop.child_token()).await?;
     let second_stop = stop.child_token();
     let delayed = start(env, catalog, "demo-delayed", DELAYED, &second, second_stop.clone()).await?;
     let shown = stop.child_token();
-    let watch = tokio::spawn(watch(first.clone(), second.clone(), events, shown.clone()));
-    let tail = tokio::spawn(show_arriving(env.clone(), catalog.clone(), shown.clone()));
+    let watch = tokio::spawn(watch(first.clone(), second.clone(), events, shown.clone(), output));
+    let tail = tokio::spawn(show_arriving(env.clone(), catalog.clone(), shown.clone(), output));
     flights.await.map_err(|e| Error::failed("running the first job", e))??;
     let written = rows(&first, |p| p.rows_committed);
     let deadline = Instant::now() + CATCH_UP;
@@ -101,10 +113,11 @@ async fn run_jobs(env: &Env, catalog: &CatalogRef, script: &str, stop: &Cancella
     shown.cancel();
     let (seconds, commits, compactions) = watch.await.map_err(|e| Error::failed("watching the jobs", e))?;
     tail.await.map_err(|e| Error::failed("following the second table", e))??;
-    say(&format!(
+    let summary = format!(
         "{written} flights in {seconds:.1} s: {commits} commits, {compactions} compactions; the second job kept {} rows",
         rows(&second, |p| p.rows_committed)
-    ));
+    );
+    note(output, &summary);
     Ok(())
 }
 
@@ -132,6 +145,7 @@ async fn watch(
     second: Progress,
     (mut first_events, mut second_events): (Receiver<ProgressEvent>, Receiver<ProgressEvent>),
     stop: CancellationToken,
+    output: Output,
 ) -> (f64, u64, u64) {
     let begun = Instant::now();
     let mut line = StatusLine::new();
@@ -154,7 +168,10 @@ async fn watch(
         };
         if let Some(event) = event.filter(|event| !matches!(event, ProgressEvent::Expired { .. })) {
             line.clear();
-            say(&format!("  {event}"));
+            match output {
+                Output::Text => say(&format!("  {event}")),
+                Output::Json => print_event(&event, output),
+            }
         }
     }
     line.clear();
@@ -163,7 +180,7 @@ async fn watch(
 }
 
 /// Follows the second table and shows the first rows that arrive.
-async fn show_arriving(env: Env, catalog: CatalogRef, stop: CancellationToken) -> Result<()> {
+async fn show_arriving(env: Env, catalog: CatalogRef, stop: CancellationToken, output: Output) -> Result<()> {
     use frazil_reader::{FollowOptions, ReadContext, StartPosition, TableFollower, read_increment};
     use futures::StreamExt;
     let ident = TableIdent::from_strs(["default", "delayed"]).expect("two parts are a name");
@@ -178,23 +195,27 @@ async fn show_arriving(env: Env, catalog: CatalogRef, stop: CancellationToken) -
     let mut batches = std::pin::pin!(read_increment(&context, follower.spec(), &increment));
     if let Some(batch) = batches.next().await {
         let batch = batch.map_err(frazil_engine::Error::from)?.batch;
-        say("  the first rows that a reader following the table `delayed` gets:");
-        say_table(&batch.schema(), &[batch.slice(0, batch.num_rows().min(ROWS_SHOWN))])?;
+        note(output, "  the first rows that a reader following the table `delayed` gets:");
+        let rows = batch.slice(0, batch.num_rows().min(ROWS_SHOWN));
+        match output {
+            Output::Text => say_table(&batch.schema(), &[rows])?,
+            Output::Json => say_ndjson(&rows)?,
+        }
     }
     Ok(())
 }
 
-async fn run_queries(env: &Env, catalog: &CatalogRef) -> Result<()> {
+async fn run_queries(env: &Env, catalog: &CatalogRef, output: Output) -> Result<()> {
     let mut session = Session::open(env.clone(), catalog.clone()).await?;
-    run_each(&mut session, QUERIES).await
+    run_each(&mut session, QUERIES, output).await
 }
 
-async fn run_each(session: &mut Session, script: &str) -> Result<()> {
+async fn run_each(session: &mut Session, script: &str, output: Output) -> Result<()> {
     for statement in parse_script(script).map_err(frazil_engine::Error::from)? {
-        say(&format!("\n{};", statement.text.trim()));
+        note(output, &format!("\n{};", statement.text.trim()));
         let begun = Instant::now();
         let outcome = batch::execute(session, &statement).await?;
-        sql::print_outcome(outcome, begun, Output::Text).await?;
+        sql::print_outcome(outcome, begun, output).await?;
     }
     Ok(())
 }

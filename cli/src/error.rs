@@ -1,5 +1,7 @@
 //! How the program ends when something is wrong.
 
+use crate::args::Output;
+
 /// A result of the program.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -17,6 +19,14 @@ pub(crate) enum Error {
         /// Why it failed.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Exit code 1: a check of a table found something wrong, which was printed.
+    #[error("{table} is damaged: {findings} findings")]
+    Unsound {
+        /// The table.
+        table: String,
+        /// How much is wrong.
+        findings: usize,
     },
     /// An error of the engine: exit code 2 where the script is at fault, else 1.
     #[error(transparent)]
@@ -43,7 +53,12 @@ impl Error {
             Self::BadInput(_) => 2,
             Self::Engine(Engine::Sql(_) | Engine::Option(_) | Engine::NotStreamable { .. }) => 2,
             Self::Engine(Engine::Compactor(Compactor::BadOption { .. })) => 2,
-            Self::Engine(Engine::Reader(Reader::UnknownColumn { .. } | Reader::InvalidPredicate { .. })) => 2,
+            Self::Engine(Engine::Reader(
+                Reader::UnknownColumn { .. }
+                | Reader::InvalidPredicate { .. }
+                | Reader::NoSuchSnapshot { .. }
+                | Reader::NotAnAncestor { .. },
+            )) => 2,
             Self::Engine(Engine::Source(error)) => match **error {
                 SourceError::Definition { .. } | SourceError::UnknownConnector { .. } => 2,
                 _ => 1,
@@ -52,8 +67,14 @@ impl Error {
         }
     }
 
+    /// Says it on standard error: for a person, or as one JSON object.
     #[expect(clippy::print_stderr, reason = "the last word of the program goes to the terminal")]
-    pub(crate) fn print(&self) {
-        eprintln!("frazil: {self}");
+    pub(crate) fn print(&self, output: Output) {
+        match output {
+            Output::Text => eprintln!("frazil: {self}"),
+            Output::Json => {
+                eprintln!("{}", serde_json::json!({ "error": self.to_string(), "exit-code": self.exit_code() }));
+            }
+        }
     }
 }

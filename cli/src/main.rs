@@ -1,6 +1,7 @@
 //! The frazil program: what a person types becomes calls of the other crates.
 
 mod args;
+mod config_file;
 mod data_dir;
 mod demo;
 mod error;
@@ -15,16 +16,18 @@ mod world;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::{Args, Command, Output};
 
 /// Planning goes as deep as a statement is nested; only what is used of it is ever touched.
 const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    log_to_stderr(args.output);
+    let args = match config_file::parse_args() {
+        Ok(args) => args,
+        Err(error) => return ended_by(&error, Output::Text),
+    };
+    let output = args.output;
+    log_to_stderr(output);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build();
     let result = match runtime {
@@ -33,24 +36,27 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error.print();
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => ended_by(&error, output),
     }
 }
 
+fn ended_by(error: &error::Error, output: Output) -> ExitCode {
+    error.print(output);
+    ExitCode::from(error.exit_code())
+}
+
 async fn dispatch(args: Args) -> error::Result<()> {
-    let Args { common, output, command } = args;
+    let Args { common, output, command, .. } = args;
     match command {
-        Command::Serve(serve) => serve::serve(&common, &serve).await,
+        Command::Serve(serve) => serve::serve(&common, &serve, output).await,
         Command::Run(run) => run::run(&common, &run, output).await,
         Command::Explain(explain) => run::explain(&common, &explain, output).await,
         Command::Sql(sql) => sql::sql(&common, &sql, output).await,
-        Command::Tail(tail) => tail::tail(&common, &tail).await,
-        Command::Compact(compact) => maintain::compact(&common, &compact).await,
-        Command::Expire(expire) => maintain::expire(&common, &expire).await,
-        Command::Demo(demo) => demo::demo(&common, &demo).await,
+        Command::Tail(tail) => tail::tail(&common, &tail, output).await,
+        Command::Compact(compact) => maintain::compact(&common, &compact, output).await,
+        Command::Expire(expire) => maintain::expire(&common, &expire, output).await,
+        Command::Verify(verify) => maintain::verify(&common, &verify, output).await,
+        Command::Demo(demo) => demo::demo(&common, &demo, output).await,
     }
 }
 

@@ -1,36 +1,108 @@
-//! `frazil compact` and `frazil expire`: one-off maintenance of a table.
+//! `frazil compact`, `frazil expire` and `frazil verify`: one-off maintenance of a table.
 
 use std::collections::HashMap;
 
 use frazil_catalog::CommitQueue;
-use frazil_compactor::{Config, compact_table, run_expire};
+use frazil_compactor::{Config, Report, compact_table, run_expire, run_verify};
 use frazil_engine::session::{IcebergTable, Resolved};
 use frazil_table::Retention;
+use serde_json::{Value, json};
 
-use crate::args::{Common, Compact, Expire};
+use crate::args::{Common, Compact, Expire, Output, Verify};
 use crate::error::{Error, Result};
 use crate::print::say;
 use crate::{shutdown, world};
 
-pub(crate) async fn compact(common: &Common, args: &Compact) -> Result<()> {
+pub(crate) async fn compact(common: &Common, args: &Compact, output: Output) -> Result<()> {
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
     let (table, queue) = open(common, &args.table).await?;
     let properties = table.table.metadata().properties();
     let config = Config::from_options(properties, &HashMap::new(), 1).map_err(frazil_engine::Error::from)?;
     let report = compact_table(&queue, &config.packing(), args.dry_run, &stop).await;
-    say(report.map_err(frazil_engine::Error::from)?.to_string().trim_end());
+    let report = report.map_err(frazil_engine::Error::from)?;
+    match output {
+        Output::Text => say(report.to_string().trim_end()),
+        Output::Json => say(&compaction_json(&args.table, &report).to_string()),
+    }
     Ok(())
 }
 
-pub(crate) async fn expire(common: &Common, args: &Expire) -> Result<()> {
+fn compaction_json(table: &str, report: &Report) -> Value {
+    let groups = report.plan.iter().flat_map(|plan| &plan.groups).map(|group| {
+        json!({
+            "partition": group.partition_path, "reason": group.reason.name(), "files": group.inputs.len(),
+            "bytes": group.bytes_in(), "rows": group.rows_in(),
+        })
+    });
+    let place = |(place, why): (&String, String)| json!({ "partition": place, "reason": why });
+    json!({
+        "table": table,
+        "dry-run": report.dry_run,
+        "refusal": report.plan.as_ref().and_then(|plan| plan.refusal.as_ref()),
+        "plan": groups.collect::<Vec<_>>(),
+        "groups": report.groups,
+        "files-before": report.files_in,
+        "files-after": report.files_out,
+        "bytes-before": report.bytes_in,
+        "bytes-after": report.bytes_out,
+        "dropped": report.dropped.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
+        "failed": report.failed.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) async fn expire(common: &Common, args: &Expire, output: Output) -> Result<()> {
     let (_, queue) = open(common, &args.table).await?;
     let default = Retention {
         max_snapshot_age_ms: i64::try_from(args.older_than.as_millis()).unwrap_or(i64::MAX),
         min_snapshots_to_keep: args.keep,
     };
     let report = run_expire(&queue, default, &[], args.dry_run).await;
-    say(report.map_err(frazil_engine::Error::from)?.to_string().trim_end());
+    let report = report.map_err(frazil_engine::Error::from)?;
+    match output {
+        Output::Text => say(report.to_string().trim_end()),
+        Output::Json => say(&json!({
+            "table": args.table,
+            "dry-run": report.dry_run,
+            "snapshots": report.snapshot_ids,
+            "deferred-snapshots": report.deferred_snapshots,
+            "content-files": report.content_files,
+            "metadata-files": report.metadata_files,
+            "failed": report.failed.iter().map(|(file, _)| file).collect::<Vec<_>>(),
+        })
+        .to_string()),
+    }
     Ok(())
+}
+
+pub(crate) async fn verify(common: &Common, args: &Verify, output: Output) -> Result<()> {
+    let (_, queue) = open(common, &args.table).await?;
+    let report = run_verify(&queue).await.map_err(frazil_engine::Error::from)?;
+    match output {
+        Output::Text => say(report.to_string().trim_end()),
+        Output::Json => say(&json!({
+            "table": args.table,
+            "metadata-location": report.metadata_location,
+            "metadata-files": report.metadata_files,
+            "snapshots": report.snapshots,
+            "refs": report.refs,
+            "manifest-lists": report.manifest_lists,
+            "manifests": report.manifests,
+            "data-files": report.data_files,
+            "delete-files": report.delete_files,
+            "bytes": report.bytes,
+            "rows": report.rows,
+            "findings": report.findings.iter().map(|finding| json!({ "place": finding.place, "what": finding.what })).collect::<Vec<_>>(),
+            "findings-left-out": report.findings_left_out,
+        })
+        .to_string()),
+    }
+    match report.is_sound() {
+        true => Ok(()),
+        false => Err(Error::Unsound {
+            table: args.table.clone(),
+            findings: report.findings.len() + report.findings_left_out,
+        }),
+    }
 }
 
 async fn open(common: &Common, name: &str) -> Result<(IcebergTable, CommitQueue)> {

@@ -6,11 +6,20 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 
+use crate::args::Output;
 use crate::error::{Error, Result};
 
 /// Prints a line. A reader that has gone away, as in `frazil … | head`, is no error.
 pub(crate) fn say(line: &str) {
     writeln!(std::io::stdout().lock(), "{line}").ok();
+}
+
+/// Prints a remark: a line for a person, or an object with a `note`.
+pub(crate) fn note(output: Output, text: &str) {
+    match output {
+        Output::Text => say(text),
+        Output::Json => say(&serde_json::json!({ "note": text.trim() }).to_string()),
+    }
 }
 
 /// Prints rows as a table for a person.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use frazil_engine::session::JobSettings;
 use frazil_engine::{JobConfig, JobPlan, Progress, ProgressEvent, plan_job, run_job};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -10,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Common, Explain, Job, Mode, Output, Run};
 use crate::error::{Error, Result};
-use crate::print::{StatusLine, say};
+use crate::print::{StatusLine, note, say};
 use crate::{shutdown, sql, world};
 
 pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<()> {
-    if args.job.mode == Mode::Batch {
-        let script = read_script(&args.job.script)?;
+    let (script, job) = read_job(&args.job)?;
+    if job.mode == Mode::Batch {
         return sql::run_script(&mut world::session(common).await?, &script, output).await;
     }
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
-    let plan = plan(common, &args.job).await?;
+    let plan = plan(common, &script, &job).await?;
     if plan.is_empty() {
-        say("the script has no INSERT: its definitions are carried out, there is nothing to run");
+        note(output, "the script has no INSERT: its definitions are carried out, there is nothing to run");
         return Ok(());
     }
     let progress = Progress::new();
@@ -69,30 +70,55 @@ async fn print_progress(
 }
 
 pub(crate) async fn explain(common: &Common, args: &Explain, output: Output) -> Result<()> {
-    let plan = plan(common, &args.job).await?;
+    let (script, job) = read_job(&args.job)?;
+    if job.mode == Mode::Batch {
+        let wants_json = args.json || output == Output::Json;
+        let output = if wants_json { Output::Json } else { Output::Text };
+        if args.dot {
+            return Err(Error::BadInput(
+                "--dot draws a streaming job; a batch job has the plans of its statements".to_owned(),
+            ));
+        }
+        return sql::explain_script(&mut world::session(common).await?, &script, output).await;
+    }
+    let plan = plan(common, &script, &job).await?;
     let graph = plan.graph();
     match () {
         () if args.dot => say(graph.to_dot().trim_end()),
-        () if args.json || output == Output::Json => say(&graph.to_json()),
+        () if args.json => say(&graph.to_json()),
+        () if output == Output::Json => say(&serde_json::to_string(graph).expect("a graph has a JSON form")),
         () => say(graph.to_string().trim_end()),
     }
     Ok(())
 }
 
-async fn plan(common: &Common, job: &Job) -> Result<JobPlan> {
-    let script = read_script(&job.script)?;
+async fn plan(common: &Common, script: &str, job: &Job) -> Result<JobPlan> {
     let mut session = world::session(common).await?;
     let config = JobConfig {
         job_id: job.job_id.clone().unwrap_or_else(|| job_id_of(&job.script)),
         parallelism: usize::from(job.parallelism),
         checkpoint_interval: job.checkpoint_interval,
     };
-    Ok(plan_job(&mut session, &script, &config).await?)
+    Ok(plan_job(&mut session, script, &config).await?)
 }
 
-fn read_script(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::BadInput(format!("the script {} can't be read: {error}", path.display())))
+/// The script, and the job with what the script sets where the command line and the environment say nothing.
+fn read_job(job: &Job) -> Result<(String, Job)> {
+    let script = std::fs::read_to_string(&job.script)
+        .map_err(|error| Error::BadInput(format!("the script {} can't be read: {error}", job.script.display())))?;
+    let set = JobSettings::of_script(&script)?;
+    let mut job = job.clone();
+    if let Some(is_batch) = set.is_batch.filter(|_| !job.given.mode) {
+        job.mode = if is_batch { Mode::Batch } else { Mode::Streaming };
+    }
+    if let Some(parallelism) = set.parallelism.filter(|_| !job.given.parallelism) {
+        job.parallelism = u16::try_from(parallelism).unwrap_or(u16::MAX);
+    }
+    if let Some(interval) = set.checkpoint_interval.filter(|_| !job.given.checkpoint_interval) {
+        job.checkpoint_interval = interval;
+    }
+    job.job_id = job.job_id.or(set.job_id);
+    Ok((script, job))
 }
 
 /// The file's name without its ending, with other characters than a job id may have replaced.
@@ -102,7 +128,7 @@ fn job_id_of(script: &Path) -> String {
     stem.chars().map(|c| if valid(c) { c } else { '_' }).collect()
 }
 
-fn print_event(event: &ProgressEvent, output: Output) {
+pub(crate) fn print_event(event: &ProgressEvent, output: Output) {
     match output {
         Output::Json => say(&serde_json::to_string(event).expect("an event has a JSON form")),
         Output::Text => say(&event.to_string()),

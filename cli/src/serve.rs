@@ -9,24 +9,28 @@ use frazil_storage::Env;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Common, Serve};
+use crate::args::{Common, Output, Serve};
 use crate::data_dir::{DataDir, ServerLock};
 use crate::error::{Error, Result};
 use crate::print::say;
 use crate::{shutdown, world};
 
-pub(crate) async fn serve(common: &Common, args: &Serve) -> Result<()> {
+pub(crate) async fn serve(common: &Common, args: &Serve, output: Output) -> Result<()> {
     if common.catalog.is_some() {
         return Err(Error::BadInput("serve has a catalog of its own: leave --catalog out".to_owned()));
     }
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
     let service = Service::bind(common, &args.listen, world::env()?).await?;
-    say(&format!(
-        "frazil serves {} (catalog {}, warehouse {})",
-        service.url,
-        service.data_dir.catalog_file().display(),
-        service.catalog.warehouse()
-    ));
+    let (catalog, warehouse) = (service.data_dir.catalog_file(), service.catalog.warehouse());
+    match output {
+        Output::Text => {
+            say(&format!("frazil serves {} (catalog {}, warehouse {warehouse})", service.url, catalog.display()));
+        }
+        Output::Json => say(&serde_json::json!({
+            "event": "serving", "url": service.url, "catalog": catalog, "warehouse": warehouse,
+        })
+        .to_string()),
+    }
     service.run(stop).await
 }
 

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use frazil_engine::Session;
 use frazil_engine::batch::{self, Outcome, Rows};
-use frazil_engine::sql::parse_script;
+use frazil_engine::sql::{Explain, Spanned, Statement, parse_script};
 use futures::TryStreamExt;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::{Common, Output, Sql};
 use crate::error::{Error, Result};
-use crate::print::{say, say_ndjson, say_table};
+use crate::print::{note, say, say_ndjson, say_table};
 use crate::world;
 
 /// Rows of a result that are kept to be printed as one table; what is beyond is printed as a table of its own.
@@ -44,6 +44,34 @@ pub(crate) async fn run_script(session: &mut Session, script: &str, output: Outp
         print_outcome(outcome, begun, output).await?;
     }
     Ok(())
+}
+
+/// Carries out the definitions of a script, and shows the plans of the rest.
+pub(crate) async fn explain_script(session: &mut Session, script: &str, output: Output) -> Result<()> {
+    for Spanned { node, span, text } in parse_script(script).map_err(frazil_engine::Error::from)? {
+        match node {
+            Statement::StatementSet(inserts) => {
+                for Spanned { node, span, text } in inserts {
+                    let node = Statement::Insert(Box::new(node));
+                    explain_statement(session, Spanned { node, span, text }, output).await?;
+                }
+            }
+            node @ (Statement::Query(_) | Statement::Insert(_)) => {
+                explain_statement(session, Spanned { node, span, text }, output).await?;
+            }
+            node => _ = batch::execute(session, &Spanned { node, span, text }).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn explain_statement(session: &mut Session, statement: Spanned<Statement>, output: Output) -> Result<()> {
+    let Spanned { node, span, text } = statement;
+    note(output, &format!("{};", text.trim()));
+    let explain = Explain { statement: Box::new(node), analyze: false, verbose: false, details: Vec::new() };
+    let node = Statement::Explain(Box::new(explain));
+    let outcome = batch::execute(session, &Spanned { node, span, text }).await?;
+    print_outcome(outcome, Instant::now(), output).await
 }
 
 pub(crate) async fn print_outcome(outcome: Outcome, begun: Instant, output: Output) -> Result<()> {
@@ -111,7 +139,7 @@ async fn converse(session: &mut Session, output: Output) -> Result<()> {
                     let script = std::mem::take(&mut pending);
                     editor.add_history_entry(script.trim()).ok();
                     if let Err(error) = run_script(session, &script, output).await {
-                        error.print();
+                        error.print(output);
                     }
                 }
             }

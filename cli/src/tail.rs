@@ -10,12 +10,12 @@ use frazil_reader::{
 };
 use futures::StreamExt;
 
-use crate::args::{Common, Format, Tail};
+use crate::args::{Common, Format, Output, Tail};
 use crate::error::{Error, Result};
 use crate::print::{say_ndjson, say_table};
 use crate::{shutdown, world};
 
-pub(crate) async fn tail(common: &Common, args: &Tail) -> Result<()> {
+pub(crate) async fn tail(common: &Common, args: &Tail, output: Output) -> Result<()> {
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
     let session = world::session(common).await?;
     let name = world::table_name(&args.table);
@@ -32,10 +32,14 @@ pub(crate) async fn tail(common: &Common, args: &Tail) -> Result<()> {
         on_row_level_change: OnRowLevelChange::Fail,
         poll_interval_ms: 200,
     };
+    let format = match (args.format, output) {
+        (Format::Table, Output::Json) => Format::Ndjson,
+        (format, _) => format,
+    };
     let context = ReadContext::new(session.env());
     let follower = TableFollower::start(&table.catalog, &context, &table.path.ident(), options).await;
     let mut follower = follower.map_err(frazil_engine::Error::from)?;
-    let mut printer = Printer::new(args.format, follower.spec().projected().arrow())?;
+    let mut printer = Printer::new(format, follower.spec().projected().arrow())?;
     loop {
         let next = match args.no_follow {
             true => follower.poll().await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use frazil_catalog::{CatalogRef, RestCatalog, SqlCatalog};
+use frazil_catalog::{CatalogRef, RestCatalog, RestOptions, SqlCatalog};
 use frazil_engine::Session;
 use frazil_engine::sql::Name;
 use frazil_storage::{Env, Steps};
@@ -32,7 +32,12 @@ pub(crate) async fn embedded_catalog(data_dir: &DataDir, env: &Env) -> Result<Ar
 /// The catalog that is meant: the one that was named, the server on the data folder, or the folder itself.
 pub(crate) async fn catalog(common: &Common, env: &Env) -> Result<CatalogRef> {
     if let Some(uri) = &common.catalog {
-        return Ok(Arc::new(RestCatalog::connect(uri, Default::default()).await?));
+        let options = RestOptions {
+            token: common.catalog_token.clone(),
+            warehouse: common.catalog_warehouse.clone(),
+            ..RestOptions::default()
+        };
+        return Ok(Arc::new(RestCatalog::connect(uri, options).await?));
     }
     let data_dir = DataDir::open(&common.data_dir)?;
     match data_dir.running_server() {

@@ -77,6 +77,7 @@ mod plan;
 mod run;
 mod service;
 pub mod tier;
+mod verify;
 #[cfg(test)]
 mod world;
 
@@ -91,3 +92,4 @@ pub use listing::{InputFile, Listing};
 pub use plan::{FileGroup, Reason, RewritePlan, plan_rewrite};
 pub use run::{RewriteKind, RewriteResult, run_group};
 pub use service::{Report, ServiceConfig, compact_table, run};
+pub use verify::{Finding, VerifyReport, run_verify};

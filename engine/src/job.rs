@@ -10,6 +10,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Spanned as _;
 use frazil_catalog::CommitQueue;
 use frazil_compactor::Config as CompactConfig;
 use frazil_reader::Projection;
@@ -23,9 +24,9 @@ use crate::graph::{Edge, JobGraph, Operator, Strategy};
 use crate::leaves::used_leaves;
 use crate::progress::Progress;
 use crate::runtime::{CompactionSpec, PipelineSpec, run_pipelines};
-use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable};
+use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable, placed};
 use crate::source::Source;
-use crate::sql::{Insert, Spanned, Statement, parse_script, planner};
+use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan};
 use crate::{Error, Result};
@@ -83,20 +84,27 @@ pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -
         if session.execute(&statement).await?.is_some() {
             continue;
         }
-        match &statement.node {
-            Statement::Insert(insert) => planner.add_insert(session, insert, script).await?,
+        let kind = statement.node.kind();
+        let added = match &statement.node {
+            Statement::Insert(insert) => planner.add_insert(session, insert, script).await,
             Statement::StatementSet(inserts) => {
+                let mut added = Ok(());
                 for Spanned { node: insert, .. } in inserts {
-                    planner.add_insert(session, insert, script).await?;
+                    added = planner.add_insert(session, insert, script).await;
+                    if added.is_err() {
+                        break;
+                    }
                 }
+                added
             }
             other => {
-                return Err(Error::NotStreamable {
-                    what: format!("{} at line {}", other.kind(), statement.span.start.line),
-                    instead: "a job takes definitions and INSERT INTO; ask queries with `frazil sql`".to_owned(),
-                });
+                let message = format!("a job does not take a {}", other.kind());
+                let help = "a job takes definitions and INSERT INTO; ask queries with `frazil sql`, or run the script with \
+                            --mode batch";
+                Err(SqlError::new(message, statement.span, script).help(help).into())
             }
-        }
+        };
+        added.map_err(|error| placed(error, kind, script))?;
     }
     Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, checkpoint_interval: config.checkpoint_interval })
 }
@@ -120,18 +128,15 @@ struct JobPlanner<'a> {
 impl JobPlanner<'_> {
     async fn add_insert(&mut self, session: &Session, insert: &Insert, script: &str) -> Result<()> {
         if insert.overwrite {
-            return Err(Error::NotStreamable {
-                what: "INSERT OVERWRITE".to_owned(),
-                instead: "use INSERT INTO".to_owned(),
-            });
+            let error = SqlError::new("INSERT OVERWRITE can't run over a stream", insert.target.span(), script);
+            return Err(error.help("INSERT INTO adds the rows").into());
         }
         let target = match session.resolve(&insert.target, script).await? {
             Resolved::Iceberg(target) => target,
             Resolved::External(_) | Resolved::View(_) => {
-                return Err(Error::NotStreamable {
-                    what: format!("INSERT INTO {}, which is no Iceberg table,", insert.target),
-                    instead: "create the target with 'connector' = 'iceberg'".to_owned(),
-                });
+                let message = format!("'{}' is no Iceberg table, and a job writes only these yet", insert.target);
+                let error = SqlError::new(message, insert.target.span(), script);
+                return Err(error.help("create the target with 'connector' = 'iceberg'").into());
             }
         };
         let schema = frazil_table::arrow::arrow_schema(target.table.metadata().current_schema())
@@ -157,7 +162,7 @@ impl JobPlanner<'_> {
         for table in scope.tables() {
             sources.push(source_of(table, session.env())?);
         }
-        let stream_index = choose_stream(scope.tables(), &sources)?;
+        let stream_index = choose_stream(&insert.query, scope.tables(), &sources, script)?;
         let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
         for (index, source) in sources.iter().enumerate() {
             let provider: Arc<dyn TableProvider> = if index == stream_index {
@@ -172,7 +177,9 @@ impl JobPlanner<'_> {
         let stream = &scope.tables()[stream_index];
         let mut source = Arc::clone(&sources[stream_index]);
         let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
-        check_streamable(&logical, STREAM)?;
+        if let Some(refusal) = check_streamable(&logical, STREAM)? {
+            return Err(refusal.at(&insert.query, script));
+        }
         let UsedTable::Iceberg(iceberg) = &stream.table else {
             return Ok((source, TransformPlan::new(state, logical, Arc::clone(target))));
         };
@@ -289,8 +296,10 @@ async fn plan_over(
     let provide = |table: &TableUse| Ok(Arc::clone(&providers[&table.id]));
     let state = one_partition(session.planning_state(scope, &provide).await?);
     let logical = planner::plan_insert(insert, target, &state, script).await?;
-    let logical = state.optimize(&logical)?;
-    Ok((state, logical))
+    match state.optimize(&logical) {
+        Ok(logical) => Ok((state, logical)),
+        Err(error) => Err(planner::locate(error, &insert.query, &state, script).await),
+    }
 }
 
 /// The plan of a batch is run by one task: the parallelism of a stream is in its tasks.
@@ -315,21 +324,25 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
 const STREAM: &str = "stream";
 
 /// The one unbounded source; the first table of the query's text if all end by themselves.
-fn choose_stream(tables: &[TableUse], sources: &[Arc<dyn Source>]) -> Result<usize> {
+fn choose_stream(query: &Query, tables: &[TableUse], sources: &[Arc<dyn Source>], script: &str) -> Result<usize> {
     let unbounded: Vec<_> = (0..sources.len()).filter(|index| !sources[*index].is_bounded()).collect();
     match unbounded.as_slice() {
         [] => {
             let first = (0..tables.len()).min_by_key(|index| tables[*index].span.start);
-            first.ok_or_else(|| Error::NotStreamable {
-                what: "a query without a table".to_owned(),
-                instead: "run the job with --mode batch".to_owned(),
+            first.ok_or_else(|| {
+                let error = SqlError::new("the query reads no table, so nothing streams", query.ast.span(), script);
+                error.help("run it in batch mode: --mode batch").into()
             })
         }
         [only] => Ok(*only),
-        [first, second, ..] => Err(Error::NotStreamable {
-            what: format!("a join of two streams ({} and {})", sources[*first].describe(), sources[*second].describe()),
-            instead: "let one of them be bounded, or run the job with --mode batch".to_owned(),
-        }),
+        [first, second, ..] => {
+            let (first, second) = (sources[*first].describe(), sources[*second].describe());
+            let message = format!("a join of two streams ({first} and {second}) can't run yet");
+            let place = query.word("JOIN", script).unwrap_or_else(|| query.ast.span());
+            let help =
+                "it comes later; let one of them be bounded, or run the job with --mode batch, where both have to be";
+            Err(SqlError::new(message, place, script).help(help).into())
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub mod session;
 mod source;
 pub mod sql;
 mod stream_plan;
-mod suggest;
+pub mod suggest;
 mod transform;
 
 pub use error::{Error, Result};

@@ -34,7 +34,7 @@ pub use external::ExternalTable;
 pub use iceberg_options::iceberg_schema_of_options;
 pub use resolve::{IcebergTable, Resolved, TablePath, View};
 pub use scope::{Scope, TableUse, UsedTable};
-pub use settings::Settings;
+pub use settings::{CHECKPOINT_INTERVAL_MIN, JobSettings, PARALLELISM_MAX, Settings, is_job_id};
 pub(crate) use text::placed;
 pub use text::script_around;
 

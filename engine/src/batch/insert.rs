@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
 use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, SnapshotProperties, Table, TableFile};
@@ -42,7 +42,11 @@ pub struct Inserted {
 pub async fn run_insert(session: &Session, insert: &Insert, script: &str) -> Result<Inserted> {
     let target = target_of(session, insert, script).await?;
     let (state, plan) = plan_insert(session, insert, script).await?;
-    write(session, &target, &state, &plan).await
+    let physical = match state.create_physical_plan(&plan).await {
+        Ok(physical) => physical,
+        Err(error) => return Err(planner::locate(error, &insert.query, &state, script).await),
+    };
+    write(session, &target, &state, physical).await
 }
 
 pub(super) async fn plan_insert(
@@ -120,8 +124,12 @@ fn columns_of(plan: &LogicalPlan, create: &CreateTable, script: &str) -> Result<
     plan.schema().fields().iter().map(column).collect()
 }
 
-async fn write(session: &Session, target: &IcebergTable, state: &SessionState, plan: &LogicalPlan) -> Result<Inserted> {
-    let physical = state.create_physical_plan(plan).await.map_err(unwrapped)?;
+async fn write(
+    session: &Session,
+    target: &IcebergTable,
+    state: &SessionState,
+    physical: Arc<dyn ExecutionPlan>,
+) -> Result<Inserted> {
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
     let env = session.env();
     let mut config = WriterConfig::default();

@@ -28,7 +28,7 @@ use crate::{Result, Session};
 /// What is wrong with the query, with its place; what the catalog or a connector refuses.
 pub async fn run_query(session: &Session, query: &Query, script: &str) -> Result<Rows> {
     let (state, plan) = plan_query(session, query, script).await?;
-    start(&state, &plan).await
+    start(&state, &plan, query, script).await
 }
 
 pub(super) async fn plan_query(session: &Session, query: &Query, script: &str) -> Result<(SessionState, LogicalPlan)> {
@@ -38,8 +38,11 @@ pub(super) async fn plan_query(session: &Session, query: &Query, script: &str) -
 }
 
 /// Starts a plan.
-async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<Rows> {
-    let physical = state.create_physical_plan(plan).await.map_err(unwrapped)?;
+async fn start(state: &SessionState, plan: &LogicalPlan, query: &Query, script: &str) -> Result<Rows> {
+    let physical = match state.create_physical_plan(plan).await {
+        Ok(physical) => physical,
+        Err(error) => return Err(planner::locate(error, query, state, script).await),
+    };
     let batches = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(unwrapped)?;
     Ok(Rows { schema: batches.schema(), batches: batches.map_err(unwrapped).boxed(), cost: Cost::of(physical) })
 }
@@ -49,9 +52,11 @@ async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<Rows> {
 /// # Errors
 /// As [`run_query`]; a statement that has no plan.
 pub async fn explain(session: &Session, asked: &Explain, script: &str) -> Result<Rows> {
-    let (state, plan) = match asked.statement.as_ref() {
-        Statement::Query(query) => plan_query(session, query, script).await?,
-        Statement::Insert(insert) if !asked.analyze => super::insert::plan_insert(session, insert, script).await?,
+    let ((state, plan), query) = match asked.statement.as_ref() {
+        Statement::Query(query) => (plan_query(session, query, script).await?, query.as_ref()),
+        Statement::Insert(insert) if !asked.analyze => {
+            (super::insert::plan_insert(session, insert, script).await?, &insert.query)
+        }
         Statement::Insert(insert) => {
             let error = SqlError::new("EXPLAIN ANALYZE would have to write", insert.target.span(), script);
             return Err(error.help("write EXPLAIN without ANALYZE").into());
@@ -63,7 +68,7 @@ pub async fn explain(session: &Session, asked: &Explain, script: &str) -> Result
     };
     let option = ExplainOption::default().with_verbose(asked.verbose).with_analyze(asked.analyze);
     let plan = LogicalPlanBuilder::from(plan).explain_option_format(option).and_then(LogicalPlanBuilder::build)?;
-    start(&state, &plan).await
+    start(&state, &plan, query, script).await
 }
 
 /// DataFusion's state with a provider for each table of the query.

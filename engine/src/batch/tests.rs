@@ -293,8 +293,13 @@ async fn mistakes_are_shown_in_their_line() {
              4 |                 flihgts
                |                 ^^^^^^^
                = did you mean 'flights'?
-            Error during planning: Field fa not found in struct
-            Invalid function 'no_such'
+            field fa not found in struct
+              --> line 5, column 17, in SELECT
+               |
+             5 |          SELECT f.origin.fa FROM flights f
+               |                 ^^^^^^^^^^^
+               = did you mean 'faa'?
+            invalid function 'no_such'
               --> line 6, column 17, in SELECT
                |
              6 |          SELECT NO_SUCH(id) FROM flights

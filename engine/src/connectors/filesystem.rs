@@ -80,6 +80,7 @@ impl FilesystemSource {
     /// What does not fit in the options or the columns.
     pub(super) fn new(table: &TableDefinition, env: &Env) -> Result<Self> {
         let options = options().check(&table.options)?;
+        format::check_keys_of(options.text("format"), &table.options)?;
         if let Some(column) = table.columns.iter().find(|column| column.metadata_key.is_some()) {
             return Err(definition(
                 table,

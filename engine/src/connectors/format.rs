@@ -5,7 +5,7 @@ use super::decode::{Format, OnError};
 use super::definition::TableDefinition;
 use super::error::SourceError;
 use crate::Result;
-use crate::options::{Checked, Kind, Schema, Spec};
+use crate::options::{Checked, Entry, Kind, Options, Schema, Spec};
 
 /// What the files of a source are written in.
 #[derive(Debug, Clone)]
@@ -79,6 +79,25 @@ pub(super) fn csv_options() -> Schema {
         .key(Spec::new("csv.header", Kind::OneOf(&["names", "ignore", "none"])).default("names"))
         .key(Spec::new("csv.null-literal", Kind::Text))
         .key(Spec::new("csv.ignore-parse-errors", Kind::Boolean))
+}
+
+/// Refuses the keys of one format beside another: nobody would read them.
+///
+/// # Errors
+/// Names the key, and those that the format has.
+pub(super) fn check_keys_of(format: &str, options: &Options) -> Result<()> {
+    let is_of_a_format = |entry: &&Entry| ["json.", "csv."].iter().any(|prefix| entry.key.starts_with(prefix));
+    let written = options.iter().filter(is_of_a_format).fold(Options::new(), |mut written, entry| {
+        written.put(entry.clone());
+        written
+    });
+    let schema = match format {
+        "csv" => csv_options(),
+        "json" => json_options(),
+        other => Schema::new(format!("format '{other}'")),
+    };
+    schema.check(&written)?;
+    Ok(())
 }
 
 /// What `on-error` and Flink's names for it say.

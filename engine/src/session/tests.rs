@@ -402,7 +402,7 @@ async fn settings() {
          SET;",
         expect![[r#"
             execution.checkpointing.interval is 1 s
-            option 'parallelism.default' of SET is '0', but has to be a whole number from 1 up
+            option 'parallelism.default' of SET is '0', but has to be a whole number from 1 to 256
               --> line 2, column 38, in SET
                |
              2 |          SET 'parallelism.default' = '0'

@@ -2,10 +2,11 @@
 //!
 //! A session that is built from [`session`] plans what this crate's parser gives: names keep their case, Flink's types
 //! are known, and the table factors that DataFusion lacks are planned here (`unnest`, `window`). Errors of planning
-//! come out as [`SqlError`]s with their place.
+//! come out as [`SqlError`]s with their place (`place`).
 
 mod insert;
 mod map;
+mod place;
 #[cfg(test)]
 mod tests;
 mod unnest;
@@ -14,8 +15,7 @@ mod window;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
-use datafusion::common::{Diagnostic, SchemaError};
-use datafusion::error::DataFusionError;
+use datafusion::common::SchemaError;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -26,13 +26,14 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, TableFactor};
 
+use super::SqlError;
 use super::query::Query;
 use super::type_parser::parse_type;
-use super::{Location, Span, SqlError};
 use crate::Result;
 use crate::suggest::nearest;
 
 pub use insert::plan_insert;
+pub(crate) use place::{locate, planning_error};
 pub(super) use unnest::wrap_unnest;
 
 /// A session's state, to which the caller adds its catalogs and tables.
@@ -60,28 +61,10 @@ pub async fn plan_query(query: &Query, state: &SessionState, script: &str) -> Re
     query.check_supported(script)?;
     let statement = ast::Statement::Query(query.ast.clone());
     let statement = DfStatement::Statement(Box::new(statement));
-    let planned = state.statement_to_plan(statement).await;
-    planned.map_err(|error| planning_error(error, script))
-}
-
-/// An error of planning with its place, where DataFusion says one; otherwise the error as it is.
-pub fn planning_error(error: DataFusionError, script: &str) -> crate::Error {
-    let diagnostic = error.diagnostic().cloned();
-    let root = error.find_root();
-    let (message, help) = match root {
-        DataFusionError::SchemaError(schema, _) => in_words(schema),
-        _ => (None, None),
-    };
-    let Some(Diagnostic { message: said, span: Some(span), helps, .. }) = diagnostic else {
-        return match message {
-            Some(message) => with_help(SqlError::new(message, Span::empty(), script), help).into(),
-            None => error.into(),
-        };
-    };
-    let place = |at: datafusion::common::Location| Location::new(at.line, at.column);
-    let span = Span::new(place(span.start), place(span.end));
-    let help = help.or_else(|| helps.first().map(|help| help.message.clone()));
-    with_help(SqlError::new(message.unwrap_or(said), span, script), help).into()
+    match state.statement_to_plan(statement).await {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(locate(error, query, state, script).await),
+    }
 }
 
 fn with_help(error: SqlError, help: Option<String>) -> SqlError {

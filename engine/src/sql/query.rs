@@ -20,7 +20,9 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, ObjectName, Spanned as _, TableAlias, TableFactor, TableVersion, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::dialect::FlinkDialect;
 use super::hint::{Hints, QueryHint};
 use super::planner::wrap_unnest;
 use super::tokens::err_in;
@@ -108,6 +110,18 @@ impl Query {
         }
     }
 
+    /// The first place in the query of a keyword or name, whatever its case. `script` is the text that the query was parsed
+    /// from.
+    pub fn word(&self, word: &str, script: &str) -> Option<Span> {
+        let query = self.ast.span();
+        let tokens = Tokenizer::new(&FlinkDialect, script).tokenize_with_location().ok()?;
+        let is_meant = |token: &&TokenWithSpan| match &token.token {
+            Token::Word(found) => token.span.start >= query.start && found.value.eq_ignore_ascii_case(word),
+            _ => false,
+        };
+        tokens.iter().find(is_meant).map(|token| token.span)
+    }
+
     /// Refuses what can't run on a stream yet. Joins and aggregates are seen in the plan, not here.
     ///
     /// # Errors
@@ -116,13 +130,13 @@ impl Query {
         match self.constructs.first() {
             None => Ok(()),
             Some(Construct { kind, span }) => {
-                let message = format!("{} is not supported in streaming mode yet", kind.name());
+                let message = format!("{} can't run over a stream yet", kind.name());
                 let error = SqlError::new(message, *span, script);
                 Err(Box::new(match kind {
-                    ConstructKind::WindowFunction | ConstructKind::LookupJoin => {
-                        error.help("it works in batch mode: --mode batch")
+                    ConstructKind::WindowFunction => error.help("it comes later; in batch mode it works: --mode batch"),
+                    ConstructKind::LookupJoin | ConstructKind::MatchRecognize | ConstructKind::LateralTable => {
+                        error.help("it comes later")
                     }
-                    ConstructKind::MatchRecognize | ConstructKind::LateralTable => error,
                 }))
             }
         }
@@ -155,7 +169,7 @@ pub(super) fn parse_query(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<
 }
 
 fn empty_query() -> Box<ast::Query> {
-    let mut parser = Parser::new(&super::dialect::FlinkDialect);
+    let mut parser = Parser::new(&FlinkDialect);
     parser = parser.try_with_sql("SELECT 1").expect("the text is a query");
     parser.parse_query().expect("the text is a query")
 }

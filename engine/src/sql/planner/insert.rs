@@ -12,7 +12,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::sql::sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned as _};
 
-use super::{plan_query, planning_error, with_help};
+use super::{locate, plan_query, with_help};
 use crate::coerce::check_coercion;
 use crate::sql::{Insert, Span, SqlError};
 use crate::suggest::nearest_one;
@@ -53,8 +53,10 @@ pub async fn plan_insert(insert: &Insert, target: &Schema, state: &SessionState,
         outputs.push(output.alias(field.name()));
     }
     let projected = LogicalPlanBuilder::from(plan).project(outputs);
-    let built = projected.and_then(LogicalPlanBuilder::build);
-    built.map_err(|error| planning_error(error, script))
+    match projected.and_then(LogicalPlanBuilder::build) {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(locate(error, &insert.query, state, script).await),
+    }
 }
 
 /// Gives the later ones of columns that are written alike (`SELECT a, a`, `SELECT NULL, NULL`) names of their own:
