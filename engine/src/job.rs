@@ -29,7 +29,7 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
