@@ -355,7 +355,7 @@ impl<'a> Search<'a> {
         let with = frame.with.take();
         for (select, with) in [(&bare, None), (&bare, with.clone()), (&crossed, None), (&crossed, with)] {
             frame.with = with;
-            frame.body = Box::new(SetExpr::Select(Box::new(select.clone())));
+            *frame.body = SetExpr::Select(Box::new(select.clone()));
             let one = Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
             let frame = with_item(&frame, one);
             if self.error_of(&frame).await.is_none() {
