@@ -19,6 +19,7 @@ use frazil_table::Retention;
 use frazil_writer::{SinkId, WriterConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::Result;
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
 use crate::leaves::used_leaves;
@@ -29,7 +30,6 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan};
-use crate::Result;
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
