@@ -177,7 +177,7 @@ impl Loop<'_> {
             }
             let attempted = match self.prepare(tables).await? {
                 Ok(attempted) => attempted,
-                Err((index, conflict)) => return self.lost(index, conflict),
+                Err((index, conflict)) => return self.lost(index, conflict).await,
             };
             if attempted.iter().all(|attempted| !changes_anything(attempted)) {
                 return Ok(self.landed(attempted, Vec::new()));
@@ -191,7 +191,7 @@ impl Loop<'_> {
                 Ok(TransactionOutcome::Conflict(conflict)) => {
                     delete_attempt(self.env, &attempted).await;
                     if is_last {
-                        return self.lost(0, conflict);
+                        return self.lost(0, conflict).await;
                     }
                     tracing::debug!(table = %self.ident(0), %conflict, "commit goes again");
                 }
@@ -205,7 +205,7 @@ impl Loop<'_> {
                         return self.landed_in_doubt().await;
                     }
                     if is_last {
-                        return self.lost(0, Conflict::Moved { reason });
+                        return self.lost(0, Conflict::Moved { reason }).await;
                     }
                 }
                 Err(error) if is_passing(&error) && !is_last => {
@@ -323,8 +323,10 @@ impl Loop<'_> {
     }
 
     /// A commit that gives up. While an earlier attempt may still land, it can't say that it never will.
-    fn lost(&self, index: usize, conflict: Conflict) -> Result<TransactionEnd> {
+    async fn lost(&self, index: usize, conflict: Conflict) -> Result<TransactionEnd> {
         if self.in_doubt.is_none() {
+            let kept = self.parts.iter().flat_map(|part| part.written.locations());
+            delete_files(self.env, kept).await;
             return Ok(TransactionEnd::Conflict { ident: self.ident(index).clone(), conflict });
         }
         let reason = format!("an attempt ended unknown and may still land; it was given up for: {conflict}");
@@ -400,7 +402,11 @@ fn is_passing(error: &Error) -> bool {
 
 async fn delete_attempt(env: &Env, attempted: &[Attempted]) {
     let prepared = attempted.iter().filter_map(|(_, prepared)| prepared.as_ref());
-    for file in prepared.flat_map(|prepared| &prepared.attempt_files) {
+    delete_files(env, prepared.flat_map(|prepared| &prepared.attempt_files).map(String::as_str)).await;
+}
+
+async fn delete_files(env: &Env, files: impl Iterator<Item = &str>) {
+    for file in files {
         if let Err(error) = env.store.delete(file).await {
             tracing::warn!(%error, "a file of a lost attempt stays as an orphan");
         }

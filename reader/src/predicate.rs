@@ -188,7 +188,7 @@ impl BoundPredicate {
 }
 
 impl Comparison {
-    fn negated(self) -> Self {
+    pub(crate) fn negated(self) -> Self {
         match self {
             Self::Equal => Self::NotEqual,
             Self::NotEqual => Self::Equal,

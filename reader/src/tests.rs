@@ -6,4 +6,4 @@ mod evolution;
 mod follow;
 mod pruning;
 mod random;
-mod world;
+pub(crate) mod world;

@@ -12,6 +12,7 @@ use frazil_storage::Store;
 use iceberg::io::FileIO;
 
 use crate::avro_name::manifest_with_avro_names;
+use crate::cherry_pick::SOURCE_SNAPSHOT_ID;
 use crate::row_lineage::inherit_row_ids;
 use crate::spec::{FormatVersion, ManifestEntry, ManifestFile, ManifestList, Snapshot, TableMetadata};
 use crate::{Error, ManifestCache, Result, Table, UnreachableFiles};
@@ -122,9 +123,10 @@ pub async fn load_manifest(
 
 /// Finds the files that only expired snapshots name, by comparing the table before an expiry with the table after it.
 ///
-/// Of the retained snapshots only those are read whose parent is not retained: a snapshot lists what its parent listed
-/// and what it added itself, so what was live before the expiry and is live in any retained snapshot is live in one of
-/// those. Cost: the lists and manifests of the expired snapshots and of the oldest retained one of each branch.
+/// Of the retained snapshots only those are read whose parent is not retained, and those that were picked from another
+/// snapshot: a snapshot lists what its parent listed and what it added itself, which is new unless it was picked, so what
+/// was live before the expiry and is live in any retained snapshot is live in one of those. Cost: the lists and manifests
+/// of the expired snapshots, of the oldest retained one of each branch, and of the picked ones.
 ///
 /// # Errors
 /// As [`load_state`]. A manifest that is gone already counts as empty: an earlier clean-up got that far.
@@ -147,7 +149,8 @@ pub async fn find_unreachable_files(
     let mut retained: HashMap<String, ManifestFile> = HashMap::new();
     for snapshot in after.metadata().snapshots() {
         lists.remove(snapshot.manifest_list());
-        if snapshot.parent_snapshot_id().is_some_and(|parent| kept.contains(&parent)) {
+        let is_picked = snapshot.summary().additional_properties.contains_key(SOURCE_SNAPSHOT_ID);
+        if !is_picked && snapshot.parent_snapshot_id().is_some_and(|parent| kept.contains(&parent)) {
             continue;
         }
         for manifest in load_manifest_list(store, after.metadata(), snapshot).await? {

@@ -1,6 +1,5 @@
 //! The manifests of a snapshot while a commit is being planned.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::commit::{CommitIdentity, ManifestPlan, ManifestRef, PlannedEntry, SnapshotPlan};
@@ -42,6 +41,13 @@ pub(crate) struct RemovedFile {
     pub(crate) file: DataFile,
     pub(crate) partition_spec_id: i32,
     pub(crate) data_sequence_number: i64,
+}
+
+/// A live file as it is looked at.
+pub(crate) struct Live<'a> {
+    pub(crate) file: &'a DataFile,
+    /// `None` only in a damaged manifest.
+    pub(crate) data_sequence_number: Option<i64>,
 }
 
 impl RemovedFile {
@@ -130,7 +136,7 @@ impl<'a> ManifestSet<'a> {
         &mut self,
         content: ManifestContentType,
         snapshot: &SnapshotPlan,
-        matched: impl Fn(&PlannedEntry, i32) -> Matched,
+        matched: impl Fn(&Live<'_>, i32) -> Matched,
     ) -> Result<Removal> {
         let mut removed = Vec::new();
         let mut kept = Vec::new();
@@ -141,17 +147,21 @@ impl<'a> ManifestSet<'a> {
                 kept.push(manifest);
                 continue;
             }
-            let entries: Vec<_> = self.entries(&manifest)?.into_owned().into_iter().filter(is_live).collect();
-            let verdicts: Vec<_> = entries.iter().map(|entry| matched(entry, spec_id)).collect();
-            if let Some(partly) = verdicts.iter().position(|verdict| *verdict == Matched::Partly) {
-                return Ok(Removal::Missing(entries[partly].file.file_path().to_owned()));
+            let mut verdicts = Vec::new();
+            for live in self.live_in(&manifest)? {
+                let verdict = matched(&live, spec_id);
+                if verdict == Matched::Partly {
+                    return Ok(Removal::Missing(live.file.file_path().to_owned()));
+                }
+                verdicts.push(verdict);
             }
             if !verdicts.contains(&Matched::Yes) {
                 kept.push(manifest);
                 continue;
             }
+            let entries = self.entries(&manifest)?.into_iter().filter(is_live);
             let into = rewritten.entry(spec_id).or_default();
-            for (mut entry, verdict) in entries.into_iter().zip(verdicts) {
+            for (mut entry, verdict) in entries.zip(verdicts) {
                 entry.status = ManifestStatus::Existing;
                 if verdict == Matched::Yes {
                     removed.push(removed_file(&entry, spec_id));
@@ -182,10 +192,9 @@ impl<'a> ManifestSet<'a> {
             return Ok(None);
         }
         for manifest in self.of(ManifestContentType::Data) {
-            let entries = self.entries(manifest)?;
-            let found = entries.iter().find(|entry| is_live(entry) && paths.contains(entry.file.file_path()));
-            if let Some(entry) = found {
-                return Ok(Some(entry.file.file_path().to_owned()));
+            let path = self.live_in(manifest)?.map(|live| live.file.file_path()).find(|path| paths.contains(path));
+            if let Some(path) = path {
+                return Ok(Some(path.to_owned()));
             }
         }
         Ok(None)
@@ -196,10 +205,8 @@ impl<'a> ManifestSet<'a> {
         let mut live = Vec::new();
         for manifest in self.of(ManifestContentType::Deletes) {
             let (_, spec_id) = self.describe(manifest);
-            let inside = |entry: &&PlannedEntry| {
-                is_live(entry) && partitions.contains(&(spec_id, entry.file.partition().clone()))
-            };
-            live.extend(self.entries(manifest)?.iter().filter(inside).map(|entry| entry.file.clone()));
+            let inside = |file: &&DataFile| partitions.contains(&(spec_id, file.partition().clone()));
+            live.extend(self.live_in(manifest)?.map(|live| live.file).filter(inside).cloned());
         }
         Ok(live)
     }
@@ -335,17 +342,34 @@ impl<'a> ManifestSet<'a> {
         }
     }
 
+    /// The live files of a manifest, without a copy of what it says of them.
+    fn live_in(&self, manifest: &ManifestRef) -> Result<Box<dyn Iterator<Item = Live<'_>> + '_>> {
+        Ok(match manifest {
+            ManifestRef::Stored(stored) => {
+                let live = self.state.entries_of(stored)?.iter().filter(|entry| entry.is_alive());
+                Box::new(live.map(|e| Live { file: e.data_file(), data_sequence_number: e.sequence_number() }))
+            }
+            ManifestRef::New(index) => {
+                let plan = &self.new[*index];
+                Box::new(plan.entries.iter().filter(|entry| is_live(entry)).map(|entry| Live {
+                    file: &entry.file,
+                    data_sequence_number: Some(entry.data_sequence_number.unwrap_or(plan.sequence_number)),
+                }))
+            }
+        })
+    }
+
     /// A manifest's entries with every inherited value filled in.
-    fn entries(&self, manifest: &ManifestRef) -> Result<Cow<'_, [PlannedEntry]>> {
+    fn entries(&self, manifest: &ManifestRef) -> Result<Vec<PlannedEntry>> {
         match manifest {
             ManifestRef::Stored(stored) => {
                 let entries = self.state.entries_of(stored)?;
                 let planned = entries.iter().map(|entry| planned_entry(stored, entry));
                 let mut planned: Vec<_> = planned.collect::<Result<_>>()?;
                 inherit_row_ids(stored.first_row_id, stored.partition_spec_id, &mut planned);
-                Ok(Cow::Owned(planned))
+                Ok(planned)
             }
-            ManifestRef::New(index) => Ok(Cow::Owned(self.new[*index].inherited_entries())),
+            ManifestRef::New(index) => Ok(self.new[*index].inherited_entries()),
         }
     }
 }

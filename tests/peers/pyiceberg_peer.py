@@ -47,9 +47,10 @@ class Operations:
         schema = loaded.schema().as_arrow()
         loaded.append(pa.Table.from_pylist([from_json(row, pa.struct(schema)) for row in rows], schema=schema))
 
-    def scan(self, table, columns=("*",), filter=None, limit=None):
+    def scan(self, table, columns=("*",), filter=None, limit=None, snapshot=None):
         loaded = self.catalog.load_table(table)
-        scan = loaded.scan(selected_fields=tuple(columns), limit=limit, **({"row_filter": filter} if filter else {}))
+        options = {"row_filter": filter} if filter else {}
+        scan = loaded.scan(selected_fields=tuple(columns), limit=limit, snapshot_id=snapshot, **options)
         found = scan.to_arrow()
         return peer.answer(found.column_names, [tuple(row.values()) for row in found.to_pylist()])
 
@@ -77,6 +78,12 @@ class Operations:
         snapshots = self.catalog.load_table(table).metadata.snapshots
         rows = [[snapshot.snapshot_id, snapshot.summary.operation.value] for snapshot in snapshots]
         return peer.answer(["snapshot_id", "operation"], rows)
+
+    def history(self, table):
+        """The ancestors of the head, each with its parent."""
+        rows = self.catalog.load_table(table).inspect.history().to_pylist()
+        rows = [[row["snapshot_id"], row["parent_id"]] for row in rows if row["is_current_ancestor"]]
+        return peer.answer(["snapshot_id", "parent_id"], rows)
 
 
 def from_json(value, kind):

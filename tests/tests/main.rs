@@ -10,4 +10,5 @@ mod e2e;
 mod engine;
 mod interop;
 mod reader;
+mod table;
 mod tidy;

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{Predicate, Projection, ReadContext, ReadStats, Result, ScanPlan, ScanRequest, load_scan, scan};
 
-pub(super) struct World {
+pub(crate) struct World {
     pub env: Env,
     pub catalog: CatalogRef,
     pub context: ReadContext,
@@ -32,11 +32,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(schema: &str) -> Self {
+    pub(crate) async fn new(schema: &str) -> Self {
         Self::with(schema, None, FormatVersion::V2, &[]).await
     }
 
-    pub(super) async fn with(
+    pub(crate) async fn with(
         schema: &str,
         partition_spec: Option<UnboundPartitionSpec>,
         version: FormatVersion,
@@ -62,25 +62,25 @@ impl World {
         Self { env, catalog, context, ident: table.ident().clone(), table, files: 0 }
     }
 
-    pub(super) fn schema(&self) -> Arc<Schema> {
+    pub(crate) fn schema(&self) -> Arc<Schema> {
         self.table.metadata().current_schema().clone()
     }
 
-    pub(super) fn next_path(&mut self) -> String {
+    pub(crate) fn next_path(&mut self) -> String {
         self.files += 1;
         // Names do not sort in the order in which they are made.
         format!("{}/data/{:03}-{}.parquet", self.table.metadata().location(), self.files * 7919 % 1000, self.files)
     }
 
     /// A stored data file of the current schema, with bounds, not in the table yet.
-    pub(super) async fn write(&mut self, rows: &[Value], group_rows: usize, partition: Struct) -> TableFile {
+    pub(crate) async fn write(&mut self, rows: &[Value], group_rows: usize, partition: Struct) -> TableFile {
         let schema = self.schema();
         let batch = to_batch(&Arc::new(arrow_schema(&schema).unwrap()), rows);
         let bytes = encode(&batch, group_rows);
         self.store(bytes, &schema, partition).await
     }
 
-    pub(super) async fn store(&mut self, bytes: Vec<u8>, schema: &Schema, partition: Struct) -> TableFile {
+    pub(crate) async fn store(&mut self, bytes: Vec<u8>, schema: &Schema, partition: Struct) -> TableFile {
         let path = self.next_path();
         let metadata = parquet_metadata(&bytes);
         let partition_spec_id = self.table.metadata().default_partition_spec_id();
@@ -98,16 +98,16 @@ impl World {
     }
 
     /// Appends one file with these rows. Returns the snapshot.
-    pub(super) async fn append(&mut self, rows: &[Value]) -> i64 {
+    pub(crate) async fn append(&mut self, rows: &[Value]) -> i64 {
         let file = self.write(rows, usize::MAX, Struct::empty()).await;
         self.append_files(vec![file]).await
     }
 
-    pub(super) async fn append_files(&mut self, files: Vec<TableFile>) -> i64 {
+    pub(crate) async fn append_files(&mut self, files: Vec<TableFile>) -> i64 {
         self.change(Change::Append { files, properties: Default::default() }).await
     }
 
-    pub(super) async fn change(&mut self, change: Change) -> i64 {
+    pub(crate) async fn change(&mut self, change: Change) -> i64 {
         let end = frazil_catalog::commit(
             self.catalog.as_ref(),
             &self.env,
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Rewrites live files into others with the same rows.
-    pub(super) async fn replace(&mut self, removed: Vec<String>, added: Vec<TableFile>) -> i64 {
+    pub(crate) async fn replace(&mut self, removed: Vec<String>, added: Vec<TableFile>) -> i64 {
         let state = self.state().await;
         let live = state.live_data_files_by_path().unwrap();
         let number = removed.iter().map(|path| live[path.as_str()].data_sequence_number).max().unwrap();
@@ -145,18 +145,18 @@ impl World {
         .await
     }
 
-    pub(super) async fn state(&self) -> frazil_table::TableState {
+    pub(crate) async fn state(&self) -> frazil_table::TableState {
         io::load_state(&self.env.store, &self.context.manifests, &self.table, io::Entries::All).await.unwrap()
     }
 
     /// A snapshot with delete files and data files.
-    pub(super) async fn row_delta(&mut self, data_files: Vec<TableFile>, delete_files: Vec<TableFile>) -> i64 {
+    pub(crate) async fn row_delta(&mut self, data_files: Vec<TableFile>, delete_files: Vec<TableFile>) -> i64 {
         let head = self.table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
         let validation = Validation::snapshot(head);
         self.change(Change::RowDelta(RowDelta { data_files, delete_files, validation, ..RowDelta::default() })).await
     }
 
-    pub(super) async fn update(&mut self, updates: Vec<TableUpdate>) {
+    pub(crate) async fn update(&mut self, updates: Vec<TableUpdate>) {
         let commit = TableCommit {
             ident: self.ident.clone(),
             requirements: Vec::new(),
@@ -170,14 +170,14 @@ impl World {
     }
 
     /// Another schema becomes the current one. Field ids are as given.
-    pub(super) async fn evolve(&mut self, schema: &str) {
+    pub(crate) async fn evolve(&mut self, schema: &str) {
         let schema = parse_schema(schema);
         let updates = vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: -1 }];
         self.update(updates).await;
     }
 
     /// Moves `main` back, or a tag anywhere.
-    pub(super) async fn set_ref(&mut self, name: &str, snapshot_id: i64) {
+    pub(crate) async fn set_ref(&mut self, name: &str, snapshot_id: i64) {
         let retention = match name {
             "main" => SnapshotRetention::branch(None, None, None),
             _ => SnapshotRetention::Tag { max_ref_age_ms: None },
@@ -186,15 +186,15 @@ impl World {
         self.update(vec![TableUpdate::SetSnapshotRef { ref_name: name.to_owned(), reference }]).await;
     }
 
-    pub(super) async fn expire(&mut self, snapshot_ids: Vec<i64>) {
+    pub(crate) async fn expire(&mut self, snapshot_ids: Vec<i64>) {
         self.update(vec![TableUpdate::RemoveSnapshots { snapshot_ids }]).await;
     }
 
-    pub(super) async fn plan(&self, request: &ScanRequest) -> ScanPlan {
+    pub(crate) async fn plan(&self, request: &ScanRequest) -> ScanPlan {
         load_scan(&self.context, &self.table, request).await.unwrap()
     }
 
-    pub(super) async fn try_rows(&self, request: &ScanRequest) -> Result<Vec<Value>> {
+    pub(crate) async fn try_rows(&self, request: &ScanRequest) -> Result<Vec<Value>> {
         let plan = load_scan(&self.context, &self.table, request).await?;
         let batches: Vec<RecordBatch> = scan(&self.context, &plan, 3).try_collect().await?;
         for batch in &batches {
@@ -204,12 +204,12 @@ impl World {
     }
 
     /// All rows of a request, sorted.
-    pub(super) async fn rows(&self, request: &ScanRequest) -> Vec<Value> {
+    pub(crate) async fn rows(&self, request: &ScanRequest) -> Vec<Value> {
         self.try_rows(request).await.unwrap()
     }
 
     /// The rows of some columns, and what they cost with every cache cold but the manifests'.
-    pub(super) async fn cost(&self, request: &ScanRequest) -> (Vec<Value>, ReadStats) {
+    pub(crate) async fn cost(&self, request: &ScanRequest) -> (Vec<Value>, ReadStats) {
         let context = ReadContext::with_manifests(&self.env, &self.context.manifests);
         let plan = load_scan(&context, &self.table, request).await.unwrap();
         let batches: Vec<RecordBatch> = scan(&context, &plan, 1).try_collect().await.unwrap();
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// A position delete file.
-    pub(super) async fn position_deletes(&mut self, positions: &[(&str, i64)], only: Option<&str>) -> TableFile {
+    pub(crate) async fn position_deletes(&mut self, positions: &[(&str, i64)], only: Option<&str>) -> TableFile {
         let schema = parse_schema(
             r#"{"type":"struct","fields":[
             {"id":2147483546,"name":"file_path","required":true,"type":"string"},
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// An equality delete file of some columns of the current schema.
-    pub(super) async fn equality_deletes(&mut self, columns: &[&str], rows: &[Value]) -> TableFile {
+    pub(crate) async fn equality_deletes(&mut self, columns: &[&str], rows: &[Value]) -> TableFile {
         let paths = Projection::paths(columns.iter().copied());
         let projected = crate::project(&self.schema(), &paths).unwrap();
         let ids = columns.iter().map(|name| self.schema().field_id_by_name(name).unwrap()).collect();
@@ -247,7 +247,7 @@ impl World {
         .await
     }
 
-    pub(super) async fn store_delete(
+    pub(crate) async fn store_delete(
         &mut self,
         bytes: Vec<u8>,
         rows: usize,
@@ -269,27 +269,27 @@ impl World {
     }
 }
 
-pub(super) fn parse_schema(json: &str) -> Schema {
+pub(crate) fn parse_schema(json: &str) -> Schema {
     serde_json::from_str(json).unwrap()
 }
 
-pub(super) fn parquet_metadata(bytes: &[u8]) -> parquet::file::metadata::ParquetMetaData {
+pub(crate) fn parquet_metadata(bytes: &[u8]) -> parquet::file::metadata::ParquetMetaData {
     ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::copy_from_slice(bytes)).unwrap()
 }
 
-pub(super) fn to_batch(schema: &ArrowSchemaRef, rows: &[Value]) -> RecordBatch {
+pub(crate) fn to_batch(schema: &ArrowSchemaRef, rows: &[Value]) -> RecordBatch {
     let mut decoder =
         arrow::json::ReaderBuilder::new(schema.clone()).with_batch_size(rows.len().max(1)).build_decoder().unwrap();
     decoder.serialize(rows).unwrap();
     decoder.flush().unwrap().unwrap_or_else(|| RecordBatch::new_empty(schema.clone()))
 }
 
-pub(super) fn encode(batch: &RecordBatch, group_rows: usize) -> Vec<u8> {
+pub(crate) fn encode(batch: &RecordBatch, group_rows: usize) -> Vec<u8> {
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
     encode_with(batch, properties)
 }
 
-pub(super) fn encode_with(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
+pub(crate) fn encode_with(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
@@ -297,7 +297,7 @@ pub(super) fn encode_with(batch: &RecordBatch, properties: WriterProperties) -> 
     bytes
 }
 
-pub(super) fn to_rows(batches: &[RecordBatch]) -> Vec<Value> {
+pub(crate) fn to_rows(batches: &[RecordBatch]) -> Vec<Value> {
     let mut bytes = Vec::new();
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
@@ -313,19 +313,19 @@ pub(super) fn to_rows(batches: &[RecordBatch]) -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn sorted(mut rows: Vec<Value>) -> Vec<Value> {
+pub(crate) fn sorted(mut rows: Vec<Value>) -> Vec<Value> {
     rows.sort_by_cached_key(Value::to_string);
     rows
 }
 
-pub(super) fn all() -> ScanRequest {
+pub(crate) fn all() -> ScanRequest {
     ScanRequest::default()
 }
 
-pub(super) fn columns(paths: &[&str]) -> ScanRequest {
+pub(crate) fn columns(paths: &[&str]) -> ScanRequest {
     ScanRequest { projection: Projection::paths(paths.iter().copied()), ..ScanRequest::default() }
 }
 
-pub(super) fn matching(predicate: Predicate) -> ScanRequest {
+pub(crate) fn matching(predicate: Predicate) -> ScanRequest {
     ScanRequest { predicate: Some(predicate), ..ScanRequest::default() }
 }

@@ -99,8 +99,8 @@ impl Planner<'_> {
             since.no_new_rows(Some(read.as_ref()))?;
             since.no_deleted_rows(read.as_ref())?;
         }
-        let removal = self.working.remove_where(ManifestContentType::Data, snapshot, |entry, spec_id| {
-            match (filter.may_match(&entry.file, spec_id), filter.all_match(&entry.file, spec_id)) {
+        let removal = self.working.remove_where(ManifestContentType::Data, snapshot, |live, spec_id| {
+            match (filter.may_match(live.file, spec_id), filter.all_match(live.file, spec_id)) {
                 (false, _) => Matched::No,
                 (true, true) => Matched::Yes,
                 (true, false) => Matched::Partly,

@@ -20,6 +20,13 @@ use crate::{Error, ManifestCache, Result, TableState};
 #[derive(Debug, Default)]
 pub struct WrittenManifests(HashMap<String, ManifestFile>);
 
+impl WrittenManifests {
+    /// Where they are: garbage once it is proven that no attempt landed and no more will be made.
+    pub fn locations(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
 /// Writes the manifests and manifest lists of a plan. The table does not change by this.
 ///
 /// Cost: one write for each new manifest and each snapshot.

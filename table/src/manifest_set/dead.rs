@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ManifestSet, Matched, Removal, RemovedFile, is_live};
+use super::{Live, ManifestSet, Matched, Removal, RemovedFile};
 use crate::Result;
-use crate::commit::{ManifestRef, PlannedEntry, SnapshotPlan};
+use crate::commit::{ManifestRef, SnapshotPlan};
 use crate::deletes::{DeleteScope, applies_by_number};
 use crate::spec::{ManifestContentType, Struct, TableMetadata};
 
@@ -60,10 +60,10 @@ impl ManifestSet<'_> {
                 live.is_complete = false;
                 continue;
             }
-            for entry in self.entries(manifest)?.iter().filter(|entry| is_live(entry)) {
-                let number = entry.data_sequence_number.unwrap_or(0);
-                live.paths.insert(entry.file.file_path().to_owned());
-                let oldest = live.oldest_of.entry((spec_id, entry.file.partition().clone())).or_insert(number);
+            for data in self.live_in(manifest)? {
+                let number = data.data_sequence_number.unwrap_or(0);
+                live.paths.insert(data.file.file_path().to_owned());
+                let oldest = live.oldest_of.entry((spec_id, data.file.partition().clone())).or_insert(number);
                 *oldest = (*oldest).min(number);
                 live.oldest = Some(live.oldest.unwrap_or(number).min(number));
             }
@@ -73,8 +73,8 @@ impl ManifestSet<'_> {
 }
 
 impl LiveData {
-    fn is_dead(&self, metadata: &TableMetadata, delete: &PlannedEntry, partition_spec_id: i32) -> bool {
-        let oldest = match DeleteScope::of(metadata, &delete.file, partition_spec_id) {
+    fn is_dead(&self, metadata: &TableMetadata, delete: &Live<'_>, partition_spec_id: i32) -> bool {
+        let oldest = match DeleteScope::of(metadata, delete.file, partition_spec_id) {
             DeleteScope::File(path) => return !self.paths.contains(&path),
             DeleteScope::Partition(spec_id, tuple) => self.oldest_of.get(&(spec_id, tuple)).copied(),
             DeleteScope::Table => self.oldest,

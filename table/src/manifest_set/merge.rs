@@ -82,7 +82,7 @@ impl ManifestSet<'_> {
         let mut by_spec: BTreeMap<i32, Vec<PlannedEntry>> = BTreeMap::new();
         for manifest in manifests {
             let (_, spec_id) = self.describe(&manifest);
-            let live = self.entries(&manifest)?.into_owned().into_iter().filter(is_live);
+            let live = self.entries(&manifest)?.into_iter().filter(is_live);
             by_spec.entry(spec_id).or_default().extend(live.map(|mut entry| {
                 entry.status = ManifestStatus::Existing;
                 entry

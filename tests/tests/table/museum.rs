@@ -1,0 +1,10 @@
+//! The regression museum: bugs that other implementations had, or still have, each as a history that shows it.
+//!
+//! A test says what went wrong and where it was told. Each fails when what keeps us from the bug is taken out.
+
+mod compaction;
+mod deletes;
+mod expiry;
+mod isolation;
+mod numbers;
+mod retries;
