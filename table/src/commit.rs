@@ -242,15 +242,21 @@ impl fmt::Display for CommitPlan {
         }
         for snapshot in &self.snapshots {
             let new = snapshot.manifests.iter().filter(|m| matches!(m, ManifestRef::New(_))).count();
-            writeln!(
+            let count = |key: &str| snapshot.summary.get(key).map_or("0", String::as_str);
+            write!(
                 f,
-                "{} snapshot on {}: {} manifests, {new} of them new; {} files added, {} removed",
+                "{} snapshot {} {}: {} manifests, {new} of them new; {} files added, {} removed",
                 snapshot.operation.as_str(),
+                if self.moves_ref { "on" } else { "staged above" },
                 self.ref_name,
                 snapshot.manifests.len(),
-                snapshot.summary.get("added-data-files").map_or("0", String::as_str),
-                snapshot.summary.get("deleted-data-files").map_or("0", String::as_str),
+                count("added-data-files"),
+                count("deleted-data-files"),
             )?;
+            match (count("added-delete-files"), count("removed-delete-files")) {
+                ("0", "0") => writeln!(f)?,
+                (added, removed) => writeln!(f, "; {added} delete files added, {removed} removed")?,
+            }
         }
         for update in &self.updates {
             writeln!(f, "{}", Described(update))?;

@@ -12,7 +12,7 @@ use crate::{Error, Result, TableFile, TableState, layout};
 mod dead;
 mod merge;
 
-pub(crate) use merge::{is_mergeable, min_count_to_merge};
+pub(crate) use merge::{merging_is_due, min_count_to_merge};
 
 /// Entries in one new manifest: about 8 MiB (`commit.manifest.target-size-bytes`) at 800 bytes an entry.
 const ENTRIES_MAX: usize = 10_000;
@@ -119,7 +119,7 @@ impl<'a> ManifestSet<'a> {
         snapshot: &SnapshotPlan,
     ) -> Result<Removal> {
         let removal =
-            self.remove_where(content, snapshot, |entry, _| match keys.contains(&FileKey::of(&entry.file)) {
+            self.remove_where(content, snapshot, |entry, _| match keys.contains(&FileKey::of(entry.file)) {
                 true => Matched::Yes,
                 false => Matched::No,
             })?;

@@ -7,7 +7,7 @@ use crate::conflict::{Checks, targets_of};
 use crate::deletes::referenced_data_file;
 use crate::row_lineage::check_keeps_row_ids;
 use crate::spec::{DataContentType, FormatVersion, ManifestContentType, Operation};
-use crate::{Error, Result, TableFile};
+use crate::{Conflict, Error, Result, TableFile};
 
 use super::overwrite::targets;
 use super::planner::Planner;
@@ -36,6 +36,8 @@ impl Planner<'_> {
             check_keeps_row_ids(added)?;
         }
         let since = Checks::since(self.state, Some(numbers.base))?;
+        let gone = Conflict::BaseGone { base_snapshot_id: Some(numbers.base) };
+        let base_number = self.metadata.snapshot_by_id(numbers.base).ok_or(gone)?.sequence_number();
         let snapshot = self.begin_snapshot()?;
         let removed = self.remove_paths(removed, &snapshot)?;
         let targets = targets(&removed);
@@ -43,29 +45,13 @@ impl Planner<'_> {
         since.new_equality_deletes_reach(&targets, added)?;
         self.check_no_deletes_here(&targets)?;
         let newest = removed.iter().map(|removed| removed.data_sequence_number).max();
-        self.check_number(numbers, newest.unwrap_or(numbers.data))?;
+        check_number(numbers.data, newest.unwrap_or(numbers.data), base_number)?;
         self.check_not_live(added)?;
         self.working.add(ManifestContentType::Data, added, &snapshot, Some(numbers.data), true);
         self.totals.add(added);
         self.drop_dead_deletes(&snapshot)?;
         self.end_snapshot(snapshot, Operation::Replace, properties)?;
         Ok(())
-    }
-
-    /// The number of a rewrite's outputs lies between that of the newest input and that of the base. Above, equality
-    /// deletes that came since the base would not apply and their rows would be back; below, rows that came after an
-    /// equality delete would be lost to it.
-    fn check_number(&self, numbers: Numbers, newest_removed: i64) -> Result<()> {
-        let base = self.metadata.snapshot_by_id(numbers.base).map_or(0, |base| base.sequence_number());
-        // A file that an earlier change of this commit added is newer than the base.
-        if (newest_removed..=newest_removed.max(base)).contains(&numbers.data) {
-            return Ok(());
-        }
-        Err(Error::InvalidChange(format!(
-            "rewritten files can't have the data sequence number {}: the newest file that goes has {newest_removed}, the \
-             snapshot that the rewrite read has {base}",
-            numbers.data
-        )))
     }
 
     pub(super) fn rewrite_deletes(&mut self, rewrite: &RewriteDeletes) -> Planned {
@@ -128,4 +114,17 @@ impl Planner<'_> {
         self.end_snapshot(snapshot, Operation::Replace, &properties)?;
         Ok(())
     }
+}
+
+/// The number of a rewrite's outputs lies between that of the newest input and that of the base. Above, equality deletes
+/// that came since the base would not apply and their rows would be back; below, rows that came after an equality delete
+/// would be lost to it. A file that an earlier change of the same commit added may be newer than the base.
+fn check_number(number: i64, newest_removed: i64, base: i64) -> Result<()> {
+    if (newest_removed..=newest_removed.max(base)).contains(&number) {
+        return Ok(());
+    }
+    Err(Error::InvalidChange(format!(
+        "rewritten files can't have the data sequence number {number}: the newest file that goes has {newest_removed}, the \
+         snapshot that the rewrite read has {base}"
+    )))
 }

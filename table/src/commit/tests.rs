@@ -129,6 +129,8 @@ pub(crate) fn append(paths: &[&str]) -> Change {
     Change::Append { files, properties: SnapshotProperties::new() }
 }
 
+mod rows;
+
 fn names(live: &[(String, i64)]) -> Vec<(&str, i64)> {
     live.iter().map(|(path, number)| (path.as_str(), *number)).collect()
 }

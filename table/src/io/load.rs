@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{load_manifest, load_manifest_list};
 use crate::history::{EntriesByPath, History, HistoryStep};
-use crate::manifest_set::{is_mergeable, min_count_to_merge};
+use crate::manifest_set::{merging_is_due, min_count_to_merge};
 use crate::needs::{Needs, Want};
 use crate::spec::{MAIN_BRANCH, ManifestEntry, ManifestFile, Snapshot, SnapshotRetention};
 use crate::state::CommitTarget;
@@ -86,10 +86,11 @@ pub async fn load_state_for(
     let needs = Needs::of(changes);
     let metadata = table.metadata();
     let min_count = if needs.merges { min_count_to_merge(&state) } else { usize::MAX };
+    let is_merged = merging_is_due(&state.manifests, min_count);
     let mut wanted = Vec::new();
     for manifest in &state.manifests {
         let want = needs.want(manifest.content);
-        if want.includes(metadata, manifest) || is_mergeable(manifest, &state.manifests, min_count) {
+        if want.includes(metadata, manifest) || is_merged(manifest) {
             wanted.push(manifest.clone());
         } else if matches!(want, Want::Partitions(_)) {
             state.skipped.insert(manifest.manifest_path.clone());

@@ -104,10 +104,17 @@ fn is_small(manifest: &ManifestFile) -> bool {
     manifest.manifest_length < SMALL_BYTES
 }
 
-/// Whether merging will be due for manifests like this one, so that its entries are worth loading.
-pub(crate) fn is_mergeable(manifest: &ManifestFile, all: &[ManifestFile], min_count: usize) -> bool {
-    let like = |other: &&ManifestFile| other.content == manifest.content && is_small(other);
-    is_small(manifest) && all.iter().filter(like).count() >= min_count
+/// Whether merging will be due for a manifest, so that its entries are worth loading.
+pub(crate) fn merging_is_due(manifests: &[ManifestFile], min_count: usize) -> impl Fn(&ManifestFile) -> bool + use<> {
+    let is_due = |content| manifests.iter().filter(|m| m.content == content && is_small(m)).count() >= min_count;
+    let (data, deletes) = (is_due(ManifestContentType::Data), is_due(ManifestContentType::Deletes));
+    move |manifest| {
+        is_small(manifest)
+            && match manifest.content {
+                ManifestContentType::Data => data,
+                ManifestContentType::Deletes => deletes,
+            }
+    }
 }
 
 pub(crate) fn min_count_to_merge(state: &TableState) -> usize {

@@ -204,7 +204,10 @@ impl World {
     pub async fn positions(&self, of: &TableFile, positions: &[i64]) -> TableFile {
         let places: Vec<_> = positions.iter().map(|position| (of, *position)).collect();
         let data_file = path(of);
-        self.position_deletes(&places, |builder| drop(builder.referenced_data_file(Some(data_file)))).await
+        self.position_deletes(&places, |builder| {
+            builder.referenced_data_file(Some(data_file));
+        })
+        .await
     }
 
     /// A position delete file of rows of some data files of one partition.
