@@ -6,6 +6,7 @@ use frazil_table::spec::{
 };
 
 use super::*;
+use crate::Comparison;
 use crate::tests::world::World;
 
 const SCHEMA: &str = r#"{"type":"struct","fields":[
