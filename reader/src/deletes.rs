@@ -178,6 +178,23 @@ fn only_path(file: &DataFile) -> Option<String> {
     }
 }
 
+/// All positions of a data file that its position deletes or its deletion vector name.
+pub(crate) async fn load_positions(
+    context: &ReadContext,
+    path: &str,
+    deletes: &ApplicableDeletes,
+) -> Result<Option<Arc<RoaringTreemap>>> {
+    let mut positions: Option<Arc<RoaringTreemap>> = None;
+    for delete in &deletes.positions {
+        let Some(more) = delete.positions_of(context, path).await? else { continue };
+        positions = Some(match positions {
+            None => more,
+            Some(sum) => Arc::new(sum.as_ref() | more.as_ref()),
+        });
+    }
+    Ok(positions)
+}
+
 /// The deletes of one task, loaded.
 #[derive(Debug, Default)]
 pub(crate) struct TaskDeletes {
@@ -188,14 +205,7 @@ pub(crate) struct TaskDeletes {
 
 impl TaskDeletes {
     pub(crate) async fn load(context: &ReadContext, spec: &ReadSpec, task: &ScanTask) -> Result<Self> {
-        let mut positions: Option<Arc<RoaringTreemap>> = None;
-        for delete in &task.deletes.positions {
-            let Some(more) = delete.positions_of(context, task.path()).await? else { continue };
-            positions = Some(match positions {
-                None => more,
-                Some(sum) => Arc::new(sum.as_ref() | more.as_ref()),
-            });
-        }
+        let positions = load_positions(context, task.path(), &task.deletes).await?;
         for group in &task.deletes.equality {
             group.load(context, spec).await?;
         }

@@ -15,7 +15,7 @@ use crate::file_schema::file_fields;
 use crate::footer::{Footer, load_footer};
 use crate::parquet_rows::ParquetRows;
 use crate::predicate::{BoundPredicate, evaluate};
-use crate::row_groups::choose_row_groups;
+use crate::row_groups::{choose_row_groups, select_rows};
 use crate::row_plan::{RowPlan, RowPlanner};
 use crate::stats::ByteKind;
 use crate::{Error, ReadContext, ReadSpec, Result, ScanTask};
@@ -56,8 +56,11 @@ impl FileReader {
         let file = file_fields(location, footer.metadata.schema(), spec.name_mapping())?;
         let metadata = footer.metadata.metadata();
         check_row_count(metadata, &task.file)?;
-        let (groups, pruned) =
+        let (mut groups, pruned) =
             choose_row_groups(metadata, &file, task.split.as_ref(), task.first_row, spec.predicate());
+        if let Some(only) = &task.only {
+            groups = select_rows(groups, only);
+        }
         context.counters.file(groups.len() as u64, pruned);
         let deletes = match groups.is_empty() {
             true => TaskDeletes::default(),

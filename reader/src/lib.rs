@@ -61,6 +61,7 @@ mod row_plan;
 mod row_predicate;
 mod scan;
 mod stats;
+mod stored_rows;
 mod task;
 mod thrift;
 
@@ -86,5 +87,6 @@ pub use raw::{load_page_indexes, load_parquet};
 pub use row_predicate::RowPredicate;
 pub use scan::{ScanStream, read_tasks, scan};
 pub use stats::{ReadCounters, ReadStats};
+pub use stored_rows::RowReader;
 pub use task::ScanTask;
 pub use thrift::check_footer;

@@ -108,7 +108,11 @@ impl ParquetRows {
     }
 
     fn begin(&self, group: &RowGroup) -> Result<Current> {
-        let (next_row, end_row) = (group.rows.start + group.skip, group.rows.end);
+        let (next_row, end_row) = match &group.only {
+            None => (group.rows.start + group.skip, group.rows.end),
+            // Selected rows are only counted.
+            Some(only) => (group.rows.start, group.rows.start + only.row_count() as u64),
+        };
         if self.leaves.is_empty() {
             return Ok(Current { decoder: None, next_row, end_row });
         }
@@ -118,7 +122,9 @@ impl ParquetRows {
             .with_row_groups(vec![group.index])
             .with_projection(mask)
             .with_batch_size(self.batch_rows);
-        if group.skip > 0 {
+        if let Some(only) = &group.only {
+            builder = builder.with_row_selection(only.clone());
+        } else if group.skip > 0 {
             let selectors =
                 vec![RowSelector::skip(group.skip as usize), RowSelector::select((end_row - next_row) as usize)];
             builder = builder.with_row_selection(RowSelection::from(selectors));

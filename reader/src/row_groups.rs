@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use frazil_table::spec::{PrimitiveLiteral, PrimitiveType};
+use parquet::arrow::arrow_reader::RowSelection;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
+use roaring::RoaringBitmap;
 
 use crate::file_schema::{FileField, FileKind};
 use crate::predicate::{BoundColumn, BoundPredicate, Bounds, ColumnBounds, may_match};
@@ -20,6 +22,29 @@ pub(crate) struct RowGroup {
     pub rows: Range<u64>,
     /// Rows at its beginning that are passed over.
     pub skip: u64,
+    /// Only these rows of it, counted from its beginning.
+    pub only: Option<RowSelection>,
+}
+
+/// Of chosen row groups those that have some of the wanted rows, which are counted in the file.
+pub(crate) fn select_rows(groups: Vec<RowGroup>, wanted: &RoaringBitmap) -> Vec<RowGroup> {
+    let selected = groups.into_iter().filter_map(|group| {
+        let bounds = group.rows.start..group.rows.end.min(1 << 32);
+        let last = u32::try_from(bounds.end.checked_sub(1)?).ok()?;
+        let here = wanted.range(u32::try_from(bounds.start).ok()?..=last);
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for row in here {
+            let row = (u64::from(row) - bounds.start) as usize;
+            match ranges.last_mut().filter(|range| range.end == row) {
+                Some(range) => range.end += 1,
+                None => ranges.push(row..row + 1),
+            }
+        }
+        let rows = (group.rows.end - group.rows.start) as usize;
+        let only = (!ranges.is_empty()).then(|| RowSelection::from_consecutive_ranges(ranges.into_iter(), rows))?;
+        Some(RowGroup { only: Some(only), ..group })
+    });
+    selected.collect()
 }
 
 /// Row groups that begin in `split` (bytes), from row `first_row` of the file on, and may hold a matching row; and how
@@ -46,7 +71,7 @@ pub(crate) fn choose_row_groups(
             continue;
         }
         let skip = first_row.saturating_sub(rows.start);
-        chosen.push(RowGroup { index, rows, skip });
+        chosen.push(RowGroup { index, rows, skip, only: None });
     }
     (chosen, pruned)
 }

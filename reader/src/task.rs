@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use frazil_table::LiveFile;
 use frazil_table::spec::DataFile;
+use roaring::RoaringBitmap;
 
 use crate::deletes::ApplicableDeletes;
 
@@ -23,6 +24,8 @@ pub struct ScanTask {
     pub split: Option<Range<u64>>,
     /// Rows of the file before this one are passed over, counted in the file from 0.
     pub first_row: u64,
+    /// Only these rows; positions are not told then, and no delete is to apply.
+    pub(crate) only: Option<Arc<RoaringBitmap>>,
     pub(crate) deletes: ApplicableDeletes,
 }
 
@@ -35,6 +38,7 @@ impl ScanTask {
             added_snapshot_id: live.added_snapshot_id,
             split: None,
             first_row: 0,
+            only: None,
             deletes: ApplicableDeletes::default(),
         }
     }

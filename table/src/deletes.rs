@@ -28,13 +28,13 @@ impl FileKey {
 }
 
 /// Whether a delete file is a deletion vector.
-pub(crate) fn is_vector(file: &DataFile) -> bool {
+pub fn is_vector(file: &DataFile) -> bool {
     file.content_type() == DataContentType::PositionDeletes && file.file_format() == DataFileFormat::Puffin
 }
 
 /// The one data file that a position delete file or deletion vector applies to, if there is only one: it says so, or its
 /// bounds of `file_path` are equal. Writers before format version 3 only had the latter.
-pub(crate) fn referenced_data_file(file: &DataFile) -> Option<String> {
+pub fn referenced_data_file(file: &DataFile) -> Option<String> {
     if file.content_type() != DataContentType::PositionDeletes {
         return None;
     }

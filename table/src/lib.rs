@@ -18,6 +18,7 @@ mod cherry_pick;
 mod commit;
 mod conflict;
 mod deletes;
+mod deletion_vector;
 mod error;
 pub mod evolve;
 mod expire;
@@ -32,6 +33,7 @@ mod retention;
 pub mod row_lineage;
 pub mod spec;
 mod state;
+mod stored_rows;
 mod summary;
 mod table;
 
@@ -45,10 +47,15 @@ pub use commit::{
     SnapshotPlan, plan_commit,
 };
 pub use conflict::Conflict;
+pub use deletes::{is_vector, referenced_data_file};
+pub use deletion_vector::{
+    DELETION_VECTOR_BLOB, DELETION_VECTOR_BYTES_MAX, VectorDamage, decode_deletion_vector, encode_deletion_vector,
+};
 pub use error::{Error, Result};
 pub use evolve::{MetadataChange, MetadataPlan, plan_metadata};
 pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
 pub use manifest::ManifestCache;
 pub use retention::Retention;
 pub use state::{CommitTarget, LiveFile, TableState};
+pub use stored_rows::{RowKeys, StoredRows};
 pub use table::{Ancestors, Table};

@@ -127,6 +127,29 @@ pub enum Error {
         /// Row in the batch, from 0.
         row: usize,
     },
+    /// A key makes no sense for the table. Fix the key or the table.
+    #[error("key column {field}: {reason}")]
+    BadKey {
+        /// The column's full name; `*` for the key as a whole.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More rows have one key than an index of keys can hold together. Delete the duplicates first.
+    #[error("{count} live rows of the table have keys that are alike: the key does not tell rows apart")]
+    KeyNotUnique {
+        /// How many were met when it was given up.
+        count: usize,
+    },
+    /// The local disk that an index of keys spills to failed. Retry after there is room.
+    #[error("the key index can't spill to {folder}: {source}")]
+    Spill {
+        /// Where to.
+        folder: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Rows could not be encoded. Not retryable.
     #[error("encoding {location}: {source}")]
     Encode {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use frazil_table::Table;
-use frazil_table::spec::TableMetadata;
+use frazil_table::spec::{Schema, TableMetadata};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, LogicalType, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -73,8 +73,7 @@ impl FileOptions {
         let metrics = MetricsConfig::of(metadata)?;
         let schema = metadata.current_schema();
         let arrow_schema = Arc::new(frazil_table::arrow::arrow_schema(schema)?);
-        let uuids = leaves(schema).into_iter().filter(|leaf| leaf.r#type == UUID).map(|leaf| leaf.id).collect();
-        let parquet_schema = parquet_schema(&arrow_schema, &uuids)
+        let parquet_schema = parquet_schema_of(schema, &arrow_schema)
             .map_err(|source| Error::Encode { location: table.ident().to_string(), source })?;
         Ok(Self {
             target_file_size_bytes: read.number(TARGET_FILE_SIZE, 512 << 20)?,
@@ -132,6 +131,12 @@ fn distinct_values(bytes: u64, fpp: f64) -> u64 {
     // Filters have a power of two of bits: rounding up must not exceed the bytes.
     let values = -bits / 8.0 * (1.0 - fpp.powf(1.0 / 8.0)).ln();
     (values as u64).max(1)
+}
+
+/// A schema in Parquet's terms, with field ids and logical types as the specification has them.
+pub(crate) fn parquet_schema_of(schema: &Schema, arrow: &SchemaRef) -> parquet::errors::Result<SchemaDescriptor> {
+    let uuids = leaves(schema).into_iter().filter(|leaf| leaf.r#type == UUID).map(|leaf| leaf.id).collect();
+    parquet_schema(arrow, &uuids)
 }
 
 /// Arrow does not tell a UUID from 16 bytes; other readers want Parquet to (Iceberg spec, "Parquet").

@@ -134,16 +134,8 @@ async fn equality_deletes_of_a_column_that_was_widened_and_dropped_still_apply()
     assert_eq!(ids(&world.rows(&all()).await), without(|id| id % 10 == 2));
 }
 
-/// A blob as the Puffin specification has it.
 fn vector(positions: &[u64]) -> Vec<u8> {
-    let mut body = vec![0xd1, 0xd3, 0x39, 0x64];
-    RoaringTreemap::from_iter(positions.iter().copied()).serialize_into(&mut body).unwrap();
-    let mut crc = flate2::Crc::new();
-    crc.update(&body);
-    let mut blob = (body.len() as u32).to_be_bytes().to_vec();
-    blob.extend_from_slice(&body);
-    blob.extend_from_slice(&crc.sum().to_be_bytes());
-    blob
+    frazil_table::encode_deletion_vector(&RoaringTreemap::from_iter(positions.iter().copied())).unwrap()
 }
 
 /// A file with blobs in it; where each begins and how long it is.

@@ -1,0 +1,179 @@
+//! Keys and deletes of rows that are stored already, for writers of row-level changes.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use async_trait::async_trait;
+use frazil_table::spec::Schema;
+use frazil_table::{LiveFile, RowKeys, StoredRows, Table, TableFile, TableState};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use roaring::{RoaringBitmap, RoaringTreemap};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::deletes::{DeleteIndex, load_positions};
+use crate::{Error, POS_COLUMN, Projection, ReadContext, ReadSpec, ScanTask, read_file};
+
+/// Batches that wait for the consumer, for each worker.
+const WAITING_PER_WORKER: usize = 2;
+
+/// Reads what a writer of row-level changes has to know of the rows that are there.
+#[derive(Clone, Debug)]
+pub struct RowReader {
+    context: ReadContext,
+    /// Files that are read at the same time.
+    parallelism: usize,
+}
+
+impl RowReader {
+    /// A reader of `parallelism` files at a time.
+    pub fn new(context: &ReadContext, parallelism: usize) -> Self {
+        Self { context: context.clone(), parallelism: parallelism.max(1) }
+    }
+}
+
+#[async_trait]
+impl StoredRows for RowReader {
+    async fn live_keys(
+        &self,
+        state: &TableState,
+        paths: BTreeSet<String>,
+        ids: &[i32],
+    ) -> frazil_table::Result<BoxStream<'static, frazil_table::Result<RowKeys>>> {
+        let mut columns = names(state.table().metadata().current_schema(), ids)?;
+        columns.push(POS_COLUMN.to_owned());
+        let spec = spec(state.table(), columns)?;
+        let deletes = delete_index(state)?;
+        let mut tasks = VecDeque::new();
+        for live in state.live_data_files()?.iter().filter(|live| paths.contains(live.file.file_path())) {
+            let mut task = ScanTask::new(live);
+            task.deletes = deletes.for_file(live);
+            tasks.push_back(task);
+        }
+        let keys = read_side_by_side(&self.context, &spec, tasks, self.parallelism);
+        Ok(keys.map_err(table_error).boxed())
+    }
+
+    async fn keys_at(
+        &self,
+        table: &Table,
+        file: &TableFile,
+        rows: Option<RoaringBitmap>,
+        ids: &[i32],
+    ) -> frazil_table::Result<BoxStream<'static, frazil_table::Result<RecordBatch>>> {
+        let spec = spec(table, names(table.metadata().current_schema(), ids)?)?;
+        let live = LiveFile {
+            file: &file.file,
+            partition_spec_id: file.partition_spec_id,
+            data_sequence_number: 0,
+            file_sequence_number: 0,
+            added_snapshot_id: 0,
+            manifest_path: "",
+        };
+        let mut task = ScanTask::new(&live);
+        task.only = rows.map(Arc::new);
+        let batches = read_file(&self.context, &spec, &task);
+        Ok(batches.map_ok(|batch| batch.batch).map_err(table_error).boxed())
+    }
+
+    async fn deleted_rows(
+        &self,
+        state: &TableState,
+        paths: BTreeSet<String>,
+    ) -> frazil_table::Result<HashMap<String, Arc<RoaringTreemap>>> {
+        let deletes = delete_index(state)?;
+        let mut deleted = HashMap::new();
+        for live in state.live_data_files()?.iter().filter(|live| paths.contains(live.file.file_path())) {
+            let path = live.file.file_path();
+            let positions = load_positions(&self.context, path, &deletes.for_file(live)).await.map_err(table_error)?;
+            deleted.extend(positions.map(|positions| (path.to_owned(), positions)));
+        }
+        Ok(deleted)
+    }
+}
+
+fn names(schema: &Schema, ids: &[i32]) -> frazil_table::Result<Vec<String>> {
+    let name = |id: &i32| {
+        let name = schema.name_by_field_id(*id).map(str::to_owned);
+        name.ok_or_else(|| frazil_table::Error::InvalidChange(format!("the schema has no field {id} any more")))
+    };
+    ids.iter().map(name).collect()
+}
+
+fn spec(table: &Table, columns: Vec<String>) -> frazil_table::Result<ReadSpec> {
+    let schema = table.metadata().current_schema();
+    ReadSpec::new(table, schema, &Projection::Paths(columns), None).map_err(table_error)
+}
+
+fn delete_index(state: &TableState) -> frazil_table::Result<DeleteIndex> {
+    // Equality deletes of other writers count as well: what they deleted is no row any more.
+    DeleteIndex::new(&state.live_delete_files()?, state.table().metadata()).map_err(table_error)
+}
+
+/// The stream's own error, in the words of the crate that both sides know.
+fn table_error(error: Error) -> frazil_table::Error {
+    match error {
+        Error::Storage(error) => error.into(),
+        Error::Table(error) => error,
+        Error::Damaged { location, reason } | Error::Unsupported { location, reason } => {
+            frazil_table::Error::Damaged { location, reason }
+        }
+        other => frazil_table::Error::InvalidChange(other.to_string()),
+    }
+}
+
+/// Reads tasks with several workers. Dropping the stream stops them.
+fn read_side_by_side(
+    context: &ReadContext,
+    spec: &ReadSpec,
+    tasks: VecDeque<ScanTask>,
+    parallelism: usize,
+) -> impl Stream<Item = crate::Result<RowKeys>> + Send + use<> {
+    let workers_max = parallelism.min(tasks.len()).max(1);
+    let (sender, batches) = mpsc::channel(workers_max * WAITING_PER_WORKER);
+    let tasks = Arc::new(Mutex::new(tasks));
+    let mut workers = JoinSet::new();
+    for _ in 0..workers_max {
+        let (context, spec, tasks, sender) = (context.clone(), spec.clone(), tasks.clone(), sender.clone());
+        workers.spawn(async move {
+            loop {
+                let next = tasks.lock().expect("no code panics while it holds this lock").pop_front();
+                let Some(task) = next else { return };
+                let path: Arc<str> = task.path().into();
+                let mut read = read_file(&context, &spec, &task);
+                while let Some(batch) = read.next().await {
+                    let keys = batch.map(|batch| row_keys(path.clone(), &batch.batch));
+                    let failed = keys.is_err();
+                    if sender.send(keys).await.is_err() || failed {
+                        tasks.lock().expect("no code panics while it holds this lock").clear();
+                        return;
+                    }
+                }
+            }
+        });
+    }
+    drop(sender);
+    futures::stream::unfold((batches, workers), |(mut batches, mut workers)| async move {
+        if let Some(batch) = batches.recv().await {
+            return Some((batch, (batches, workers)));
+        }
+        // All workers are gone. Did each of them finish?
+        while let Some(ended) = workers.join_next().await {
+            if ended.is_err() {
+                return Some((Err(Error::Cancelled), (batches, workers)));
+            }
+        }
+        None
+    })
+}
+
+/// The last column is the position.
+fn row_keys(path: Arc<str>, batch: &RecordBatch) -> RowKeys {
+    let last = batch.num_columns() - 1;
+    let rows = batch.column(last).as_primitive::<Int64Type>().values().iter().map(|row| row.unsigned_abs()).collect();
+    let keys = batch.project(&(0..last).collect::<Vec<_>>()).expect("all columns but the last are there");
+    RowKeys { path, rows, keys }
+}

@@ -1,0 +1,227 @@
+//! Rows that replace the older rows of their keys, on the way into data files.
+//!
+//! Within one checkpoint the last word on a key counts. Rows wait in memory; when there are enough of them, or the
+//! checkpoint comes, only the last row of each key is written: a *generation*. No key is twice in one generation, and
+//! later generations of a checkpoint go before earlier ones. So nothing depends on the order in which files are written
+//! or rows lie in them. What becomes of older rows is decided when the checkpoint is committed
+//! ([`crate::UpsertPlanner`]); only the equality deletes of format version 2 are written here, where the keys are at hand.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use frazil_storage::Env;
+use frazil_table::spec::FormatVersion;
+use frazil_table::{Table, TableFile};
+
+use crate::conform::conform_batch;
+use crate::equality_deletes::check_partitioned_by_key;
+use crate::key::{KeyColumns, Keys};
+use crate::partition_writer::memory_bytes;
+use crate::{Error, Result, TableWriter, WriterConfig, WriterCounters, write_equality_deletes};
+
+/// Rows of distinct keys, written; and keys that are deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Generation {
+    /// Durable data files that no snapshot names yet.
+    pub files: Vec<TableFile>,
+    /// Keys that are gone, without a row in `files`.
+    pub deleted_keys: Vec<RecordBatch>,
+    /// Of format version 2: durable equality delete files of all its keys.
+    pub equality_deletes: Vec<TableFile>,
+}
+
+/// Writes upserts and deletes of one table.
+///
+/// Memory: what [`WriterConfig::memory_max_bytes`] says, half of it for rows that wait and half for those that are being
+/// encoded; beside that at most about 100 bytes for each row that waits, while they are sorted out.
+#[derive(Debug)]
+pub struct UpsertWriter {
+    env: Env,
+    table: Table,
+    key: KeyColumns,
+    config: WriterConfig,
+    rows: TableWriter,
+    waiting: Vec<Change>,
+    waiting_bytes: usize,
+    generations: Vec<Generation>,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct Change {
+    /// `None`: the keys are deleted.
+    rows: Option<RecordBatch>,
+    keys: RecordBatch,
+}
+
+impl UpsertWriter {
+    /// A writer for a table as it is now.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`] for a table of format version 1, which has no deletes, and for one of version 2 that is
+    /// partitioned by a column outside of the key; otherwise as [`TableWriter::new`].
+    pub fn new(env: Env, table: &Table, key: KeyColumns, config: WriterConfig) -> Result<Self> {
+        match table.metadata().format_version() {
+            FormatVersion::V1 => {
+                return Err(Error::BadKey {
+                    field: "*".to_owned(),
+                    reason: "format version 1 has no deletes; upgrade the table to version 2 or 3".to_owned(),
+                });
+            }
+            FormatVersion::V2 => check_partitioned_by_key(table, &key)?,
+            FormatVersion::V3 => {}
+        }
+        let half = WriterConfig { memory_max_bytes: config.memory_max_bytes / 2, ..config.clone() };
+        let rows = TableWriter::new(env.clone(), table, half)?;
+        let seed = env.ids.uuid().as_u128() as u64;
+        Ok(Self {
+            env,
+            table: table.clone(),
+            key,
+            config,
+            rows,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            generations: Vec::new(),
+            seed,
+        })
+    }
+
+    /// The key.
+    pub fn key(&self) -> &KeyColumns {
+        &self.key
+    }
+
+    /// Totals of the rows that were written; those that a later row of their key took the place of before that are not
+    /// among them.
+    pub fn counters(&self) -> WriterCounters {
+        self.rows.counters()
+    }
+
+    /// Rows of the table's current schema that take the place of all older rows of their keys.
+    ///
+    /// # Errors
+    /// [`Error::RequiredNull`] for a key that is null and [`Error::BadBatch`] for other columns: no row of the batch is
+    /// taken, and the writer can go on. After any other error it can't.
+    pub async fn upsert(&mut self, rows: RecordBatch) -> Result<()> {
+        let rows = conform_batch(&rows, self.rows.schema())?;
+        let keys = self.key.keys_of(&rows)?;
+        self.waiting_bytes += memory_bytes(&rows);
+        self.take(Change { rows: Some(rows), keys }).await
+    }
+
+    /// Keys, as batches of [`KeyColumns::arrow_schema`], whose rows are deleted.
+    ///
+    /// # Errors
+    /// As [`UpsertWriter::upsert`].
+    pub async fn delete(&mut self, keys: RecordBatch) -> Result<()> {
+        let keys = conform_batch(&keys, self.key.arrow_schema())?;
+        self.key.encode(&keys)?;
+        self.waiting_bytes += memory_bytes(&keys);
+        self.take(Change { rows: None, keys }).await
+    }
+
+    /// Writes what waits, and gives everything since the last flush, oldest first.
+    ///
+    /// # Errors
+    /// After an error the writer can't go on.
+    pub async fn flush(&mut self) -> Result<Vec<Generation>> {
+        self.end_generation().await?;
+        Ok(std::mem::take(&mut self.generations))
+    }
+
+    async fn take(&mut self, change: Change) -> Result<()> {
+        if change.keys.num_rows() > 0 {
+            self.waiting.push(change);
+        }
+        if self.waiting_bytes > self.config.memory_max_bytes / 2 {
+            self.end_generation().await?;
+        }
+        Ok(())
+    }
+
+    async fn end_generation(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let keys = waiting.iter().map(|change| self.key.encode(&change.keys)).collect::<Result<Vec<_>>>()?;
+        let last = last_of_each_key(&keys, self.seed);
+        drop(keys);
+        let equality = self.table.metadata().format_version() == FormatVersion::V2;
+        let mut generation = Generation::default();
+        let mut all_keys = Vec::new();
+        for (change, last) in waiting.into_iter().zip(last) {
+            let kept = |batch| filter_record_batch(batch, &last).map_err(Error::arrow("leaving out older rows"));
+            let keys = if equality || change.rows.is_none() { Some(kept(&change.keys)?) } else { None };
+            match &change.rows {
+                Some(rows) => self.rows.write(kept(rows)?).await?,
+                None => generation.deleted_keys.extend(keys.clone().filter(|keys| keys.num_rows() > 0)),
+            }
+            all_keys.extend(keys.filter(|_| equality));
+        }
+        generation.files = self.rows.flush().await?;
+        if equality {
+            let written = write_equality_deletes(&self.env, &self.table, &self.config, &self.key, &all_keys);
+            generation.equality_deletes = written.await?;
+        }
+        self.generations.push(generation);
+        Ok(())
+    }
+}
+
+/// For each row of each batch whether no later one has its key.
+fn last_of_each_key(batches: &[Keys], seed: u64) -> Vec<BooleanArray> {
+    let rows: usize = batches.iter().map(Keys::len).sum();
+    let mut seen: HashMap<u64, (u32, u32), BuildHasherDefault<AsIs>> = HashMap::default();
+    seen.reserve(rows);
+    // Keys whose hashes are alike though they differ.
+    let mut strangers: Vec<(u64, (u32, u32))> = Vec::new();
+    let key = |(batch, row): (u32, u32)| batches[batch as usize].get(row as usize);
+    let mut last: Vec<Vec<bool>> = batches.iter().map(|keys| vec![false; keys.len()]).collect();
+    for (batch, keys) in batches.iter().enumerate().rev() {
+        let hashes: Vec<u64> = keys.hashes(seed).collect();
+        for (row, hash) in hashes.into_iter().enumerate().rev() {
+            let here = (batch as u32, row as u32);
+            let is_new = match seen.entry(hash) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(here);
+                    true
+                }
+                Entry::Occupied(known) if key(*known.get()) == key(here) => false,
+                Entry::Occupied(_) => {
+                    let alike = |(other, at): &(u64, (u32, u32))| *other == hash && key(*at) == key(here);
+                    let is_new = !strangers.iter().any(alike);
+                    if is_new {
+                        strangers.push((hash, here));
+                    }
+                    is_new
+                }
+            };
+            last[batch][row] = is_new;
+        }
+    }
+    last.into_iter().map(BooleanArray::from).collect()
+}
+
+/// A hash is a hash already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only numbers are hashed");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
