@@ -143,7 +143,7 @@ fn read_side_by_side(
                 let next = tasks.lock().expect("no code panics while it holds this lock").pop_front();
                 let Some(task) = next else { return };
                 let path: Arc<str> = task.path().into();
-                let mut read = read_file(&context, &spec, &task);
+                let mut read = Box::pin(read_file(&context, &spec, &task));
                 while let Some(batch) = read.next().await {
                     let keys = batch.map(|batch| row_keys(path.clone(), &batch.batch));
                     let failed = keys.is_err();

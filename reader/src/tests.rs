@@ -7,3 +7,5 @@ mod follow;
 mod pruning;
 mod random;
 pub(crate) mod world;
+mod upsert;
+mod world;

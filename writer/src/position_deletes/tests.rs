@@ -44,7 +44,7 @@ fn input() -> [DeletedRows; 4] {
     [
         deleted(&long, 1, &[5, 1]),
         deleted("memory://w/t/a", 1, &[9, 3, 70_000]),
-        deleted("c", 2, &[0]),
+        deleted("s3://c", 2, &[0]),
         deleted("d", 2, &[]),
     ]
 }
@@ -62,8 +62,8 @@ async fn by_partition_unless_the_table_says_otherwise() {
     assert_eq!(stored(&env, both).await, [at(a, 3), at(a, 9), at(a, 70_000), at(b, 1), at(b, 5)]);
     assert_eq!(bounds(both), [a.to_owned(), long.clone()]);
     assert_eq!((both.file.referenced_data_file(), both.file.record_count()), (None, 5));
-    assert_eq!(stored(&env, only).await, [at("c", 0)]);
-    assert_eq!(only.file.referenced_data_file().as_deref(), Some("c"));
+    assert_eq!(stored(&env, only).await, [at("s3://c", 0)]);
+    assert_eq!(only.file.referenced_data_file().as_deref(), Some("s3://c"));
     assert_eq!(only.file.content_type(), DataContentType::PositionDeletes);
     assert_eq!(*only.file.partition(), input[2].partition);
 }
