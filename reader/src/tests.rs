@@ -6,6 +6,5 @@ mod evolution;
 mod follow;
 mod pruning;
 mod random;
-pub(crate) mod world;
 mod upsert;
-mod world;
+pub(crate) mod world;
