@@ -51,6 +51,7 @@ impl Error {
         use frazil_reader::Error as Reader;
         match self {
             Self::BadInput(_) => 2,
+            Self::Catalog(frazil_catalog::Error::BadRequest(_)) => 2,
             Self::Engine(Engine::Sql(_) | Engine::Option(_) | Engine::NotStreamable { .. }) => 2,
             Self::Engine(Engine::Compactor(Compactor::BadOption { .. })) => 2,
             Self::Engine(Engine::Reader(

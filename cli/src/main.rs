@@ -6,6 +6,7 @@ mod data_dir;
 mod demo;
 mod error;
 mod maintain;
+mod meter;
 mod print;
 mod run;
 mod serve;
@@ -14,6 +15,7 @@ mod sql;
 mod tail;
 mod world;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::args::{Args, Command, Output};
@@ -65,6 +67,7 @@ fn log_to_stderr(output: Output) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     match output {
         Output::Text => builder.init(),
         Output::Json => builder.json().init(),

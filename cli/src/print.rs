@@ -50,6 +50,11 @@ impl StatusLine {
         Self { is_shown: false, is_terminal: std::io::stderr().is_terminal() }
     }
 
+    /// Whether somebody sees it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Shows `text` in place of what was there.
     pub(crate) fn show(&mut self, text: &str) {
         if self.is_terminal {

@@ -11,8 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Common, Explain, Job, Mode, Output, Run};
 use crate::error::{Error, Result};
+use crate::meter::{Figures, Meter};
 use crate::print::{StatusLine, note, say};
 use crate::{shutdown, sql, world};
+
+/// How often the line on a terminal is written over.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often it is said elsewhere how the job goes on.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<()> {
     let (script, job) = read_job(&args.job)?;
@@ -35,7 +42,8 @@ pub(crate) async fn run(common: &Common, args: &Run, output: Output) -> Result<(
     Ok(result?)
 }
 
-/// Prints events as they come and, on a terminal, a line of figures that is written over, until the job has ended.
+/// Prints events as they come, and how it goes on: on a terminal in a line that is written over, elsewhere in a line from
+/// time to time, until the job has ended.
 async fn print_progress(
     progress: Progress,
     mut events: Receiver<ProgressEvent>,
@@ -43,8 +51,10 @@ async fn print_progress(
     ended: CancellationToken,
 ) {
     let mut line = StatusLine::new();
-    let mut ticks = tokio::time::interval(Duration::from_millis(250));
-    let mut rows_before = 0;
+    let mut meter = Meter::new();
+    let mut ticks = tokio::time::interval(if line.is_terminal() { STATUS_INTERVAL } else { LOG_INTERVAL });
+    // The first tick comes at once, when there is nothing to say.
+    ticks.tick().await;
     loop {
         tokio::select! {
             biased;
@@ -57,16 +67,30 @@ async fn print_progress(
                 Err(RecvError::Closed) => return,
             },
             _ = ticks.tick() => {
-                let rows: u64 = progress.pipelines().iter().map(|pipeline| pipeline.rows_in).sum();
-                let written: u64 = progress.pipelines().iter().map(|pipeline| pipeline.rows_committed).sum();
-                let rate = (rows - rows_before) * 4;
-                rows_before = rows;
-                line.show(&format!("{rows} rows read, {rate} rows/s, {written} in the tables"));
+                let figures = meter.read(&progress);
+                match (line.is_terminal(), output) {
+                    (true, _) => line.show(&figures.iter().map(Figures::to_string).collect::<Vec<_>>().join(" | ")),
+                    (false, Output::Text) => figures.iter().for_each(|figures| say(&figures.to_string())),
+                    (false, Output::Json) => figures.iter().for_each(|figures| say(&figures.to_json())),
+                }
             }
             () = ended.cancelled() => break,
         }
     }
     line.clear();
+    // What happened between the last look and the end.
+    while let Ok(event) = events.try_recv() {
+        print_event(&event, output);
+    }
+    for skipped in meter.read(&progress).iter().filter(|figures| figures.pipeline.rows_skipped > 0) {
+        match output {
+            Output::Text => say(&format!(
+                "{}: {} malformed rows passed over",
+                skipped.pipeline.table, skipped.pipeline.rows_skipped
+            )),
+            Output::Json => say(&skipped.to_json()),
+        }
+    }
 }
 
 pub(crate) async fn explain(common: &Common, args: &Explain, output: Output) -> Result<()> {

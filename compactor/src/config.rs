@@ -68,10 +68,6 @@ impl Default for Config {
     }
 }
 
-/// With fewer places than this for small files, a bound on their number and a logarithmic number of rewrites exclude each
-/// other: one place means that every batch rewrites the whole file.
-const SLOTS_MIN: usize = 4;
-
 impl Config {
     /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`) go.
     /// `writers` is the job's parallelism.
@@ -106,9 +102,27 @@ impl Config {
         self.target_file_size_bytes / 4 * 3
     }
 
-    /// How many small files a partition may keep after a compaction: N × writers, at least 4.
+    /// How many small files a partition may have right after a compaction: N × writers. Before one it has N × writers
+    /// more at most.
+    pub fn small_files_max(&self) -> usize {
+        self.delta_commits.saturating_mul(self.writers).max(1)
+    }
+
+    /// Commits that may land while a compaction is under way: a fifth of N. A job's next commit waits for it.
+    ///
+    /// The files of these commits are there when the compaction lands, so it leaves so many places free for them
+    /// ([`Config::slots`]). The fewer they are, the longer commits wait; the more, the fewer places are left, and the more
+    /// often rows are rewritten.
+    pub fn commits_ahead_max(&self) -> usize {
+        self.delta_commits / 5
+    }
+
+    /// How many small files a plan leaves in a partition: those of [`Config::small_files_max`] without those that come
+    /// while it is carried out. With one place, N = 1 and one writer, every commit rewrites the partition's small file:
+    /// that is what compaction after each commit means.
     pub fn slots(&self) -> usize {
-        self.delta_commits.saturating_mul(self.writers).max(SLOTS_MIN)
+        let ahead = self.commits_ahead_max().saturating_mul(self.writers);
+        self.small_files_max().saturating_sub(ahead).max(1)
     }
 
     /// A row group below this size is encoded anew, so that it can grow together with its neighbours.
@@ -150,7 +164,8 @@ mod tests {
         let properties = map(&[(DELTA_COMMITS, "7"), (AUTO_COMPACT, "false"), (TARGET_FILE_SIZE, "1000")]);
         let config = Config::from_options(&properties, &map(&[(AUTO_COMPACT, "true")]), 2).unwrap();
         assert!(config.enabled);
-        assert_eq!((config.delta_commits, config.slots(), config.small_file_size_bytes()), (7, 14, 750));
+        assert_eq!((config.delta_commits, config.small_files_max(), config.small_file_size_bytes()), (7, 14, 750));
+        assert_eq!((config.commits_ahead_max(), config.slots()), (1, 12));
     }
 
     #[test]

@@ -23,4 +23,4 @@ pub use graph::{Edge, JobGraph, Operator, Strategy};
 pub use job::{JOB_RETENTION, JobConfig, JobPlan, plan_job, run_job};
 pub use progress::{Event as ProgressEvent, PipelineProgress, Progress};
 pub use session::{Executed, Session};
-pub use source::{SOURCE_QUEUE_BATCHES, Source, SourceBatch, SourceStream};
+pub use source::{Lag, LagUnit, SOURCE_QUEUE_BATCHES, Source, SourceBatch, SourceStream};

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::source::{Lag, Source};
+
 /// Events that a slow listener may fall behind before it misses some.
 const EVENTS_MAX: usize = 1024;
 
@@ -161,10 +163,19 @@ pub struct PipelineProgress {
     pub commits: u64,
     /// Compactions by this run.
     pub compactions: u64,
+    /// Malformed rows that the source passed over in this run.
+    pub rows_skipped: u64,
+    /// How far the source is behind; `None` if it can't tell.
+    pub lag: Option<Lag>,
 }
 
-/// The target table and the counters of a pipeline.
-type Pipeline = (String, Arc<Counters>);
+/// A pipeline as it is looked at.
+#[derive(Debug)]
+struct Pipeline {
+    table: String,
+    counters: Arc<Counters>,
+    source: Arc<dyn Source>,
+}
 
 /// A job's counters and events. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -193,21 +204,23 @@ impl Progress {
     /// The counters now, one entry for each pipeline.
     pub fn pipelines(&self) -> Vec<PipelineProgress> {
         let pipelines = self.pipelines.lock().expect("no code panics while it holds this lock");
-        let progress = pipelines.iter().map(|(table, counters)| PipelineProgress {
+        let progress = pipelines.iter().map(|Pipeline { table, counters, source }| PipelineProgress {
             table: table.clone(),
             rows_in: counters.rows_in.load(Relaxed),
             rows_out: counters.rows_out.load(Relaxed),
             rows_committed: counters.rows_committed.load(Relaxed),
             commits: counters.commits.load(Relaxed),
             compactions: counters.compactions.load(Relaxed),
+            rows_skipped: source.rows_skipped(),
+            lag: source.lag(),
         });
         progress.collect()
     }
 
-    pub(crate) fn add_pipeline(&self, table: &str) -> Arc<Counters> {
+    pub(crate) fn add_pipeline(&self, table: &str, source: Arc<dyn Source>) -> Arc<Counters> {
         let counters = Arc::<Counters>::default();
         let mut pipelines = self.pipelines.lock().expect("no code panics while it holds this lock");
-        pipelines.push((table.to_owned(), Arc::clone(&counters)));
+        pipelines.push(Pipeline { table: table.to_owned(), counters: Arc::clone(&counters), source });
         counters
     }
 

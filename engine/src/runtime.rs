@@ -11,7 +11,8 @@
 //! A checkpoint: the job's coordinator asks every source task for a barrier; each sends it, with its positions, to every
 //! writer task of its pipeline behind the batches read so far; a writer task that has it from all its inputs closes its
 //! files and hands them to the committer; the committer, with the files of all writers of all pipelines, commits rows and
-//! positions as one. Only then may the next checkpoint begin. Nothing of this waits for a compaction.
+//! positions as one. Only then may the next checkpoint begin. A commit waits for a
+//! compaction only where it would run away from it.
 //!
 //! Each queue is bounded, so a slow table slows its sources down.
 

@@ -1,11 +1,12 @@
 //! What brings rows into a job.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use frazil_writer::SourcePositions;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,38 @@ pub struct SourceBatch {
 /// The batches of one subtask in order. It ends when the sender is dropped after the last batch of a bounded source or
 /// after a stop; an error is the last thing it gives.
 pub type SourceStream = mpsc::Receiver<Result<SourceBatch>>;
+
+/// How far a source is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    /// How much.
+    pub amount: u64,
+    /// Of what: each source counts what it can count without reading it.
+    pub unit: LagUnit,
+}
+
+/// What a lag is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LagUnit {
+    /// Bytes of files.
+    Bytes,
+    /// Records of a topic.
+    Records,
+    /// Snapshots of a table.
+    Snapshots,
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            LagUnit::Bytes => "bytes",
+            LagUnit::Records => "records",
+            LagUnit::Snapshots => "snapshots",
+        };
+        write!(f, "{} {unit} behind", self.amount)
+    }
+}
 
 /// A table that rows can be read from, each exactly once.
 ///
@@ -52,6 +85,12 @@ pub trait Source: Debug + Send + Sync {
     /// Malformed rows that were passed over since it was made, because its options say so.
     fn rows_skipped(&self) -> u64 {
         0
+    }
+
+    /// What is there to be read and has not been read yet, as of the last look; `None` if the source can't tell, or has
+    /// not looked.
+    fn lag(&self) -> Option<Lag> {
+        None
     }
 
     /// Starts reading the splits of `subtask` (of `parallelism`), each from its position; splits without one from where

@@ -259,6 +259,7 @@ fn wrong_usage_exits_with_2() {
     world.fails(2, &["tail", "t", "--from", "noon"], &["earliest, latest, snapshot:ID"]);
     world.fails(2, &["run", "job.sql", "--checkpoint-interval", "1 ms"], &["at least 10 ms"]);
     world.fails(2, &["run", "missing.sql"], &["missing.sql"]);
+    world.fails(2, &["--catalog", "nonsense", "sql", "-e", "SELECT 1"], &["\"nonsense\" is no address"]);
     assert!(!world.path("missing.sql").exists());
 }
 
@@ -829,4 +830,40 @@ fn verify_finds_what_is_missing_or_changed_and_names_it() {
     let ended = world.run(&["verify", "t"]);
     assert!(ended.code == Some(1) && ended.out.contains("1 things are wrong"), "{ended:?}");
     world.fails(2, &["verify", "tt"], &["no table 'tt'"]);
+}
+
+#[test]
+fn a_job_says_how_fast_it_is_how_far_behind_and_what_it_passed_over() {
+    let world = World::new();
+    let lines: String = (0..1_400)
+        .map(|id| if id == 30 { "{\"id\":\"x\"}\n".to_owned() } else { format!("{{\"id\":{id}}}\n") })
+        .collect();
+    world.write("in/1.json", &lines);
+    world.write("job.sql", &events_job("in", ", 'rows-per-second' = '100', 'on-error' = 'skip'"));
+    let text = world.start(&["run", "job.sql"]);
+    let other = World::new();
+    other.write("in/1.json", &lines);
+    other.write("job.sql", &events_job("in", ", 'rows-per-second' = '100', 'on-error' = 'skip'"));
+    let events = json_lines(&other.done(&["--output", "json", "run", "job.sql"]));
+    let progress: Vec<_> = events.iter().filter(|event| event["event"] == "progress").collect();
+    let (first, last) = (progress[0], progress[progress.len() - 1]);
+    let rate = first["rows-per-second"].as_u64().unwrap();
+    assert!((50..=200).contains(&rate), "{first}");
+    let (lag, read) = (first["lag"]["amount"].as_u64().unwrap(), first["rows-read"].as_u64().unwrap());
+    assert_eq!(first["lag"]["unit"], "bytes");
+    assert!(lag > 0 && lag < lines.len() as u64, "{first}");
+    assert!(read > 0 && read < 1_399, "{first}");
+    assert_eq!(
+        (&last["rows-read"], &last["rows-skipped"], &last["lag"]["amount"]),
+        (&1_399.into(), &1.into(), &0.into())
+    );
+
+    let ended = text.ended();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for part in
+        [" rows/s, ", " bytes behind, 1 malformed rows passed over", "default.events: 1 malformed rows passed over"]
+    {
+        assert!(ended.out.contains(part), "{part:?} is not in\n{}", ended.out);
+    }
+    assert!(!ended.err.contains('\u{1b}'), "colours are for terminals: {}", ended.err);
 }

@@ -1,5 +1,6 @@
 //! Rewrites of real files: the rows stay, whatever happens meanwhile.
 
+mod job;
 mod rewrite;
 mod service;
 mod stream;

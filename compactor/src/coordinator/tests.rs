@@ -165,6 +165,6 @@ async fn plans_are_those_of_a_whole_scan() {
         }
         assert!(rewrites > 5, "seed {seed} rewrote {rewrites} times");
         let small = coordinator.listing().small_files_max();
-        assert!(small <= 2 * config().slots() * 3, "seed {seed} left {small} small files");
+        assert!(small <= 2 * config().small_files_max() * 3, "seed {seed} left {small} small files");
     }
 }

@@ -98,18 +98,21 @@ async fn a_rewritten_file_leaves_the_candidates() {
 #[tokio::test]
 async fn only_the_newest_commits_files_are_the_first_level() {
     let world = World::new().await;
+    let config = Config { delta_commits: 4, ..config() };
     world.append(&[(Some(1), 600)]).await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         world.append(&[(Some(1), 7)]).await;
     }
-    let plan = plan_rewrite(&world.state().await, &config()).unwrap();
-    assert_eq!(sizes(&plan), [vec![7, 7, 7]]);
+    let plan = plan_rewrite(&world.state().await, &config).unwrap();
+    assert_eq!(sizes(&plan), [vec![7, 7, 7, 7]]);
     assert_eq!(plan.groups[0].reason, Reason::FirstLevel);
     // In the fourth place 600 waits for four times as much, or less if it holds many batches.
-    for _ in 0..3 {
+    let world = World::new().await;
+    world.append(&[(Some(1), 600)]).await;
+    for _ in 0..4 {
         world.append(&[(Some(1), 700), (Some(1), 700)]).await;
     }
-    let plan = plan_rewrite(&world.state().await, &config()).unwrap();
+    let plan = plan_rewrite(&world.state().await, &config).unwrap();
     assert_eq!(plan.groups[0].reason, Reason::Outgrown);
     assert_eq!(plan.groups[0].inputs[0].file.file_size_in_bytes(), 600);
 }

@@ -12,8 +12,9 @@ mod position;
 mod tests;
 mod text_file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -30,7 +31,7 @@ use super::format::{self, Encoding};
 use super::task::{self, End, Output};
 use crate::Result;
 use crate::options::{Checked, Kind, Schema, Spec};
-use crate::source::{Source, SourceBatch, SourceStream};
+use crate::source::{Lag, LagUnit, Source, SourceBatch, SourceStream};
 
 use folder::{Folder, SourceFile, subtask_of};
 use position::Position;
@@ -73,6 +74,8 @@ struct Shared {
     rows_per_second: Option<i64>,
     monitor_interval: Option<Duration>,
     malformed: Malformed,
+    /// Bytes of listed files that are not read yet.
+    unread_bytes: AtomicU64,
 }
 
 impl FilesystemSource {
@@ -109,6 +112,7 @@ impl FilesystemSource {
                 rows_per_second,
                 monitor_interval: options.duration_opt("source.monitor-interval"),
                 malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
+                unread_bytes: AtomicU64::new(0),
             }),
         })
     }
@@ -154,6 +158,10 @@ impl Source for FilesystemSource {
         self.shared.malformed.skipped()
     }
 
+    fn lag(&self) -> Option<Lag> {
+        Some(Lag { amount: self.shared.unread_bytes.load(Relaxed), unit: LagUnit::Bytes })
+    }
+
     async fn start(
         &self,
         subtask: usize,
@@ -172,7 +180,7 @@ impl Source for FilesystemSource {
         }
         let rate = shared.rows_per_second.map(|rate| rate as f64 / parallelism.max(1) as f64);
         Ok(task::spawn(stop, rate, move |output| {
-            let reader = Reader { shared, subtask, parallelism, positions, output };
+            let reader = Reader { shared, subtask, parallelism, positions, listed: HashSet::new(), output };
             reader.run(files)
         }))
     }
@@ -210,6 +218,12 @@ impl Shared {
         })
     }
 
+    /// Bytes are unread no longer.
+    fn note_read(&self, bytes: u64) {
+        let less = |unread: u64| Some(unread.saturating_sub(bytes));
+        self.unread_bytes.fetch_update(Relaxed, Relaxed, less).ok();
+    }
+
     fn read_error(&self, name: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Box<SourceError> {
         Box::new(SourceError::Read { table: self.table.clone(), split: name.to_owned(), source: error.into() })
     }
@@ -222,12 +236,15 @@ struct Reader {
     parallelism: usize,
     /// How far each of its files was read.
     positions: BTreeMap<String, Position>,
+    /// Its files that count as unread, or have been read since.
+    listed: HashSet<String>,
     output: Output,
 }
 
 impl Reader {
     async fn run(mut self, mut files: BTreeMap<String, SourceFile>) -> Result<(), End> {
         loop {
+            self.count_unread(&files);
             for (name, file) in files {
                 if subtask_of(&name, self.parallelism) == self.subtask {
                     self.read_file(&name, &file).await?;
@@ -238,6 +255,21 @@ impl Reader {
             };
             self.output.pause(interval).await?;
             files = self.shared.folder.list(&self.shared.env).await?;
+        }
+    }
+
+    fn count_unread(&mut self, files: &BTreeMap<String, SourceFile>) {
+        for (name, file) in files {
+            if subtask_of(name, self.parallelism) != self.subtask || self.listed.contains(name) {
+                continue;
+            }
+            let read = match self.positions.get(name) {
+                Some(Position::Done { .. }) => file.size_bytes,
+                Some(Position::Text(text)) => text.offset,
+                _ => 0,
+            };
+            self.shared.unread_bytes.fetch_add(file.size_bytes.saturating_sub(read), Relaxed);
+            self.listed.insert(name.clone());
         }
     }
 
@@ -257,6 +289,7 @@ impl Reader {
         match self.shared.encoding {
             Encoding::Parquet => {
                 parquet_file::read(&self.shared, name, file, position, &mut self.output).await?;
+                self.shared.note_read(file.size_bytes);
             }
             Encoding::Json | Encoding::Csv(_) => {
                 if COMPRESSED.iter().any(|suffix| name.ends_with(suffix)) {

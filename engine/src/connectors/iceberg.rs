@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -13,7 +14,7 @@ use frazil_reader::{
     StartPosition, TableFollower, read_increment,
 };
 use frazil_storage::Env;
-use frazil_table::spec::TableIdent;
+use frazil_table::spec::{MAIN_BRANCH, TableIdent};
 use frazil_writer::SourcePositions;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use super::task::{self, End, Output};
 use crate::Result;
 use crate::options::{Checked, Options};
 use crate::session::{IcebergTable, iceberg_schema_of_options};
-use crate::source::{Source, SourceBatch, SourceStream};
+use crate::source::{Lag, LagUnit, Source, SourceBatch, SourceStream};
 
 /// How often a followed table is looked at, unless `monitor-interval` says otherwise. Flink's minute would be most of the
 /// time until a row can be seen; a look costs one request to the catalog.
@@ -40,6 +41,8 @@ pub(crate) struct IcebergSource {
     projection: Projection,
     schema: SchemaRef,
     context: ReadContext,
+    /// Snapshots that are not read yet.
+    behind: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for IcebergSource {
@@ -68,6 +71,7 @@ impl IcebergSource {
             projection,
             schema: Arc::clone(spec.projected().arrow()),
             context: ReadContext::new(env),
+            behind: Arc::default(),
             name,
         })
     }
@@ -129,6 +133,10 @@ impl Source for IcebergSource {
         format!("iceberg {} ({how}){leaves}", self.name)
     }
 
+    fn lag(&self) -> Option<Lag> {
+        self.streaming.then(|| Lag { amount: self.behind.load(Relaxed), unit: LagUnit::Snapshots })
+    }
+
     async fn start(
         &self,
         subtask: usize,
@@ -164,6 +172,7 @@ impl Source for IcebergSource {
             streaming: self.streaming,
             monitor_interval: self.monitor_interval,
             told: position,
+            behind: Arc::clone(&self.behind),
         };
         Ok(task::spawn(stop, None, move |output| following.run(output)))
     }
@@ -191,6 +200,7 @@ struct Following {
     monitor_interval: Duration,
     /// What the checkpoints know.
     told: Option<Position>,
+    behind: Arc<AtomicU64>,
 }
 
 impl Following {
@@ -211,6 +221,7 @@ impl Following {
                 polled = self.follower.poll() => polled?,
                 stopped = output.stopped() => return Err(stopped.into()),
             };
+            self.behind.store(self.snapshots_behind(increment.as_ref()), Relaxed);
             match increment {
                 Some(increment) if self.streaming || increment.part == Part::Table => {
                     self.deliver(&increment, &mut output).await?;
@@ -219,6 +230,13 @@ impl Following {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Snapshots of the table as it was seen last, from the one on that is read next.
+    fn snapshots_behind(&self, next: Option<&Increment>) -> u64 {
+        let Some(next) = next else { return 0 };
+        let newer = self.follower.table().ancestors(MAIN_BRANCH).take_while(|s| s.snapshot_id() != next.snapshot_id);
+        newer.count() as u64 + 1
     }
 
     async fn deliver(&mut self, increment: &Increment, output: &mut Output) -> Result<(), End> {

@@ -13,7 +13,7 @@ mod reader;
 mod settings;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ use super::format;
 use super::task::{self, End};
 use crate::Result;
 use crate::options::{Kind, Schema, Spec};
-use crate::source::{Source, SourceStream};
+use crate::source::{Lag, LagUnit, Source, SourceStream};
 
 use client::Client;
 use metadata_column::MetadataColumn;
@@ -73,6 +73,8 @@ struct Shared {
     metadata: Vec<Option<MetadataColumn>>,
     settings: Settings,
     malformed: Malformed,
+    /// Records that each subtask has before it, as far as it knows.
+    behind: Mutex<BTreeMap<usize, u64>>,
 }
 
 impl KafkaSource {
@@ -105,6 +107,7 @@ impl KafkaSource {
                 metadata,
                 settings,
                 malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
+                behind: Mutex::default(),
             }),
         })
     }
@@ -138,6 +141,11 @@ impl Source for KafkaSource {
         self.shared.malformed.skipped()
     }
 
+    fn lag(&self) -> Option<Lag> {
+        let behind = self.shared.behind.lock().expect("nobody panics while holding it");
+        (!behind.is_empty()).then(|| Lag { amount: behind.values().sum(), unit: LagUnit::Records })
+    }
+
     async fn start(
         &self,
         subtask: usize,
@@ -163,6 +171,12 @@ impl Source for KafkaSource {
 }
 
 impl Shared {
+    fn note_behind(&self, subtask: usize, records: Option<u64>) {
+        if let Some(records) = records {
+            self.behind.lock().expect("nobody panics while holding it").insert(subtask, records);
+        }
+    }
+
     /// The positions of this topic's partitions, also of other subtasks: a partition without one is new when another
     /// has one.
     fn parse_positions(&self, positions: &SourcePositions) -> Result<BTreeMap<i32, Position>> {

@@ -7,6 +7,7 @@ use frazil_table::Table;
 use frazil_writer::{CheckpointId, Committer, Flushed, Landed, SourcePositions};
 use tokio::sync::{mpsc, watch};
 
+use super::compaction::Pace;
 use super::gather::{Gather, Gathered};
 use super::message::WriterShare;
 use crate::progress::{Counters, Event, Progress};
@@ -30,6 +31,8 @@ pub(super) struct CommittedPipeline {
     pub(super) positions: SourcePositions,
     /// Told of each commit to the table. A compaction that lags behind is told of the newest only.
     pub(super) committed: watch::Sender<Option<Table>>,
+    /// Of the table's compaction.
+    pub(super) pace: Pace,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -78,6 +81,11 @@ impl CommitterTask {
         let Some(committable) = self.committer.prepare(checkpoint_id, flushed, is_last).await? else {
             return Ok(());
         };
+        for (pipeline, size) in self.pipelines.iter_mut().zip(&sizes) {
+            if size.rows > 0 {
+                pipeline.pace.wait().await;
+            }
+        }
         let landed = self.committer.commit(&committable).await?;
         for (index, (landed, size)) in landed.into_iter().zip(sizes).enumerate() {
             let Landed::Committed { table, snapshot_id, retries } = landed else { continue };
@@ -85,6 +93,7 @@ impl CommitterTask {
             if size.rows > 0 {
                 pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
                 pipeline.counters.commits.fetch_add(1, Relaxed);
+                pipeline.pace.note_commit();
                 self.progress.tell(Event::Committed {
                     table: self.committer.queue(index).ident().to_string(),
                     checkpoint_id: checkpoint_id.0,

@@ -1,11 +1,13 @@
 //! The operators behind the committer: coordinator, operators and committer of the compaction, and the expiry.
 //!
-//! Nothing in front of them waits for them. The coordinator looks at the newest table only, so a compaction that is slower
-//! than the commits plans more at a time, not later and later.
+//! Rows don't wait for them, unless they fall behind: a commit that would come more than [`Config::commits_ahead_max`]
+//! commits after the last one that was looked at, or while a compaction of such a one is under way, waits for that
+//! ([`Pace`]). So the number of small files has its bound however fast commits are. The coordinator looks at the newest table
+//! only.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use frazil_catalog::CommitQueue;
@@ -34,6 +36,29 @@ pub(crate) struct CompactionSpec {
     pub(crate) retention: Retention,
     /// Between two looks for old snapshots.
     pub(crate) expire_interval: Duration,
+}
+
+/// Keeps the commits to a table from running away from its compaction.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// Commits that were made.
+    made: Arc<AtomicU64>,
+    /// Those of them after which no compaction was due, or the one that was has ended.
+    settled: watch::Receiver<u64>,
+    ahead_max: u64,
+}
+
+impl Pace {
+    /// Waits until the next commit may be made. A compaction that has ended for good keeps nobody waiting.
+    pub(super) async fn wait(&mut self) {
+        let (made, ahead_max) = (self.made.load(Relaxed), self.ahead_max);
+        self.settled.wait_for(|settled| made.saturating_sub(*settled) <= ahead_max).await.ok();
+    }
+
+    /// Counts a commit, before the compaction is told of it.
+    pub(super) fn note_commit(&self) {
+        self.made.fetch_add(1, Relaxed);
+    }
 }
 
 /// The tasks of one pipeline's compaction.
@@ -80,11 +105,14 @@ pub(super) fn spawn(
     counters: Arc<Counters>,
     progress: Progress,
     stop: CancellationToken,
-) -> CompactionTasks {
+) -> (CompactionTasks, Pace) {
     let mut tasks = JoinSet::new();
     let expire_stop = stop.child_token();
     let shared = Shared { spec, queue, counters, progress, stop: stop.clone() };
     let (in_flight_sender, in_flight) = watch::channel(Vec::new());
+    let (settled_sender, settled) = watch::channel(0);
+    let ahead_max = shared.spec.config.commits_ahead_max() as u64;
+    let pace = Pace { made: Arc::default(), settled, ahead_max };
     if shared.spec.config.enabled {
         let (work_sender, work) = mpsc::channel(shared.spec.parallelism);
         let (rewritten_sender, rewritten) = mpsc::channel(shared.spec.parallelism);
@@ -95,11 +123,19 @@ pub(super) fn spawn(
         }
         drop(rewritten_sender);
         tasks.spawn(commit(shared.clone(), rewritten, ended_sender));
-        let task = CoordinatorTask { shared: shared.clone(), new_tables, work: work_sender, ended, in_flight_sender };
+        let task = CoordinatorTask {
+            shared: shared.clone(),
+            new_tables,
+            work: work_sender,
+            ended,
+            in_flight_sender,
+            made: Arc::clone(&pace.made),
+            settled_sender,
+        };
         tasks.spawn(task.run());
     }
     tasks.spawn(expire(shared, in_flight, expire_stop.clone()));
-    CompactionTasks { tasks, stop, expire_stop }
+    (CompactionTasks { tasks, stop, expire_stop }, pace)
 }
 
 struct CoordinatorTask {
@@ -109,6 +145,8 @@ struct CoordinatorTask {
     ended: mpsc::Receiver<FileGroup>,
     /// The snapshots that rewrites under way read.
     in_flight_sender: watch::Sender<Vec<i64>>,
+    made: Arc<AtomicU64>,
+    settled_sender: watch::Sender<u64>,
 }
 
 impl CoordinatorTask {
@@ -126,8 +164,12 @@ impl CoordinatorTask {
         let mut coordinator = Coordinator::new(&state, &self.shared.spec.config)?;
         let mut pending: VecDeque<Work> = VecDeque::new();
         let mut commits_end = false;
+        let mut looked_at = 0;
         loop {
             self.in_flight_sender.send_replace(coordinator.base_snapshot_ids());
+            if coordinator.in_flight().is_empty() {
+                self.settled_sender.send_replace(looked_at);
+            }
             if commits_end && coordinator.in_flight().is_empty() {
                 return Ok(());
             }
@@ -135,6 +177,8 @@ impl CoordinatorTask {
                 () = self.shared.stop.cancelled() => return Ok(()),
                 changed = self.new_tables.changed(), if !commits_end => {
                     commits_end = changed.is_err();
+                    // Counted before the table is taken: what is counted later is looked at later.
+                    looked_at = self.made.load(Relaxed);
                     let table = self.new_tables.borrow_and_update().clone();
                     if let Some(table) = table.filter(|_| !commits_end) {
                         pending.extend(self.plan(&mut coordinator, table).await?);

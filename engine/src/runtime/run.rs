@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::committer_task::{CommittedPipeline, CommitterTask};
-use super::compaction::{self, CompactionTasks};
+use super::compaction::{self, CompactionTasks, Pace};
 use super::coordinator::Coordinator;
 use super::gather::Gather;
 use super::pipeline::{Connections, PipelineSpec, spawn_pipeline};
@@ -59,10 +59,10 @@ pub(crate) async fn run_pipelines(
     let recovered =
         recovered.into_iter().map(|recovered| recovered.ledger.map(|ledger| ledger.positions).unwrap_or_default());
     let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
-    for (index, (((spec, positions), counters), committed)) in parts.enumerate() {
+    for (index, (((spec, positions), counters), (committed, pace))) in parts.enumerate() {
         let spec = (index, spec);
         requests.extend(spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?);
-        committed_pipelines.push(CommittedPipeline { positions, committed, counters });
+        committed_pipelines.push(CommittedPipeline { positions, committed, pace, counters });
     }
     drop(connections);
     let coordinator =
@@ -97,7 +97,7 @@ fn begin(specs: &[PipelineSpec], recovered: &[Recovered], progress: &Progress) -
             from_checkpoint: recovered.ledger.as_ref().map(|ledger| ledger.checkpoint_id.0),
             rolled_back_from: recovered.rolled_back_from.map(|checkpoint| checkpoint.0),
         });
-        progress.add_pipeline(&table)
+        progress.add_pipeline(&table, Arc::clone(&spec.source))
     };
     specs.iter().zip(recovered).map(tell).collect()
 }
@@ -108,8 +108,8 @@ fn spawn_compactions(
     counters: &[Arc<Counters>],
     progress: &Progress,
     stop: &CancellationToken,
-) -> (Vec<watch::Sender<Option<frazil_table::Table>>>, Vec<CompactionTasks>) {
-    let mut committed: Vec<watch::Sender<_>> = Vec::with_capacity(specs.len());
+) -> (Vec<(watch::Sender<Option<frazil_table::Table>>, Pace)>, Vec<CompactionTasks>) {
+    let mut committed: Vec<(watch::Sender<_>, Pace)> = Vec::with_capacity(specs.len());
     let mut compactions = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         if let Some(same) = specs[..index].iter().position(|before| Arc::ptr_eq(&before.queue, &spec.queue)) {
@@ -117,10 +117,10 @@ fn spawn_compactions(
             continue;
         }
         let (sender, new_tables) = watch::channel(None);
-        committed.push(sender);
         let (queue, counters) = (Arc::clone(&spec.queue), Arc::clone(&counters[index]));
-        let compaction =
+        let (compaction, pace) =
             compaction::spawn(spec.compaction.clone(), queue, new_tables, counters, progress.clone(), stop.clone());
+        committed.push((sender, pace));
         compactions.push(compaction);
     }
     (committed, compactions)

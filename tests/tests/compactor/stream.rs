@@ -43,7 +43,7 @@ async fn small_files_stay_few_over_a_long_stream() {
         if groups > 0 {
             compact_if_due(&test, &mut coordinator, &config).await;
             let small = coordinator.listing().small_files_max();
-            assert!(small <= config.slots(), "{small} files in a partition after commit {commit}");
+            assert!(small <= config.small_files_max(), "{small} files in a partition after commit {commit}");
         }
     }
     assert!(rewrites >= 24, "{rewrites}");

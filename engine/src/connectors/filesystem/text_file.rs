@@ -46,12 +46,15 @@ pub(super) async fn read(
         other => other.format(columns),
     };
     let mut decoder = Decoder::new(&shared.schema, format).expect("FilesystemSource::new has made one");
+    let mut noted = from.offset;
     loop {
         while let Some(length) = window.record_length() {
             window.take(length, &mut decoder)?;
             if decoder.rows() >= shared.batch_rows || decoder.bytes() >= BATCH_BYTES {
-                let batch = source_batch(decoder.finish(), name, Position::Text(window.position()));
-                output.send(batch).await?;
+                let position = window.position();
+                output.send(source_batch(decoder.finish(), name, Position::Text(position))).await?;
+                shared.note_read(position.offset - noted);
+                noted = position.offset;
             }
         }
         if !window.fill().await? {
@@ -60,6 +63,7 @@ pub(super) async fn read(
     }
     let done = Position::Done { size_bytes: file.size_bytes };
     output.send(source_batch(decoder.finish(), name, done)).await?;
+    shared.note_read(file.size_bytes.saturating_sub(noted));
     Ok(())
 }
 

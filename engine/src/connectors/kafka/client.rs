@@ -8,6 +8,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -80,6 +81,11 @@ impl Client {
             true => Err(self.no_topic()),
             false => Ok(partitions),
         }
+    }
+
+    /// Records that the brokers have and that were not polled yet, as the client knew it last.
+    pub(super) fn records_behind(&self) -> Option<u64> {
+        *self.consumer.context().behind.lock().expect("nobody panics while holding it")
     }
 
     /// Which offsets a partition has now; without read-uncommitted ones, the high one is that of the first open
@@ -195,6 +201,8 @@ impl Client {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
     last_failure: Arc<Mutex<Option<String>>>,
+    /// Told with each of the client's statistics.
+    behind: Arc<Mutex<Option<u64>>>,
 }
 
 impl Context {
@@ -204,6 +212,17 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    /// Adds up what the brokers have beyond what was polled.
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let behind = partitions.filter(|partition| partition.fetch_state == "active").map(|partition| {
+            let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+            let next = if partition.app_offset >= 0 { partition.app_offset } else { partition.next_offset };
+            u64::try_from(end.saturating_sub(next.max(0))).unwrap_or(0)
+        });
+        *self.behind.lock().expect("nobody panics while holding it") = Some(behind.sum());
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {

@@ -199,6 +199,7 @@ impl Reader {
                     false
                 }
             };
+            self.shared.note_behind(self.subtask.0, self.client.records_behind());
             if full || self.due.is_some_and(|due| due <= Instant::now()) {
                 self.flush(&mut output)?;
             }

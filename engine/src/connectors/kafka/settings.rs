@@ -130,6 +130,7 @@ fn client(options: &Checked, bounded: bool) -> Result<ClientConfig, String> {
         // Needed for an assignment; nothing is committed under it.
         .set("group.id", "frazil")
         .set("client.id", "frazil")
+        .set("statistics.interval.ms", "1000")
         .set("isolation.level", "read_committed")
         // Records that wait in the client, in KiB.
         .set("queued.max.messages.kbytes", "16384")
