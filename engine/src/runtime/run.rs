@@ -102,14 +102,17 @@ fn begin(specs: &[PipelineSpec], recovered: &[Recovered], progress: &Progress) -
     specs.iter().zip(recovered).map(tell).collect()
 }
 
+/// How a committer and the compaction behind it are joined: where that is told of commits, and how far they may be ahead.
+type Behind = (watch::Sender<Option<frazil_table::Table>>, Pace);
+
 /// Starts one compaction for each table; for each pipeline where it is told of commits.
 fn spawn_compactions(
     specs: &[PipelineSpec],
     counters: &[Arc<Counters>],
     progress: &Progress,
     stop: &CancellationToken,
-) -> (Vec<(watch::Sender<Option<frazil_table::Table>>, Pace)>, Vec<CompactionTasks>) {
-    let mut committed: Vec<(watch::Sender<_>, Pace)> = Vec::with_capacity(specs.len());
+) -> (Vec<Behind>, Vec<CompactionTasks>) {
+    let mut committed: Vec<Behind> = Vec::with_capacity(specs.len());
     let mut compactions = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         if let Some(same) = specs[..index].iter().position(|before| Arc::ptr_eq(&before.queue, &spec.queue)) {
