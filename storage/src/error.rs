@@ -26,7 +26,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store failed. For a read: retry may help. For a write: the file may or may not be there.
+    /// The store does not let us. Give it other credentials, or have its administrator allow it.
+    #[error("{operation} {location} is not allowed: {source}; check the credentials given for this store")]
+    Denied {
+        /// What was tried: read, write, list, delete.
+        operation: &'static str,
+        /// Where.
+        location: String,
+        /// What the store said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store failed, again and again where trying again could have helped. For a read: retrying later may help. For a write: the file may or may not be there.
     #[error("{operation} {location} failed: {source}")]
     Io {
         /// What was tried: read, write, list, delete.

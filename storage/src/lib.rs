@@ -17,26 +17,37 @@
 //! # Ok::<(), frazil_storage::Error>(())
 //! # });
 //! # fn tokio_test<F: Future<Output = Result<(), frazil_storage::Error>>>(f: F) {
-//! #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f).unwrap()
+//! #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap()
 //! # }
 //! ```
 
+mod backend;
 mod clock;
 mod counters;
+mod disk;
 mod env;
 mod error;
+mod faults;
 mod ids;
 mod local;
 mod location;
 mod object;
+mod power;
+mod retry;
 mod step;
 mod store;
+mod stores;
+mod upload;
 
+pub use backend::Capabilities;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use counters::{Counters, CountersSnapshot};
 pub use env::Env;
 pub use error::{Error, Result};
+pub use faults::{FaultRates, Faults};
 pub use ids::{Ids, RandomIds, SeededIds};
-pub use location::Location;
+pub use location::{Location, StoreKind};
+pub use power::PowerDisk;
+pub use retry::RetryPolicy;
 pub use step::{Step, StepAction, Steps};
 pub use store::{FileWriter, ObjectMeta, Store};

@@ -1,136 +1,306 @@
 //! Local files that survive a power cut.
 //!
 //! A file is (1) written beside its place under a temporary name, (2) synced, (3) moved to its name in one step, which
-//! for a new name refuses to replace, and (4) its directory is synced. So a name either holds the whole file or nothing.
+//! for a new name refuses to replace, and (4) its folder is synced. So a name either holds the whole file or nothing.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use rustix::fs::{CWD, RenameFlags};
 
-use crate::{Error, ObjectMeta, Result};
+use crate::backend::{AppendFile, Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Traits, Upload};
+use crate::disk::{Disk, DiskFile, DiskMeta, FolderEntries};
 
 /// Prefix of files that are not finished. Listings pass over them.
 const TEMPORARY_PREFIX: &str = ".frazil-tmp-";
+/// Entries that a listing reads ahead.
+const PAGE: usize = 1_000;
 
-/// What happens if the name is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Create,
-    Replace,
+/// Folders that are remembered as durable. Beyond that they are synced anew.
+const FOLDERS_MAX: usize = 10_000;
+
+/// The local file system.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalBackend {
+    disk: Arc<dyn Disk>,
+    folders: Arc<Folders>,
 }
 
-/// A file that is being written. Dropped unfinished, its temporary file is removed.
-#[derive(Debug)]
-pub(crate) struct LocalFile {
-    /// Taken by `finish`.
-    file: Option<Arc<File>>,
-    temporary: PathBuf,
-    path: PathBuf,
-    location: String,
+impl LocalBackend {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, folders: Arc::default() }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Disk) -> io::Result<T> + Send + 'static,
+    ) -> Outcome<T> {
+        blocking(Arc::clone(&self.disk), work).await
+    }
+
+    async fn create(&self, key: &str) -> Outcome<LocalFile> {
+        let (disk, folders, path) = (Arc::clone(&self.disk), Arc::clone(&self.folders), path(key));
+        self.blocking(move |_| {
+            let folder = parent(&path)?;
+            folders.make(&*disk, folder)?;
+            let temporary = folder.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()));
+            let file = Arc::from(disk.create(&temporary)?);
+            Ok(LocalFile { disk, file: Some(file), temporary, path })
+        })
+        .await
+    }
 }
 
-impl LocalFile {
-    pub(crate) async fn create(path: PathBuf, location: &str) -> Result<Self> {
-        let location = location.to_owned();
-        blocking("write", location.clone(), move || {
-            let directory = parent(&path)?;
-            create_directories(directory)?;
-            let temporary = directory.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()));
-            let file = Some(Arc::new(File::create_new(&temporary)?));
-            Ok(Self { file, temporary, path, location })
+#[async_trait]
+impl Backend for LocalBackend {
+    fn traits(&self) -> Traits {
+        let capabilities =
+            Capabilities { exclusive_create: true, exclusive_create_in_pieces: true, deletes_at_once: 100 };
+        Traits { capabilities, is_remote: false, can_be_cut: false, takes_parts: false }
+    }
+
+    async fn read(&self, key: &str) -> Outcome<Body> {
+        let path = path(key);
+        let bytes = self
+            .blocking(move |disk| {
+                let file = disk.open(&path)?;
+                let size_bytes = file.size_bytes()?;
+                read_range(&*file, size_bytes, 0..size_bytes)
+            })
+            .await?;
+        Ok(Body { size_bytes: bytes.len() as u64, chunks: futures::stream::iter([Ok(bytes)]).boxed() })
+    }
+
+    async fn read_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Outcome<Vec<Bytes>> {
+        let (path, ranges) = (path(key), ranges.to_vec());
+        self.blocking(move |disk| {
+            let file = disk.open(&path)?;
+            let size_bytes = file.size_bytes()?;
+            ranges.into_iter().map(|range| read_range(&*file, size_bytes, range)).collect()
         })
         .await
     }
 
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let file = self.file.clone().expect("only finish takes the file");
-        blocking("write", self.location.clone(), move || (&*file).write_all(&bytes)).await
+    async fn head(&self, key: &str) -> Outcome<Entry> {
+        let path = path(key);
+        let meta = self
+            .blocking(move |disk| match disk.metadata(&path)? {
+                meta if meta.is_folder => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")),
+                meta => Ok(meta),
+            })
+            .await?;
+        Ok(entry(key.to_owned(), &meta))
     }
 
-    pub(crate) async fn finish(mut self, mode: Mode) -> Result<()> {
-        let file = self.file.take().expect("finish consumes the writer");
+    async fn put(&self, key: &str, bytes: Bytes, mode: Mode, _stamp: &str) -> Outcome<()> {
+        let mut file = self.create(key).await?;
+        file.write(bytes).await?;
+        file.finish(mode).await
+    }
+
+    async fn stamp(&self, _key: &str) -> Outcome<Option<String>> {
+        Ok(None)
+    }
+
+    async fn delete(&self, key: &str) -> Outcome<()> {
+        let path = path(key);
+        self.blocking(move |disk| disk.remove(&path)).await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Outcome<Vec<Outcome<()>>> {
+        let paths: Vec<_> = keys.iter().map(|key| path(key)).collect();
+        let results =
+            self.blocking(move |disk| Ok(paths.iter().map(|path| disk.remove(path)).collect::<Vec<_>>())).await?;
+        Ok(results.into_iter().map(|result| result.map_err(failure)).collect())
+    }
+
+    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
+        Box::new(LocalLister { backend: self.clone(), state: Walk { start: Some(path(prefix)), folders: Vec::new() } })
+    }
+
+    async fn begin(&self, key: &str) -> Outcome<Upload> {
+        Ok(Upload::Append(Box::new(self.create(key).await?)))
+    }
+}
+
+/// A file that is being written. Dropped unfinished, its temporary file is removed.
+#[derive(Debug)]
+struct LocalFile {
+    disk: Arc<dyn Disk>,
+    /// Taken by `finish`.
+    file: Option<Arc<dyn DiskFile>>,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl AppendFile for LocalFile {
+    async fn write(&mut self, bytes: Bytes) -> Outcome<()> {
+        let file = self.file.clone().expect("only finish takes the file");
+        blocking(Arc::clone(&self.disk), move |_| file.write_all(&bytes)).await
+    }
+
+    async fn finish(&mut self, mode: Mode) -> Outcome<()> {
+        let file = self.file.clone().expect("a file is finished once");
         let (temporary, path) = (self.temporary.clone(), self.path.clone());
-        let result = blocking("write", self.location.clone(), move || {
-            file.sync_all()?;
-            install(&temporary, &path, mode)?;
-            sync_directory(parent(&path)?)
-        })
-        .await;
-        if result.is_err() {
-            fs::remove_file(&self.temporary).ok();
-        }
-        result
+        let finish = move |disk: &dyn Disk| {
+            file.sync()?;
+            disk.rename(&temporary, &path, mode)?;
+            disk.sync_folder(parent(&path)?)
+        };
+        blocking(Arc::clone(&self.disk), finish).await?;
+        self.file = None;
+        Ok(())
     }
 }
 
 impl Drop for LocalFile {
     fn drop(&mut self) {
         if self.file.is_some() {
-            fs::remove_file(&self.temporary).ok();
+            self.disk.remove(&self.temporary).ok();
         }
     }
 }
 
-/// Moves a finished file to its name. A file system without `RENAME_NOREPLACE` gets a hard link instead.
-fn install(temporary: &Path, path: &Path, mode: Mode) -> io::Result<()> {
-    if mode == Mode::Replace {
-        return fs::rename(temporary, path);
+/// A listing: the folders that are being read, innermost last.
+struct LocalLister {
+    backend: LocalBackend,
+    state: Walk,
+}
+
+#[derive(Default)]
+struct Walk {
+    start: Option<PathBuf>,
+    folders: Vec<FolderEntries>,
+}
+
+#[async_trait]
+impl Lister for LocalLister {
+    async fn next_page(&mut self) -> Outcome<Option<Vec<Entry>>> {
+        let mut walk = std::mem::take(&mut self.state);
+        let (page, walk) = self
+            .backend
+            .blocking(move |disk| {
+                let page = walk.next_page(disk)?;
+                Ok((page, walk))
+            })
+            .await?;
+        self.state = walk;
+        Ok((!page.is_empty()).then_some(page))
     }
-    match rustix::fs::renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-            fs::hard_link(temporary, path)?;
-            fs::remove_file(temporary)
+}
+
+impl Walk {
+    fn next_page(&mut self, disk: &dyn Disk) -> io::Result<Vec<Entry>> {
+        let mut page = Vec::new();
+        if let Some(start) = self.start.take() {
+            let meta = disk.metadata(&start);
+            self.visit(disk, start, meta, &mut page)?;
         }
-        result => Ok(result?),
+        while page.len() < PAGE {
+            match self.folders.last_mut().map(Iterator::next) {
+                None => break,
+                Some(None) => drop(self.folders.pop()),
+                Some(Some(path)) => {
+                    let path = path?;
+                    let meta = disk.link_metadata(&path);
+                    self.visit(disk, path, meta, &mut page)?;
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    fn visit(
+        &mut self,
+        disk: &dyn Disk,
+        path: PathBuf,
+        meta: io::Result<DiskMeta>,
+        page: &mut Vec<Entry>,
+    ) -> io::Result<()> {
+        let is_temporary = |name: &OsStr| name.to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        if path.file_name().is_some_and(is_temporary) {
+            return Ok(());
+        }
+        // What is not there any more was deleted since its folder was read.
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        match meta {
+            Err(error) if gone(&error) => {}
+            Err(error) => return Err(error),
+            Ok(meta) if meta.is_folder => match disk.read_folder(&path) {
+                Err(error) if gone(&error) => {}
+                entries => self.folders.push(entries?),
+            },
+            // A name that is no text can't be a location: nobody of ours made it.
+            Ok(meta) => page.extend(path.to_str().map(|path| entry(path.trim_start_matches('/').to_owned(), &meta))),
+        }
+        Ok(())
     }
 }
 
-/// Makes the directories down to `directory`, each durable in its parent.
-fn create_directories(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+/// The folders whose own names are known to be durable.
+#[derive(Debug, Default)]
+struct Folders(Mutex<HashSet<PathBuf>>);
+
+impl Folders {
+    /// Makes the folders down to `folder`, each durable in its parent. One that is there already is synced as well, once:
+    /// whoever made it may not have come to that yet.
+    fn make(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+        let is_there = disk.metadata(folder).is_ok_and(|meta| meta.is_folder);
+        let Some(above) = folder.parent() else { return Ok(()) };
+        if is_there && self.known().contains(folder) {
+            return Ok(());
+        }
+        self.make(disk, above)?;
+        if !is_there {
+            match disk.create_folder(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => disk.sync_folder(above)?,
+            }
+        } else if let Err(error) = disk.sync_folder(above)
+            && !is_foreign(&error)
+        {
+            return Err(error);
+        }
+        let mut known = self.known();
+        if known.len() >= FOLDERS_MAX {
+            known.clear();
+        }
+        known.insert(folder.to_owned());
+        Ok(())
     }
-    let above = parent(directory)?;
-    create_directories(above)?;
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_directory(above),
+
+    fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().expect("no code panics while it holds this lock")
     }
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+/// Folders that we may not open, and file systems that do not sync them, are their owner's care.
+fn is_foreign(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
+}
+
+async fn blocking<T: Send + 'static>(
+    disk: Arc<dyn Disk>,
+    work: impl FnOnce(&dyn Disk) -> io::Result<T> + Send + 'static,
+) -> Outcome<T> {
+    let result = tokio::task::spawn_blocking(move || work(&*disk)).await;
+    result.unwrap_or_else(|join_error| Err(io::Error::other(join_error))).map_err(failure)
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the root is no file"))
 }
 
-pub(crate) async fn read(path: PathBuf, location: &str) -> Result<Bytes> {
-    blocking("read", location.to_owned(), move || fs::read(path).map(Bytes::from)).await
-}
-
-pub(crate) async fn read_ranges(path: PathBuf, location: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
-    blocking("read", location.to_owned(), move || {
-        let file = File::open(path)?;
-        let size_bytes = file.metadata()?.len();
-        ranges.into_iter().map(|range| read_range(&file, size_bytes, range)).collect()
-    })
-    .await
-}
-
 /// Checked against the file's size before anything is allocated: a range may come from a damaged footer.
-fn read_range(file: &File, size_bytes: u64, range: Range<u64>) -> io::Result<Bytes> {
+fn read_range(file: &dyn DiskFile, size_bytes: u64, range: Range<u64>) -> io::Result<Bytes> {
     if range.start > range.end || range.end > size_bytes {
         let message = format!("range {}..{} of {size_bytes} bytes", range.start, range.end);
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
@@ -141,77 +311,19 @@ fn read_range(file: &File, size_bytes: u64, range: Range<u64>) -> io::Result<Byt
     Ok(buffer.into())
 }
 
-pub(crate) async fn head(path: PathBuf, location: &str) -> Result<ObjectMeta> {
-    let name = location.to_owned();
-    blocking("read", location.to_owned(), move || {
-        let metadata = fs::metadata(path)?;
-        if metadata.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-        }
-        Ok(object_meta(name, &metadata))
-    })
-    .await
+fn path(key: &str) -> PathBuf {
+    PathBuf::from(format!("/{key}"))
 }
 
-pub(crate) async fn delete(path: PathBuf, location: &str) -> Result<()> {
-    blocking("delete", location.to_owned(), move || fs::remove_file(path)).await
+fn entry(key: String, meta: &DiskMeta) -> Entry {
+    Entry { key, size_bytes: meta.size_bytes, modified_ms: meta.modified_ms }
 }
 
-pub(crate) async fn list(path: PathBuf, location: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
-    let metas = blocking("list", location.to_owned(), move || {
-        let mut found = Vec::new();
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-            Err(error) => return Err(error),
-            Ok(metadata) if metadata.is_file() => found.push(object_meta(file_url(&path), &metadata)),
-            Ok(_) => list_directory(&path, &mut found)?,
-        }
-        Ok(found)
-    })
-    .await?;
-    Ok(futures::stream::iter(metas.into_iter().map(Ok)).boxed())
-}
-
-fn list_directory(directory: &Path, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            list_directory(&path, found)?;
-        } else if !entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            match entry.metadata() {
-                // Deleted since the directory was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                metadata => found.push(object_meta(file_url(&path), &metadata?)),
-            }
-        }
+fn failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::NotFound,
+        io::ErrorKind::AlreadyExists => Failure::Exists,
+        io::ErrorKind::PermissionDenied => Failure::Denied(error.into()),
+        _ => Failure::refused(error),
     }
-    Ok(())
-}
-
-fn file_url(path: &Path) -> String {
-    format!("file://{}", path.display())
-}
-
-fn object_meta(location: String, metadata: &fs::Metadata) -> ObjectMeta {
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    ObjectMeta {
-        location,
-        size_bytes: metadata.len(),
-        modified_ms: modified.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    location: String,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T> {
-    let result = tokio::task::spawn_blocking(work).await;
-    let result = result.unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
-    result.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NotFound { location },
-        io::ErrorKind::AlreadyExists => Error::AlreadyExists { location },
-        _ => Error::io(operation, &location, error),
-    })
 }

@@ -1,89 +1,234 @@
-//! Stores behind the `object_store` crate. Today: memory, one per authority.
+//! Stores behind the `object_store` crate. Today: memory.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, WriteMultipart};
+use object_store::{
+    Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 
-use crate::store::object_error;
-use crate::{Error, Location, Result};
+use crate::backend::{Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Parts, Traits, Upload};
 
-/// Bytes gathered before a multipart part is sent.
-const PART_SIZE_BYTES: usize = 8 << 20;
+/// The name under which an object keeps the stamp of whoever created it (S3: `x-amz-meta-…`).
+const STAMP: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("frazil_stamp"));
 
-#[derive(Debug, Default)]
-pub(crate) struct ObjectStores {
-    memory: Mutex<HashMap<String, Arc<InMemory>>>,
-}
-
-impl ObjectStores {
-    pub(crate) fn get(&self, location: &Location) -> Result<Arc<dyn ObjectStore>> {
-        if location.scheme() != "memory" {
-            return Err(Error::BadLocation {
-                location: location.to_string(),
-                reason: format!("no store for scheme {:?}; use file or memory", location.scheme()),
-            });
-        }
-        let mut stores = self.memory.lock().expect("no code panics while it holds this lock");
-        Ok(stores.entry(location.authority().to_owned()).or_default().clone())
-    }
-}
-
-/// Small files go in one request under a name that must be new; larger ones in parts, aborted when dropped.
-#[derive(Debug)]
-pub(crate) struct ObjectWriter {
+/// A store of the crate `object_store`, by all the sides that it shows.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectBackend {
     store: Arc<dyn ObjectStore>,
-    path: Path,
-    location: String,
-    head: Vec<u8>,
-    parts: Option<WriteMultipart>,
+    traits: Traits,
 }
 
-impl ObjectWriter {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, path: Path, location: &str) -> Self {
-        Self { store, path, location: location.to_owned(), head: Vec::new(), parts: None }
+impl ObjectBackend {
+    /// Memory of this process.
+    pub(crate) fn memory() -> Self {
+        let store = Arc::new(InMemory::new());
+        let capabilities =
+            Capabilities { exclusive_create: true, exclusive_create_in_pieces: true, deletes_at_once: 1_000 };
+        let traits = Traits { capabilities, is_remote: false, takes_parts: true, can_be_cut: true };
+        Self { store, traits }
     }
 
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        if let Some(parts) = &mut self.parts {
-            parts.wait_for_capacity(4).await.map_err(|e| self.error(e))?;
-            self.parts.as_mut().expect("checked above").put(bytes);
-            return Ok(());
+    /// Runs an attempt and says how it ended.
+    async fn attempt<T>(&self, attempt: impl Future<Output = object_store::Result<T>>) -> Outcome<T> {
+        attempt.await.map_err(failure)
+    }
+
+    async fn get(&self, key: &str, range: Option<GetRange>) -> Outcome<Body> {
+        let path = path(key)?;
+        let options = GetOptions { range, ..GetOptions::default() };
+        let got = self.attempt(self.store.get_opts(&path, options)).await?;
+        let size_bytes = got.range.end - got.range.start;
+        let chunks = got.into_stream().map_err(Failure::transient).boxed();
+        Ok(Body { size_bytes, chunks })
+    }
+}
+
+#[async_trait]
+impl Backend for ObjectBackend {
+    fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    async fn read(&self, key: &str) -> Outcome<Body> {
+        self.get(key, None).await
+    }
+
+    async fn read_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Outcome<Vec<Bytes>> {
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            if range.start == range.end {
+                parts.push(Bytes::new());
+                continue;
+            }
+            let body = self.get(key, Some(GetRange::Bounded(range.clone()))).await?;
+            // Object stores cut a range at the end of the object.
+            if body.size_bytes != range.end - range.start {
+                let message = format!("range {}..{} is past the end", range.start, range.end);
+                return Err(Failure::refused(message));
+            }
+            parts.push(collect(body).await?);
         }
-        self.head.extend_from_slice(&bytes);
-        if self.head.len() > PART_SIZE_BYTES {
-            let upload = self.store.put_multipart(&self.path).await.map_err(|e| self.error(e))?;
-            let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_SIZE_BYTES);
-            parts.put(std::mem::take(&mut self.head).into());
-            self.parts = Some(parts);
+        Ok(parts)
+    }
+
+    async fn head(&self, key: &str) -> Outcome<Entry> {
+        let path = path(key)?;
+        let meta = self.attempt(self.store.head(&path)).await?;
+        Ok(entry(&meta))
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, mode: Mode, stamp: &str) -> Outcome<()> {
+        let path = path(key)?;
+        let mut options = PutOptions::default();
+        if mode == Mode::Create {
+            options.mode = PutMode::Create;
+            options.attributes = Attributes::from_iter([(STAMP, stamp.to_owned())]);
         }
+        self.attempt(self.store.put_opts(&path, bytes.into(), options)).await.map(drop).map_err(not_found_is_refused)
+    }
+
+    async fn stamp(&self, key: &str) -> Outcome<Option<String>> {
+        let path = path(key)?;
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let got = self.attempt(self.store.get_opts(&path, options)).await?;
+        Ok(Some(got.attributes.get(&STAMP).map(|stamp| stamp.to_string()).unwrap_or_default()))
+    }
+
+    async fn delete(&self, key: &str) -> Outcome<()> {
+        let path = path(key)?;
+        self.attempt(self.store.delete(&path)).await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Outcome<Vec<Outcome<()>>> {
+        let paths = keys.iter().map(|key| path(key).map(Ok)).collect::<Outcome<Vec<_>>>()?;
+        let answers = self.store.delete_stream(futures::stream::iter(paths).boxed()).collect::<Vec<_>>().await;
+        let mut results: Vec<_> = answers.into_iter().map(|result| result.map(drop)).collect();
+        if results.len() != keys.len() {
+            // One answer stands for a whole request that failed.
+            let error = results.drain(..).find_map(Result::err);
+            let silent = || Failure::transient("the store did not answer for every file");
+            return Err(error.map_or_else(silent, failure));
+        }
+        Ok(results.into_iter().map(|result| result.map_err(failure)).collect())
+    }
+
+    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
+        Box::new(ObjectLister { backend: self.clone(), prefix: prefix.to_owned(), is_done: false })
+    }
+
+    async fn begin(&self, key: &str) -> Outcome<Upload> {
+        let parts = Mutex::new(Some(BTreeMap::new()));
+        Ok(Upload::Parts(Arc::new(MemoryParts { backend: self.clone(), path: path(key)?, parts })))
+    }
+}
+
+/// Memory gives everything at once.
+struct ObjectLister {
+    backend: ObjectBackend,
+    /// Of whole segments.
+    prefix: String,
+    is_done: bool,
+}
+
+#[async_trait]
+impl Lister for ObjectLister {
+    async fn next_page(&mut self) -> Outcome<Option<Vec<Entry>>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let prefix = path(&self.prefix)?;
+        let metas = self.backend.attempt(self.backend.store.list(Some(&prefix)).try_collect::<Vec<_>>()).await?;
+        self.is_done = true;
+        Ok(Some(metas.iter().map(entry).collect()))
+    }
+}
+
+/// Parts in memory. The library's own take parts in order only.
+#[derive(Debug)]
+struct MemoryParts {
+    backend: ObjectBackend,
+    path: Path,
+    /// Taken when the file is whole.
+    parts: Mutex<Option<BTreeMap<usize, Vec<Bytes>>>>,
+}
+
+impl MemoryParts {
+    fn parts(&self) -> MutexGuard<'_, Option<BTreeMap<usize, Vec<Bytes>>>> {
+        self.parts.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+#[async_trait]
+impl Parts for MemoryParts {
+    async fn put_part(&self, index: usize, chunks: Vec<Bytes>) -> Outcome<String> {
+        self.parts().as_mut().ok_or(Failure::NotFound)?.insert(index, chunks);
+        Ok(index.to_string())
+    }
+
+    async fn complete(&self, _parts: &[String]) -> Outcome<()> {
+        let parts = self.parts().take().ok_or(Failure::NotFound)?;
+        let payload: PutPayload = parts.into_values().flatten().collect();
+        let mode = PutMode::Create;
+        self.backend.attempt(self.backend.store.put_opts(&self.path, payload, mode.into())).await.map(drop)
+    }
+
+    async fn abort(&self) -> Outcome<()> {
+        self.parts().take();
         Ok(())
     }
+}
 
-    pub(crate) async fn finish(mut self) -> Result<()> {
-        let result = match self.parts.take() {
-            Some(parts) => parts.finish().await,
-            None => {
-                let bytes = std::mem::take(&mut self.head);
-                self.store.put_opts(&self.path, bytes.into(), PutMode::Create.into()).await
+/// The chunks as one piece; without a copy if it is one.
+pub(crate) async fn collect(mut body: Body) -> Outcome<Bytes> {
+    let first = body.chunks.next().await.transpose()?.unwrap_or_default();
+    let bytes = match body.chunks.next().await.transpose()? {
+        None => first,
+        Some(second) => {
+            // The size is what the store said: it is not believed before the bytes are there.
+            let mut whole = Vec::with_capacity(usize::try_from(body.size_bytes).unwrap_or(0).min(64 << 20));
+            whole.extend_from_slice(&first);
+            whole.extend_from_slice(&second);
+            while let Some(chunk) = body.chunks.next().await.transpose()? {
+                whole.extend_from_slice(&chunk);
             }
-        };
-        result.map(drop).map_err(|e| self.error(e))
+            whole.into()
+        }
+    };
+    if bytes.len() as u64 == body.size_bytes {
+        return Ok(bytes);
     }
+    Err(Failure::transient(format!("the answer broke off after {} of {} bytes", bytes.len(), body.size_bytes)))
+}
 
-    fn error(&self, error: object_store::Error) -> Error {
-        object_error("write", &self.location, error)
+fn path(key: &str) -> Outcome<Path> {
+    Path::parse(key).map_err(Failure::refused)
+}
+
+fn entry(meta: &object_store::ObjectMeta) -> Entry {
+    Entry { key: meta.location.to_string(), size_bytes: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
+}
+
+/// For writes: what is missing is not the file.
+fn not_found_is_refused(failure: Failure) -> Failure {
+    match failure {
+        Failure::NotFound => Failure::refused("its bucket or container, or the upload, does not exist"),
+        other => other,
     }
 }
 
-impl Drop for ObjectWriter {
-    fn drop(&mut self) {
-        let Some(parts) = self.parts.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { parts.abort().await.ok() });
-        }
+fn failure(error: object_store::Error) -> Failure {
+    use object_store::Error as E;
+    match error {
+        E::NotFound { .. } => Failure::NotFound,
+        E::AlreadyExists { .. } | E::Precondition { .. } => Failure::Exists,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => Failure::Denied(error.into()),
+        error => Failure::Refused(error.into()),
     }
 }

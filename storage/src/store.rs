@@ -2,16 +2,26 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
+use tokio::sync::Semaphore;
 
-use crate::local::LocalFile;
-use crate::object::{ObjectStores, ObjectWriter};
-use crate::{Counters, Error, Location, Result, local};
+use crate::backend::{Entry, Failure, Lister, Mode, Upload};
+use crate::counters::Request;
+use crate::faults::{Faults, FaultyBackend};
+use crate::object::collect;
+use crate::retry::{Retrier, Tried};
+use crate::stores::Stores;
+use crate::upload::{AppendWriter, PARTS_MAX, PartWriter, Target};
+use crate::{Capabilities, Counters, Error, Location, PowerDisk, Result, RetryPolicy};
+
+/// Ranges of one call that are fetched side by side.
+const READS_AT_ONCE: usize = 8;
+/// Delete requests of one call that are sent side by side.
+const DELETES_AT_ONCE: usize = 4;
 
 /// What is known of a stored file without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,24 +34,60 @@ pub struct ObjectMeta {
     pub modified_ms: i64,
 }
 
-/// All stores behind one door: `file:` locations are power-safe local files, `memory:` locations live in this process.
+/// All stores behind one door, told apart by a location's scheme ([`StoreKind`](crate::StoreKind)).
 ///
-/// Cheap to clone; clones share their memory files and counters.
-#[derive(Clone, Debug, Default)]
+/// Whatever may pass is tried again within a [`RetryPolicy`]; a slow attempt is cut. Cheap to clone; clones share their
+/// clients, memory files and counters. A future that is dropped stops its request; whether a change was made is then
+/// not known.
+#[derive(Clone, Debug)]
 pub struct Store {
     counters: Arc<Counters>,
-    objects: Arc<ObjectStores>,
+    stores: Arc<Stores>,
+    policy: RetryPolicy,
+    faults: Option<Arc<Faults>>,
+    part_permits: Arc<Semaphore>,
 }
 
-enum Backend {
-    Local(std::path::PathBuf),
-    Object(Arc<dyn object_store::ObjectStore>, object_store::path::Path),
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Store {
     /// A store for local files and memory.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            counters: Arc::default(),
+            stores: Arc::default(),
+            policy: RetryPolicy::default(),
+            faults: None,
+            part_permits: Arc::new(Semaphore::new(PARTS_MAX)),
+        }
+    }
+
+    /// The same stores with other limits.
+    #[must_use]
+    pub fn with_retries(self, policy: RetryPolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The same stores behind faults that follow from a seed. For tests: the code above and the retries are the real ones.
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<Faults>) -> Self {
+        Self { faults: Some(faults), ..self }
+    }
+
+    /// The same stores as they are.
+    #[must_use]
+    pub fn without_faults(self) -> Self {
+        Self { faults: None, ..self }
+    }
+
+    /// A store whose local files are on a disk that may lose power. For tests.
+    #[must_use]
+    pub fn on_disk(self, disk: Arc<PowerDisk>) -> Self {
+        Self { stores: Arc::new(Stores::on_disk(disk)), ..self }
     }
 
     /// Running totals of requests and bytes.
@@ -49,41 +95,46 @@ impl Store {
         &self.counters
     }
 
+    /// What the store of a location can promise.
+    ///
+    /// # Errors
+    /// [`Error::BadLocation`] if it has no store.
+    pub fn capabilities(&self, location: &str) -> Result<Capabilities> {
+        Ok(self.target(location)?.backend.traits().capabilities)
+    }
+
     /// The whole file.
     ///
     /// # Errors
     /// [`Error::NotFound`] if nothing is there; [`Error::Io`] if it can't be read.
     pub async fn read(&self, location: &str) -> Result<Bytes> {
-        let bytes = match self.backend(location)? {
-            Backend::Local(path) => local::read(path, location).await?,
-            Backend::Object(store, path) => {
-                let got = store.get(&path).await.map_err(|e| object_error("read", location, e))?;
-                got.bytes().await.map_err(|e| object_error("read", location, e))?
-            }
+        let Target { backend, retrier, key, .. } = &self.target(location)?;
+        let size_bytes = AtomicU64::new(0);
+        let read = |_| async {
+            let body = retrier.limit(0, backend.read(key)).await?;
+            size_bytes.store(body.size_bytes, Relaxed);
+            retrier.limit(body.size_bytes, collect(body)).await
         };
+        let bytes = retrier.run_limited(Request::Read, location, &size_bytes, read).await?;
         self.counters.read(bytes.len() as u64);
         Ok(bytes)
     }
 
-    /// Some ranges of the file, in the order asked for. Each range is one request.
+    /// Some ranges of the file, in the order asked for. Each range is one request; up to 8 are under way at a time.
     ///
     /// # Errors
     /// As [`Store::read`]; a range past the end of the file is an [`Error::Io`].
     pub async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let parts = match self.backend(location)? {
-            Backend::Local(path) => local::read_ranges(path, location, ranges.to_vec()).await?,
-            Backend::Object(store, path) => {
-                store.get_ranges(&path, ranges).await.map_err(|e| object_error("read", location, e))?
-            }
+        let target = &self.target(location)?;
+        let parts = if target.backend.traits().is_remote {
+            let reads: Vec<_> = ranges.iter().map(|range| target.read_remote(range)).collect();
+            futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect::<Vec<_>>().await?
+        } else {
+            let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+            let read = |_| target.backend.read_ranges(&target.key, ranges);
+            target.retrier.run(Request::Read, location, bytes, read).await?
         };
-        for (part, range) in parts.iter().zip(ranges) {
-            self.counters.read(part.len() as u64);
-            // Object stores cut a range at the end of the object.
-            if part.len() as u64 != range.end - range.start {
-                let message = format!("range {}..{} is past the end", range.start, range.end);
-                return Err(Error::io("read", location, message));
-            }
-        }
+        parts.iter().for_each(|part| self.counters.read(part.len() as u64));
         Ok(parts)
     }
 
@@ -101,13 +152,9 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] if nothing is there.
     pub async fn head(&self, location: &str) -> Result<ObjectMeta> {
-        match self.backend(location)? {
-            Backend::Local(path) => local::head(path, location).await,
-            Backend::Object(store, path) => {
-                let meta = store.head(&path).await.map_err(|e| object_error("read", location, e))?;
-                Ok(object_meta(location.to_owned(), &meta))
-            }
-        }
+        let Target { backend, retrier, key, .. } = &self.target(location)?;
+        let entry = retrier.run(Request::Head, location, 0, |_| backend.head(key)).await?;
+        Ok(ObjectMeta { location: location.to_owned(), size_bytes: entry.size_bytes, modified_ms: entry.modified_ms })
     }
 
     /// Writes a file whole and durably, in place of an older one.
@@ -115,37 +162,24 @@ impl Store {
     /// # Errors
     /// [`Error::Io`]: the old file is still there, or the new one, never a part of it.
     pub async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {
-        self.put_mode(location, bytes, local::Mode::Replace).await
+        self.put_mode(location, bytes, Mode::Replace).await
     }
 
-    /// Writes a file whole and durably under a name that must be new.
+    /// Writes a file whole and durably under a name that must be new. Of many that do it at once one succeeds, where the
+    /// store can promise it ([`Capabilities::exclusive_create`]); a file that an earlier attempt of this call made is
+    /// known as its own.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] if the name is taken: the file there is left as it is.
+    /// [`Error::AlreadyExists`] if the name is taken: the file there is left as it is. [`Error::Io`]: the file may be
+    /// there, whole, or not.
     pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<()> {
-        self.put_mode(location, bytes, local::Mode::Create).await
+        self.put_mode(location, bytes, Mode::Create).await
     }
 
-    async fn put_mode(&self, location: &str, bytes: Bytes, mode: local::Mode) -> Result<()> {
-        let size = bytes.len() as u64;
-        match self.backend(location)? {
-            Backend::Local(path) => {
-                let mut file = LocalFile::create(path, location).await?;
-                file.write(bytes).await?;
-                file.finish(mode).await?;
-            }
-            Backend::Object(store, path) => {
-                let put_mode = match mode {
-                    local::Mode::Create => object_store::PutMode::Create,
-                    local::Mode::Replace => object_store::PutMode::Overwrite,
-                };
-                store
-                    .put_opts(&path, bytes.into(), put_mode.into())
-                    .await
-                    .map_err(|e| object_error("write", location, e))?;
-            }
-        }
-        self.counters.wrote(size);
+    async fn put_mode(&self, location: &str, bytes: Bytes, mode: Mode) -> Result<()> {
+        let size_bytes = bytes.len() as u64;
+        put_settled(&self.target(location)?, bytes, mode).await?;
+        self.counters.wrote(size_bytes);
         Ok(())
     }
 
@@ -155,9 +189,15 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the place can't be written.
     pub async fn writer(&self, location: &str) -> Result<FileWriter> {
-        let inner = match self.backend(location)? {
-            Backend::Local(path) => WriterInner::Local(LocalFile::create(path, location).await?),
-            Backend::Object(store, path) => WriterInner::Object(ObjectWriter::new(store, path, location)),
+        let target = self.target(location)?;
+        let inner = if target.backend.traits().takes_parts {
+            WriterInner::Parts(PartWriter::new(target, Arc::clone(&self.part_permits)))
+        } else {
+            let begin = |_| target.backend.begin(&target.key);
+            match target.retrier.run(Request::Write, location, 0, begin).await? {
+                Upload::Append(file) => WriterInner::Append(AppendWriter { file, target }),
+                Upload::Parts(_) => unreachable!("a backend that takes no parts begins a file"),
+            }
         };
         Ok(FileWriter { inner, counters: self.counters.clone(), size_bytes: 0 })
     }
@@ -167,47 +207,140 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the store refuses.
     pub async fn delete(&self, location: &str) -> Result<()> {
-        self.counters.deletes.fetch_add(1, Relaxed);
-        let result = match self.backend(location)? {
-            Backend::Local(path) => local::delete(path, location).await,
-            Backend::Object(store, path) => store.delete(&path).await.map_err(|e| object_error("delete", location, e)),
-        };
+        let Target { backend, retrier, key, .. } = &self.target(location)?;
+        self.counters.deleted(1);
+        let result = retrier.run(Request::Delete, location, 0, |_| backend.delete(key)).await;
         result.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
     }
 
-    /// Every file at or below a location, in no order. A location where nothing is gives an empty stream.
+    /// Deletes many files with as few requests as the store allows. Gives those that may still be there, each with its
+    /// reason; a file that is already gone is not among them.
+    pub async fn delete_many(&self, locations: &[String]) -> Vec<(String, Error)> {
+        let mut targets: Vec<Target> = Vec::new();
+        let mut failed = Vec::new();
+        for location in locations {
+            match self.target(location) {
+                Ok(target) => targets.push(target),
+                Err(error) => failed.push((location.clone(), error)),
+            }
+        }
+        // Requests name files of one store.
+        targets.sort_by(|a, b| (a.store_id(), &a.key).cmp(&(b.store_id(), &b.key)));
+        let requests: Vec<_> = targets
+            .chunk_by(|a, b| a.store_id() == b.store_id())
+            .flat_map(|of_store| of_store.chunks(of_store[0].backend.traits().capabilities.deletes_at_once))
+            .map(|chunk| self.delete_chunk(chunk))
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(requests).buffer_unordered(DELETES_AT_ONCE).collect().await;
+        failed.extend(answers.into_iter().flatten());
+        failed
+    }
+
+    /// One request for all; what it does not settle goes one by one.
+    async fn delete_chunk(&self, chunk: &[Target]) -> Vec<(String, Error)> {
+        let Target { backend, retrier, location, .. } = &chunk[0];
+        let keys: Vec<String> = chunk.iter().map(|target| target.key.clone()).collect();
+        let answers = retrier.run(Request::Delete, location, 0, |_| backend.delete_many(&keys)).await;
+        let is_open: Vec<bool> = match answers {
+            Ok(answers) => answers.iter().map(|answer| !matches!(answer, Ok(()) | Err(Failure::NotFound))).collect(),
+            Err(_) => vec![true; chunk.len()],
+        };
+        self.counters.deleted(is_open.iter().filter(|open| !**open).count() as u64);
+        let mut failed = Vec::new();
+        for (target, _) in chunk.iter().zip(is_open).filter(|(_, open)| *open) {
+            if let Err(error) = self.delete(&target.location).await {
+                failed.push((target.location.clone(), error));
+            }
+        }
+        failed
+    }
+
+    /// Every file below a location, in no order, page by page as the stream is read: a listing of any length takes the
+    /// memory of a page. A location where nothing is gives an empty stream.
     ///
     /// # Errors
     /// The stream ends with [`Error::Io`] where the store can't be listed: what came before is then only a part.
     pub async fn list(&self, location: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
-        self.counters.lists.fetch_add(1, Relaxed);
-        match self.backend(location)? {
-            Backend::Local(path) => local::list(path, location).await,
-            Backend::Object(store, path) => {
-                let parsed = Location::parse(location)?;
-                let root = format!("{}://{}/", parsed.scheme(), parsed.authority());
-                let location = location.to_owned();
-                let metas: Vec<_> = store
-                    .list(Some(&path))
-                    .map_ok(|meta| object_meta(format!("{root}{}", meta.location), &meta))
-                    .map_err(|e| object_error("list", &location, e))
-                    .collect()
-                    .await;
-                Ok(futures::stream::iter(metas).boxed())
-            }
-        }
+        let target = self.target(location)?;
+        let root = Location::parse(location)?.root();
+        let lister = target.backend.lister(&target.key);
+        let pages = futures::stream::try_unfold((lister, target), |(lister, target)| async move {
+            let (page, lister) = next_page(lister, &target).await?;
+            Ok::<_, Error>(page.map(|page| (page, (lister, target))))
+        });
+        let meta = move |entry: Entry| ObjectMeta {
+            location: format!("{root}{}", entry.key),
+            size_bytes: entry.size_bytes,
+            modified_ms: entry.modified_ms,
+        };
+        let metas = pages.map_ok(move |page| futures::stream::iter(page).map(meta.clone()).map(Ok::<_, Error>));
+        Ok(metas.try_flatten().boxed())
     }
 
-    fn backend(&self, location: &str) -> Result<Backend> {
+    fn target(&self, location: &str) -> Result<Target> {
         let parsed = Location::parse(location)?;
-        if let Some(path) = parsed.local_path() {
-            return Ok(Backend::Local(path));
+        let mut backend = self.stores.get(&parsed)?;
+        if let Some(faults) = &self.faults {
+            backend = Arc::new(FaultyBackend::new(backend, Arc::clone(faults)));
         }
-        let store = self.objects.get(&parsed)?;
-        let path = object_store::path::Path::parse(parsed.path())
-            .map_err(|e| Error::BadLocation { location: location.to_owned(), reason: e.to_string() })?;
-        Ok(Backend::Object(store, path))
+        let can_be_cut = backend.traits().can_be_cut;
+        let policy = if can_be_cut { self.policy } else { self.policy.without_limits() };
+        Ok(Target {
+            backend,
+            retrier: Retrier { policy, counters: Arc::clone(&self.counters) },
+            key: parsed.path().to_owned(),
+            location: location.to_owned(),
+            stamp: uuid::Uuid::new_v4().simple().to_string(),
+        })
     }
+}
+
+impl Target {
+    async fn read_remote(&self, range: &Range<u64>) -> Result<Bytes> {
+        let bytes = range.end.saturating_sub(range.start);
+        if bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        let ranges = std::slice::from_ref(range);
+        let read = |_| self.backend.read_ranges(&self.key, ranges);
+        let mut parts = self.retrier.run(Request::Read, &self.location, bytes, read).await?;
+        Ok(parts.pop().expect("one part for each range"))
+    }
+
+    /// Scheme and authority.
+    fn store_id(&self) -> &str {
+        self.location.strip_suffix(self.key.as_str()).unwrap_or(&self.location)
+    }
+}
+
+/// The lister comes back even if an attempt was cut.
+async fn next_page(lister: Box<dyn Lister>, target: &Target) -> Result<(Option<Vec<Entry>>, Box<dyn Lister>)> {
+    let lister = tokio::sync::Mutex::new(lister);
+    let next = |_| async { lister.lock().await.next_page().await };
+    let page = target.retrier.run(Request::List, &target.location, 0, next).await?;
+    Ok((page, lister.into_inner()))
+}
+
+/// Puts a file. After an attempt without an answer, a name that is taken may be taken by that attempt: the stamp tells,
+/// and where the store keeps none, the content.
+pub(crate) async fn put_settled(target: &Target, bytes: Bytes, mode: Mode) -> Result<()> {
+    let Target { backend, retrier, key, location, stamp } = target;
+    let size_bytes = bytes.len() as u64;
+    let put = |tried: Tried| {
+        let bytes = bytes.clone();
+        async move {
+            match backend.put(key, bytes.clone(), mode, stamp).await {
+                Err(Failure::Exists) if tried.uncertain => {}
+                ended => return ended,
+            }
+            let is_ours = match backend.stamp(key).await? {
+                Some(found) => found == *stamp,
+                None => collect(backend.read(key).await?).await? == bytes,
+            };
+            if is_ours { Ok(()) } else { Err(Failure::Exists) }
+        }
+    };
+    retrier.run(Request::Write, location, size_bytes, put).await
 }
 
 /// A file that is being written in pieces.
@@ -220,20 +353,20 @@ pub struct FileWriter {
 
 #[derive(Debug)]
 enum WriterInner {
-    Local(LocalFile),
-    Object(ObjectWriter),
+    Append(AppendWriter),
+    Parts(PartWriter),
 }
 
 impl FileWriter {
-    /// Appends bytes.
+    /// Appends bytes. Waits where parts of 8 MiB are under way already, 4 of this file or 16 of all.
     ///
     /// # Errors
     /// [`Error::Io`]: drop the writer, nothing of the file stays.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.size_bytes += bytes.len() as u64;
         match &mut self.inner {
-            WriterInner::Local(file) => file.write(bytes).await,
-            WriterInner::Object(object) => object.write(bytes).await,
+            WriterInner::Append(file) => file.write(bytes).await,
+            WriterInner::Parts(parts) => parts.write(bytes).await,
         }
     }
 
@@ -242,30 +375,25 @@ impl FileWriter {
         self.size_bytes
     }
 
+    /// Bytes that wait in memory for their part to be full, at most 8 MiB; none where files are appended to.
+    pub fn buffered_bytes(&self) -> usize {
+        match &self.inner {
+            WriterInner::Append(_) => 0,
+            WriterInner::Parts(parts) => parts.buffered_bytes(),
+        }
+    }
+
     /// Makes the file durable and visible under its name, which must be new. Returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] if the name was taken meanwhile; [`Error::Io`] if the store failed.
     pub async fn finish(self) -> Result<u64> {
         match self.inner {
-            WriterInner::Local(file) => file.finish(local::Mode::Create).await?,
-            WriterInner::Object(object) => object.finish().await?,
+            WriterInner::Append(file) => file.finish().await?,
+            WriterInner::Parts(parts) => parts.finish().await?,
         }
         self.counters.wrote(self.size_bytes);
         Ok(self.size_bytes)
-    }
-}
-
-fn object_meta(location: String, meta: &object_store::ObjectMeta) -> ObjectMeta {
-    ObjectMeta { location, size_bytes: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
-}
-
-pub(crate) fn object_error(operation: &'static str, location: &str, error: object_store::Error) -> Error {
-    let location = location.to_owned();
-    match error {
-        object_store::Error::NotFound { .. } => Error::NotFound { location },
-        object_store::Error::AlreadyExists { .. } => Error::AlreadyExists { location },
-        other => Error::io(operation, &location, other),
     }
 }
 

@@ -18,7 +18,7 @@
 //! };
 //! use frazil_writer::{TableWriter, WriterConfig};
 //!
-//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
 //! let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
 //! let batch = RecordBatch::try_from_iter([("id", ids), ("name", names)])?;
