@@ -167,8 +167,8 @@ async fn load_state(queue: &CommitQueue) -> Result<TableState> {
 pub struct ServiceConfig {
     /// How often the catalog is looked at.
     pub interval_ms: u64,
-    /// Settings of compaction; a table's own properties go over them. A table whose job compacts it ([`crate::lease`]) is left
-    /// alone for as long as that job is at work.
+    /// Settings of compaction; a table's own properties go over them. A table whose job compacts it ([`crate::lease()`]) is
+    /// left alone for as long as that job is at work.
     pub compaction: Config,
 }
 

@@ -1,7 +1,7 @@
 //! Whether a change still makes sense on the table as it is now.
 //!
 //! A change was worked out on a base snapshot. What other commits did since then is read from the manifests that they
-//! wrote ([`History`]); the checks here are pure and cost what those commits cost.
+//! wrote ([`crate::history`]); the checks here are pure and cost what those commits cost.
 
 use std::collections::HashSet;
 

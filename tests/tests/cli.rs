@@ -536,9 +536,8 @@ fn compact_shows_its_plan_first_and_then_carries_it_out() {
 fn a_served_table_that_no_job_writes_is_compacted_in_the_background() {
     let world = World::new();
     let server = Server::start(&world.data());
-    // The service leaves tables to their jobs for twice as many commits as a job needs.
     let inserts: String = (0..4).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
-    let table = "CREATE TABLE t (id INT) WITH ('compact.delta.commits' = '2');";
+    let table = "CREATE TABLE t (id INT) WITH ('compact.delta.commits' = '4');";
     world.done(&["sql", "-e", &format!("{table} {inserts}")]);
     let deadline = Instant::now() + TIMEOUT;
     while !world.done(&["sql", "-e", "SELECT id FROM t"]).contains("from 1 files") {

@@ -240,7 +240,12 @@ async fn unnest_of_a_column() {
     .await;
     check(
         "SELECT * FROM orders CROSS JOIN UNNEST(items) AS u (x)",
-        expect!["NOT PLANNED Error during planning: UNNEST gives 2 columns, but 'u' names 1"],
+        expect![[r#"
+            NOT PLANNED UNNEST gives 2 columns, but 'u' names 1
+              --> line 1, column 50
+               |
+             1 | SELECT * FROM orders CROSS JOIN UNNEST(items) AS u (x)
+               |                                                  ^"#]],
     )
     .await;
 }
