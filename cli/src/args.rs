@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
     /// A TOML file of options, under their long names: those of all commands at its top, those of a command in its section,
-    /// as in [run].
+    /// as in `[run]`.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How results and progress are printed: for a person, or one JSON object a line.
