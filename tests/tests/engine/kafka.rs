@@ -331,6 +331,37 @@ fn an_endless_read_tells_where_it_starts_and_finds_new_partitions() {
 }
 
 #[test]
+fn a_slow_reader_is_behind_and_one_that_has_read_all_is_not() {
+    const RECORDS: i64 = 20_000;
+    let Some(kafka) = broker() else { return };
+    kafka.create_topic("lag", 1);
+    kafka.produce("lag", Some(0), lines(0..RECORDS));
+    runtime().block_on(async {
+        let source = source(kafka, "lag", &[("batch-rows", "50")]);
+        assert_eq!(source.lag(), None, "nobody has looked yet");
+        let stop = CancellationToken::new();
+        let mut stream = start(&*source, &SourcePositions::new(), &stop).await;
+        let deadline = Instant::now() + TIMEOUT;
+        let (mut read, mut behind) = (0, 0);
+        while behind == 0 {
+            assert!(Instant::now() < deadline, "no lag after {read} rows");
+            read += stream.recv().await.unwrap().unwrap().batch.num_rows() as i64;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            behind = source.lag().map_or(0, |lag| lag.amount);
+        }
+        assert!(read < RECORDS && behind < RECORDS as u64, "{read} rows read, {behind} behind");
+        while read < RECORDS {
+            read += stream.recv().await.unwrap().unwrap().batch.num_rows() as i64;
+        }
+        while source.lag().is_none_or(|lag| lag.amount > 0) {
+            assert!(Instant::now() < deadline, "{:?} behind when all is read", source.lag());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        stop.cancel();
+    });
+}
+
+#[test]
 fn a_record_is_there_soon_after_it_was_sent() {
     let Some(kafka) = broker() else { return };
     kafka.create_topic("latency", 1);
