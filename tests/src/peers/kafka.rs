@@ -171,12 +171,16 @@ impl Kafka {
     /// The sum of the partitions' end offsets: the records ever written, without transactions.
     fn end_offsets(&self, topic: &str) -> i64 {
         let consumer: BaseConsumer = self.client().create().expect("these settings are librdkafka's");
-        (0..self.partitions(topic))
-            .map(|partition| {
-                let marks = consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
-                marks.expect("the partition exists").1
-            })
-            .sum()
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let end = |partition| loop {
+            match consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT) {
+                Ok((_, end)) => return end,
+                // A broker that has just come back does not lead its partitions yet.
+                Err(error) => assert!(Instant::now() < deadline, "partition {partition} of {topic}: {error}"),
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        };
+        (0..self.partitions(topic)).map(end).sum()
     }
 
     fn partitions(&self, topic: &str) -> i32 {
