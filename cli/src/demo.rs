@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use frazil_catalog::CatalogRef;
 use frazil_engine::sql::parse_script;
-use frazil_engine::{JobConfig, Progress, ProgressEvent, Session, batch, plan_job, run_job};
+use frazil_engine::{JobConfig, JobName, Progress, ProgressEvent, Session, batch, plan_job, run_job};
 use frazil_storage::Env;
 use frazil_table::spec::TableIdent;
 use tokio::sync::broadcast::Receiver;
@@ -130,7 +130,11 @@ async fn start(
     stop: CancellationToken,
 ) -> Result<JoinHandle<frazil_engine::Result<()>>> {
     let mut session = Session::open(env.clone(), catalog.clone()).await?;
-    let config = JobConfig { job_id: job_id.to_owned(), parallelism: 2, checkpoint_interval: Duration::from_secs(1) };
+    let config = JobConfig {
+        name: JobName::Given(job_id.to_owned()),
+        parallelism: 2,
+        checkpoint_interval: Duration::from_secs(1),
+    };
     let plan = plan_job(&mut session, script, &config).await?;
     Ok(tokio::spawn(run_job(plan, progress.clone(), stop)))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use frazil_engine::session::JobSettings;
-use frazil_engine::{JobConfig, JobPlan, Progress, ProgressEvent, plan_job, run_job};
+use frazil_engine::{JobConfig, JobName, JobPlan, Progress, ProgressEvent, plan_job, run_job};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,10 @@ pub(crate) async fn explain(common: &Common, args: &Explain, output: Output) -> 
 async fn plan(common: &Common, script: &str, job: &Job) -> Result<JobPlan> {
     let mut session = world::session(common).await?;
     let config = JobConfig {
-        job_id: job.job_id.clone().unwrap_or_else(|| job_id_of(&job.script)),
+        name: match &job.job_id {
+            Some(name) => JobName::Given(name.clone()),
+            None => JobName::OfScript(stem_of(&job.script)),
+        },
         parallelism: usize::from(job.parallelism),
         checkpoint_interval: job.checkpoint_interval,
     };
@@ -146,7 +149,7 @@ fn read_job(job: &Job) -> Result<(String, Job)> {
 }
 
 /// The file's name without its ending, with other characters than a job id may have replaced.
-fn job_id_of(script: &Path) -> String {
+fn stem_of(script: &Path) -> String {
     let stem = script.file_stem().unwrap_or_default().to_string_lossy();
     let valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     stem.chars().map(|c| if valid(c) { c } else { '_' }).collect()

@@ -12,6 +12,7 @@ mod error;
 mod filesystem;
 mod format;
 mod iceberg;
+mod infer;
 mod json;
 mod kafka;
 mod task;
@@ -27,6 +28,7 @@ use crate::source::Source;
 use crate::sql::Span;
 use crate::suggest::nearest_one;
 
+pub(crate) use bounded::rows_without_target;
 pub use bounded::{bounded_stream, collect_bounded};
 pub use definition::{SourceColumn, TableDefinition};
 pub use error::SourceError;

@@ -8,7 +8,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Spanned as _;
 use frazil_catalog::CommitQueue;
@@ -16,31 +15,57 @@ use frazil_compactor::Config as CompactConfig;
 use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
+use frazil_table::spec::TableIdent;
 use frazil_writer::{SinkId, WriterConfig};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::Result;
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
+use crate::dead_letter::DEAD_LETTER_SUFFIX;
+use crate::evolving_query::{EvolvingQuery, STREAM, takes_all};
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
 use crate::leaves::used_leaves;
 use crate::progress::Progress;
-use crate::runtime::{CompactionSpec, PipelineSpec, run_pipelines};
+use crate::runtime::{CompactionSpec, DeadLetterTable, PipelineQuery, PipelineSpec, run_pipelines};
 use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable, placed};
 use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
-use crate::transform::{StreamTable, TransformPlan};
+use crate::transform::{StreamTable, TransformPlan, one_partition};
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
 pub struct JobConfig {
-    /// Names the job over all its runs: a run goes on where the last run of the same id stopped. Letters, digits, `-`,
-    /// `_` and `.`.
-    pub job_id: String,
+    /// Names the job over all its runs: a run goes on where the last run of the same name stopped.
+    pub name: JobName,
     /// Tasks for each source, writer and compact operator, where there is work for so many.
     pub parallelism: usize,
     /// From the end of a checkpoint to the begin of the next.
     pub checkpoint_interval: Duration,
+}
+
+/// What a job is called in the tables that it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobName {
+    /// A name that a person gave it, by an option or by `SET 'pipeline.name'`. Letters, digits, `-`, `_` and `.`.
+    Given(String),
+    /// This, such as the name of the script's file, with a hash of what the script's INSERTs do behind it: two scripts in
+    /// files of the same name are two jobs, and a script with other comments or line breaks is the same job.
+    OfScript(String),
+}
+
+impl JobName {
+    fn job_id(&self, inserts: &str) -> String {
+        match self {
+            Self::Given(name) => name.clone(),
+            Self::OfScript(stem) => {
+                let hash = Sha256::digest(inserts);
+                let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                format!("{stem}-{hash}")
+            }
+        }
+    }
 }
 
 /// A collected side of a join may not be larger than this.
@@ -79,7 +104,7 @@ impl JobPlan {
 /// # Errors
 /// What is wrong with the script, with its place; what a connector or the catalog refuses.
 pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -> Result<JobPlan> {
-    let mut planner = JobPlanner { config, pipelines: Vec::new(), graph: JobGraph::default() };
+    let mut planner = JobPlanner { config, pipelines: Vec::new(), graph: JobGraph::default(), inserts: String::new() };
     for statement in parse_script(script)? {
         if session.execute(&statement).await?.is_some() {
             continue;
@@ -106,6 +131,8 @@ pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -
         };
         added.map_err(|error| placed(error, kind, script))?;
     }
+    let job_id = config.name.job_id(&planner.inserts);
+    planner.pipelines.iter_mut().for_each(|pipeline| pipeline.sink.job_id.clone_from(&job_id));
     Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, checkpoint_interval: config.checkpoint_interval })
 }
 
@@ -123,6 +150,8 @@ struct JobPlanner<'a> {
     config: &'a JobConfig,
     pipelines: Vec<PipelineSpec>,
     graph: JobGraph,
+    /// What the INSERTs do, a line each.
+    inserts: String,
 }
 
 impl JobPlanner<'_> {
@@ -142,9 +171,18 @@ impl JobPlanner<'_> {
         let schema = frazil_table::arrow::arrow_schema(target.table.metadata().current_schema())
             .map_err(frazil_catalog::Error::from)?;
         let schema: SchemaRef = Arc::new(schema);
-        let (source, transform) = self.plan_query(session, insert, script, &schema).await?;
+        let evolves = options_of(&target, insert).get("schema.evolution").is_some_and(|kind| kind == "add-columns");
+        let (source, transform) = match evolves {
+            true => self.plan_evolving(session, insert, script, (&target, &schema)).await?,
+            false => {
+                let (source, plan) = self.plan_query(session, insert, script, &schema).await?;
+                (source, PipelineQuery::Fixed(Box::new(plan)))
+            }
+        };
         let spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
         self.describe(&spec).await?;
+        let columns: Vec<_> = insert.columns.iter().map(|(name, _)| name.as_str()).collect();
+        self.inserts.push_str(&format!("{} {columns:?} {}\n", spec.sink.sink_uid, insert.query.ast));
         self.pipelines.push(spec);
         Ok(())
     }
@@ -158,24 +196,19 @@ impl JobPlanner<'_> {
     ) -> Result<(Arc<dyn Source>, TransformPlan)> {
         insert.query.check_streaming(script)?;
         let scope = session.tables_of(&insert.query, script).await?;
-        let mut sources = Vec::with_capacity(scope.tables().len());
-        for table in scope.tables() {
-            sources.push(source_of(table, session.env())?);
+        let (mut source, stream, mut providers) = bind_tables(&scope, session.env(), insert, script).await?;
+        if source.infers_schema() {
+            let message = format!(
+                "the columns of {} are found in the data, but those of {} are fixed",
+                source.describe(),
+                insert.target
+            );
+            let help = "let the target grow with 'schema.evolution' = 'add-columns', or declare the source's columns and \
+                        take 'schema.inference' away";
+            return Err(SqlError::new(message, insert.target.span(), script).help(help).into());
         }
-        let stream_index = choose_stream(&insert.query, scope.tables(), &sources, script)?;
-        let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
-        for (index, source) in sources.iter().enumerate() {
-            let provider: Arc<dyn TableProvider> = if index == stream_index {
-                Arc::new(StreamTable::new(STREAM, source.schema()))
-            } else {
-                let name = source.describe();
-                let batches = collect_bounded(source.as_ref(), &name, STATIC_TABLE_BYTES_MAX).await?;
-                Arc::new(MemTable::try_new(source.schema(), vec![batches])?)
-            };
-            providers.insert(scope.tables()[index].id, provider);
-        }
-        let stream = &scope.tables()[stream_index];
-        let mut source = Arc::clone(&sources[stream_index]);
+        providers.insert(stream, Arc::new(StreamTable::new(STREAM, source.schema())));
+        let stream = scope.tables().iter().find(|table| table.id == stream).expect("it is one of them");
         let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
         if let Some(refusal) = check_streamable(&logical, STREAM)? {
             return Err(refusal.at(&insert.query, script));
@@ -191,13 +224,52 @@ impl JobPlanner<'_> {
         Ok((source, TransformPlan::new(state, logical, Arc::clone(target))))
     }
 
+    /// A query whose result is matched with the target's columns by name, over a stream that may get new columns.
+    async fn plan_evolving(
+        &self,
+        session: &Session,
+        insert: &Insert,
+        script: &str,
+        (target, schema): (&IcebergTable, &SchemaRef),
+    ) -> Result<(Arc<dyn Source>, PipelineQuery)> {
+        check_evolving(insert, script)?;
+        let (ident, name) = (target.path.ident(), target.path.to_string());
+        if self.pipelines.iter().any(|pipeline| *pipeline.queue.ident() == ident) {
+            let message =
+                format!("a second INSERT INTO {name} can't run: the columns of the table come from the rows of one");
+            let help = "write one INSERT over a view, or set 'schema.evolution' = 'none'";
+            return Err(SqlError::new(message, insert.target.span(), script).help(help).into());
+        }
+        insert.query.check_streaming(script)?;
+        let scope = session.tables_of(&insert.query, script).await?;
+        let (source, stream, providers) = bind_tables(&scope, session.env(), insert, script).await?;
+        let known = match takes_all(insert) {
+            true => Arc::clone(schema),
+            false => Arc::new(arrow::datatypes::Schema::empty()),
+        };
+        source.learn_schema(&known).await?;
+        let query = EvolvingQuery {
+            session: session.clone(),
+            scope,
+            providers,
+            stream,
+            insert: insert.clone(),
+            script: script.to_owned(),
+        };
+        let columns = source.schema();
+        if !columns.fields().is_empty() {
+            query.plan(&columns).await?;
+        }
+        Ok((source, PipelineQuery::Evolving(Arc::new(query))))
+    }
+
     async fn build_pipeline(
         &self,
         env: &Env,
         insert: &Insert,
         target: IcebergTable,
         source: Arc<dyn Source>,
-        transform: TransformPlan,
+        transform: PipelineQuery,
     ) -> Result<PipelineSpec> {
         let parallelism = self.config.parallelism.max(1);
         let source_parallelism = source.parallelism_max().await?.clamp(1, parallelism);
@@ -207,8 +279,11 @@ impl JobPlanner<'_> {
         let retention = Retention::of(table, JOB_RETENTION);
         let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
         let queue = self.queue_of(env, &target);
+        let dead_letters = source.puts_aside().then(|| self.dead_letters_of(env, &target, source.as_ref()));
         Ok(PipelineSpec {
-            sink: SinkId { job_id: self.config.job_id.clone(), sink_uid: self.sink_uid(&target) },
+            dead_letters: dead_letters.map(Arc::new),
+            // The id of the job follows from all INSERTs.
+            sink: SinkId { job_id: String::new(), sink_uid: self.sink_uid(&target) },
             source,
             source_parallelism,
             transform,
@@ -224,12 +299,29 @@ impl JobPlanner<'_> {
         })
     }
 
+    /// The table beside the target that bad rows of the source are put aside into.
+    fn dead_letters_of(&self, env: &Env, target: &IcebergTable, source: &dyn Source) -> DeadLetterTable {
+        let target_ident = target.path.ident();
+        let name = format!("{}{DEAD_LETTER_SUFFIX}", target_ident.name());
+        let ident = TableIdent::new(target_ident.namespace().clone(), name);
+        DeadLetterTable {
+            queue: self.queue_of_ident(env, target, ident),
+            source: source.describe(),
+            table: tokio::sync::OnceCell::new(),
+        }
+    }
+
     /// All pipelines into one table share its queue.
     fn queue_of(&self, env: &Env, target: &IcebergTable) -> Arc<CommitQueue> {
-        let ident = target.path.ident();
+        self.queue_of_ident(env, target, target.path.ident())
+    }
+
+    fn queue_of_ident(&self, env: &Env, target: &IcebergTable, ident: TableIdent) -> Arc<CommitQueue> {
         let is_of_target =
             |queue: &&Arc<CommitQueue>| Arc::ptr_eq(queue.catalog(), &target.catalog) && *queue.ident() == ident;
-        let mut queues = self.pipelines.iter().map(|pipeline| &pipeline.queue);
+        let dead_letters = self.pipelines.iter().filter_map(|pipeline| pipeline.dead_letters.as_ref());
+        let targets = self.pipelines.iter().map(|pipeline| &pipeline.queue);
+        let mut queues = targets.chain(dead_letters.map(|table| &table.queue));
         match queues.find(is_of_target) {
             Some(queue) => Arc::clone(queue),
             None => Arc::new(CommitQueue::new(target.catalog.clone(), env.clone(), ident)),
@@ -252,7 +344,12 @@ impl JobPlanner<'_> {
             self.graph.operators.push(Operator { uid: uid(operator), kind, parallelism, details });
         };
         add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
-        add("transform", "Transform", spec.writer_parallelism, vec![spec.transform.describe().await?]);
+        add(
+            "transform",
+            "Transform",
+            spec.writer_parallelism,
+            vec![spec.transform.describe(&spec.source.schema()).await?],
+        );
         add("writer", "Writer", spec.writer_parallelism, vec![format!("{}", spec.queue.ident())]);
         let interval = format!("checkpoint every {:?}", self.config.checkpoint_interval);
         let retention = format!(
@@ -302,10 +399,36 @@ async fn plan_over(
     }
 }
 
-/// The plan of a batch is run by one task: the parallelism of a stream is in its tasks.
-fn one_partition(state: SessionState) -> SessionState {
-    let config = state.config().clone().with_target_partitions(1);
-    SessionStateBuilder::new_from_existing(state).with_config(config).build()
+/// The stream among a query's tables with its use, and the others as they are now.
+async fn bind_tables(
+    scope: &Scope,
+    env: &Env,
+    insert: &Insert,
+    script: &str,
+) -> Result<(Arc<dyn Source>, usize, HashMap<usize, Arc<dyn TableProvider>>)> {
+    let mut sources = Vec::with_capacity(scope.tables().len());
+    for table in scope.tables() {
+        sources.push(source_of(table, env)?);
+    }
+    let stream = choose_stream(&insert.query, scope.tables(), &sources, script)?;
+    let mut providers: HashMap<usize, Arc<dyn TableProvider>> = HashMap::new();
+    for (index, source) in sources.iter().enumerate().filter(|(index, _)| *index != stream) {
+        let name = source.describe();
+        let batches = collect_bounded(source.as_ref(), &name, STATIC_TABLE_BYTES_MAX).await?;
+        let table = MemTable::try_new(source.schema(), vec![batches])?;
+        providers.insert(scope.tables()[index].id, Arc::new(table));
+    }
+    Ok((sources.swap_remove(stream), scope.tables()[stream].id, providers))
+}
+
+/// Columns of a target that grows are matched by name.
+fn check_evolving(insert: &Insert, script: &str) -> Result<()> {
+    if insert.columns.is_empty() && insert.partition.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the columns of {} come from the rows, by name, so none are listed here", insert.target);
+    let error = SqlError::new(message, insert.target.span(), script);
+    Err(error.help("name the columns in the query with AS").into())
 }
 
 /// What brings the rows of a table of the query.
@@ -319,9 +442,6 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
         UsedTable::Iceberg(iceberg) => Ok(Arc::new(IcebergSource::new(iceberg, &table.options, Projection::All, env)?)),
     }
 }
-
-/// The name of the stream in plans.
-const STREAM: &str = "stream";
 
 /// The one unbounded source; the first table of the query's text if all end by themselves.
 fn choose_stream(query: &Query, tables: &[TableUse], sources: &[Arc<dyn Source>], script: &str) -> Result<usize> {

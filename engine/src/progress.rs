@@ -39,6 +39,8 @@ pub enum Event {
         files: u64,
         /// Bytes in those files.
         bytes: u64,
+        /// Records that went into the dead-letter table with them.
+        dead_letters: u64,
         /// From the barrier to the swapped pointer.
         elapsed_ms: u64,
         /// Attempts that lost to commits of others.
@@ -106,8 +108,11 @@ impl fmt::Display for Event {
             Self::Started { table, from_checkpoint: Some(id), .. } => {
                 write!(f, "{table}: goes on from checkpoint {id}")
             }
-            Self::Committed { table, checkpoint_id, rows, files, elapsed_ms, data_files, .. } => {
+            Self::Committed { table, checkpoint_id, rows, files, dead_letters, elapsed_ms, data_files, .. } => {
                 write!(f, "{table}: checkpoint {checkpoint_id}: {rows} rows in {files} files, {elapsed_ms} ms")?;
+                if *dead_letters > 0 {
+                    write!(f, ", {dead_letters} bad records put aside")?;
+                }
                 data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
             }
             Self::Compacted {
@@ -144,6 +149,7 @@ pub struct Counters {
     pub(crate) rows_in: AtomicU64,
     pub(crate) rows_out: AtomicU64,
     pub(crate) rows_committed: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) compactions: AtomicU64,
 }
@@ -159,6 +165,8 @@ pub struct PipelineProgress {
     pub rows_out: u64,
     /// Rows in the table by this run.
     pub rows_committed: u64,
+    /// Records in the dead-letter table by this run.
+    pub dead_letters: u64,
     /// Snapshots with rows by this run.
     pub commits: u64,
     /// Compactions by this run.
@@ -209,6 +217,7 @@ impl Progress {
             rows_in: counters.rows_in.load(Relaxed),
             rows_out: counters.rows_out.load(Relaxed),
             rows_committed: counters.rows_committed.load(Relaxed),
+            dead_letters: counters.dead_letters.load(Relaxed),
             commits: counters.commits.load(Relaxed),
             compactions: counters.compactions.load(Relaxed),
             rows_skipped: source.rows_skipped(),

@@ -19,14 +19,18 @@
 mod committer_task;
 mod compaction;
 mod coordinator;
+mod dead_letters;
+mod evolving_sink;
 mod gather;
 mod input;
 mod message;
 mod pipeline;
+mod row_transform;
 mod run;
 mod source_task;
 mod writer_task;
 
 pub(crate) use compaction::CompactionSpec;
-pub(crate) use pipeline::PipelineSpec;
+pub(crate) use dead_letters::DeadLetterTable;
+pub(crate) use pipeline::{PipelineQuery, PipelineSpec};
 pub(crate) use run::run_pipelines;

@@ -30,6 +30,7 @@ use frazil_storage::Env;
 use frazil_table::ManifestCache;
 use frazil_table::spec::NamespaceIdent;
 
+pub(crate) use create_table::DEFAULT_PROPERTIES;
 pub use external::ExternalTable;
 pub use iceberg_options::iceberg_schema_of_options;
 pub use resolve::{IcebergTable, Resolved, TablePath, View};
@@ -51,7 +52,7 @@ pub const DEFAULT_DATABASE: &str = "default";
 const QUERY_MEMORY_BYTES_MAX: usize = 1 << 30;
 
 /// A session. See the [module documentation](self).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     env: Env,
     catalogs: BTreeMap<String, CatalogRef>,

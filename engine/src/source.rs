@@ -1,6 +1,7 @@
 //! What brings rows into a job.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Result;
+use crate::dead_letter::{DeadLetter, Records};
 
 /// Batches that wait between a source and its task: a bound on what a checkpoint leaves behind, not a tuning knob.
 pub const SOURCE_QUEUE_BATCHES: usize = 4;
@@ -18,12 +20,25 @@ pub const SOURCE_QUEUE_BATCHES: usize = 4;
 /// Rows of one split, and where the split goes on after them.
 #[derive(Clone, Debug)]
 pub struct SourceBatch {
-    /// In the source's schema. May have no rows, when only the position moved.
+    /// In the source's schema, or, where the schema is inferred, in what was known of it when the batch was made. May
+    /// have no rows, when only the position moved.
     pub batch: RecordBatch,
     /// The split: a file, a partition, a table. Unique within the source.
     pub split: String,
     /// Reading on from here gives exactly the rows after this batch.
     pub position: String,
+    /// Records before the position that could not be read and are to be put aside.
+    pub dead_letters: Vec<DeadLetter>,
+    /// The records that the rows came from, where bad rows are to be put aside: which of them are bad may show later.
+    pub records: Option<Arc<Records>>,
+}
+
+impl SourceBatch {
+    /// Rows that are all good.
+    pub fn new(batch: RecordBatch, split: impl Into<String>, position: impl Into<String>) -> Self {
+        let (split, position) = (split.into(), position.into());
+        Self { batch, split, position, dead_letters: Vec::new(), records: None }
+    }
 }
 
 /// The batches of one subtask in order. It ends when the sender is dropped after the last batch of a bounded source or
@@ -91,6 +106,26 @@ pub trait Source: Debug + Send + Sync {
     /// not looked.
     fn lag(&self) -> Option<Lag> {
         None
+    }
+
+    /// Whether bad rows are to be put aside into the target's dead-letter table ([`SourceBatch::dead_letters`]).
+    fn puts_aside(&self) -> bool {
+        false
+    }
+
+    /// Whether columns that the table's definition does not have are found in the data.
+    fn infers_schema(&self) -> bool {
+        false
+    }
+
+    /// Tells a source that infers its schema what is known of it already: the columns of the table that its rows go to,
+    /// or what the beginning of the data shows.
+    ///
+    /// # Errors
+    /// What keeps the data from being looked at.
+    async fn learn_schema(&self, known: &SchemaRef) -> Result<()> {
+        let _ = known;
+        Ok(())
     }
 
     /// Starts reading the splits of `subtask` (of `parallelism`), each from its position; splits without one from where

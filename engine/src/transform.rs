@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_expr::EquivalenceProperties;
@@ -209,6 +210,12 @@ impl Transform {
         let rows = out.into_iter().filter(|batch| batch.num_rows() > 0);
         rows.map(|batch| coerce(&batch, &self.target)).collect()
     }
+}
+
+/// The plan of a batch is run by one task: the parallelism of a stream is in its tasks.
+pub(crate) fn one_partition(state: SessionState) -> SessionState {
+    let config = state.config().clone().with_target_partitions(1);
+    SessionStateBuilder::new_from_existing(state).with_config(config).build()
 }
 
 #[cfg(test)]

@@ -107,6 +107,15 @@ pub fn plan_metadata(table: &Table, change: &MetadataChange) -> Result<MetadataP
     Ok(plan)
 }
 
+/// The table as a change of metadata would leave it; nothing is stored. Files for it can be written before it is committed.
+///
+/// # Errors
+/// As [`plan_metadata`].
+pub fn preview_metadata(table: &Table, change: &MetadataChange) -> Result<Table> {
+    let plan = plan_metadata(table, change)?;
+    apply(table, &plan.updates)
+}
+
 /// The table as the updates leave it; nothing is stored.
 ///
 /// # Errors

@@ -52,7 +52,7 @@ pub use deletion_vector::{
     DELETION_VECTOR_BLOB, DELETION_VECTOR_BYTES_MAX, VectorDamage, decode_deletion_vector, encode_deletion_vector,
 };
 pub use error::{Error, Result};
-pub use evolve::{MetadataChange, MetadataPlan, plan_metadata};
+pub use evolve::{MetadataChange, MetadataPlan, plan_metadata, preview_metadata};
 pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
 pub use manifest::ManifestCache;
 pub use retention::Retention;

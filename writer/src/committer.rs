@@ -119,6 +119,16 @@ impl Committer {
         self.last_checkpoint_id
     }
 
+    /// How many sinks it has, those that were added included.
+    pub fn sinks(&self) -> usize {
+        self.sinks.len()
+    }
+
+    /// The name of a sink, by its index in [`Committer::recover`].
+    pub fn sink(&self, sink: usize) -> &SinkId {
+        &self.sinks[sink].sink.id
+    }
+
     /// The door to the table of a sink, by its index in [`Committer::recover`].
     pub fn queue(&self, sink: usize) -> &Arc<CommitQueue> {
         &self.sinks[sink].sink.queue
@@ -311,6 +321,7 @@ impl SinkState {
                 counts: flushed.counts,
             },
             files: flushed.files,
+            evolution: flushed.evolution,
             to: Some(flushed.positions),
         })
     }
@@ -330,7 +341,7 @@ impl SinkState {
     async fn prepare_fence(&self, epoch: FencingEpoch, id: CheckpointId) -> Result<SinkCommittable> {
         let watermark_ms = self.newest.as_ref().and_then(|entry| entry.watermark_ms);
         let (positions, counts) = (self.positions.clone(), RowCounts::default());
-        let flushed = Flushed { files: Vec::new(), positions, watermark_ms, counts };
+        let flushed = Flushed { positions, watermark_ms, counts, ..Flushed::default() };
         let mut fence = self.prepare(epoch, id, flushed).await?;
         // What the other tables may lack is still to be found if this run ends before they have it.
         fence.entry.committable = self.newest.as_ref().and_then(|entry| entry.committable.clone());

@@ -93,6 +93,13 @@ pub enum Error {
         /// The one before it.
         last: u64,
     },
+    /// The schema was changed by somebody else while rows that need new columns were on their way, so that the ids of
+    /// their columns may be taken. Start the job again: nothing is lost, and it goes on with the new schema.
+    #[error("table {table}: its schema was changed while the job was adding columns to it; start the job again")]
+    SchemaMoved {
+        /// The table.
+        table: String,
+    },
     /// The sink's own record in the table can't be read. Not retryable.
     #[error("the record of {sink} is damaged at {place}")]
     DamagedLedger {

@@ -53,6 +53,7 @@ mod deletion_vectors;
 mod encoder;
 mod equality_deletes;
 mod error;
+mod evolution;
 mod file_options;
 #[cfg(test)]
 mod fixture;
@@ -82,6 +83,7 @@ pub use data_location::DataLocations;
 pub use deletion_vectors::write_deletion_vectors;
 pub use equality_deletes::write_equality_deletes;
 pub use error::{Error, Result};
+pub use evolution::{EvolutionStep, SchemaEvolution, plan_evolution};
 pub use file_options::FileOptions;
 pub use key::KeyColumns;
 pub use ledger::{CheckpointId, FencingEpoch, Ledger, RowCounts, SinkId, SourcePositions};

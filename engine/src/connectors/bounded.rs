@@ -60,16 +60,39 @@ pub async fn bounded_stream(
         subtasks.push(ReceiverStream::new(stream));
     }
     let all: SelectAll<ReceiverStream<Result<SourceBatch>>> = select_all(subtasks);
+    let table = name.to_owned();
     let guard: Arc<DropGuard> = Arc::new(stop.drop_guard());
     let rows = all.filter_map(move |batch| {
         // Held by the stream: what is dropped with it stops the subtasks.
         let _stop = guard.clone();
         let rows = match batch {
-            Ok(batch) if batch.batch.num_rows() == 0 => None,
-            Ok(batch) => Some(Ok(batch.batch)),
+            Ok(batch) => match rows_without_target(&table, batch) {
+                Ok(rows) if rows.num_rows() == 0 => None,
+                rows => Some(rows),
+            },
             Err(error) => Some(Err(error)),
         };
         std::future::ready(rows)
     });
     Ok(rows.boxed())
+}
+
+/// The rows of a batch that is read by a query, not by a job: there is no table that bad rows could be put aside into.
+///
+/// # Errors
+/// [`SourceError::MalformedRow`] for the first one that was to be put aside.
+pub(crate) fn rows_without_target(table: &str, batch: SourceBatch) -> Result<RecordBatch> {
+    match batch.dead_letters.into_iter().next() {
+        None => Ok(batch.batch),
+        Some(letter) => Err(Box::new(SourceError::MalformedRow {
+            table: table.to_owned(),
+            place: match letter.origin.line {
+                Some(line) => format!("{} line {line}", batch.split),
+                None => format!("{} offset {}", batch.split, letter.origin.offset),
+            },
+            field: letter.field,
+            reason: format!("{} (only a job can put rows aside into a dead-letter table)", letter.reason),
+        })
+        .into()),
+    }
 }

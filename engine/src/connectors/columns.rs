@@ -295,6 +295,52 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    /// Takes in more columns, and wider types of those that it has; what is there already stays, with NULL in the new
+    /// ones. Whether anything changed. For a struct, between two rows.
+    ///
+    /// # Errors
+    /// Names the part whose type JSON can't give.
+    pub(super) fn widen(&mut self, fields: &Fields) -> Result<bool, FieldError> {
+        let data_type = DataType::Struct(fields.clone());
+        if *self.field.data_type() == data_type {
+            return Ok(false);
+        }
+        let field = self.field.as_ref().clone().with_data_type(data_type);
+        self.widen_to(&Arc::new(field))?;
+        Ok(true)
+    }
+
+    fn widen_to(&mut self, field: &FieldRef) -> Result<(), FieldError> {
+        match (&mut self.values, field.data_type()) {
+            (Values::Struct { children, by_name }, DataType::Struct(fields)) => {
+                for field in fields {
+                    if let Some(known) = by_name.get(field.name()) {
+                        children[*known].widen_to(field)?;
+                        continue;
+                    }
+                    let mut child = Self::new(field).map_err(|error| error.within(field.name()))?;
+                    (0..self.validity.len()).for_each(|_| child.append_masked());
+                    by_name.insert(field.name().clone(), children.len());
+                    children.push(child);
+                }
+            }
+            (Values::List { element, .. }, DataType::List(field)) => element.widen_to(field)?,
+            (Values::Map { value, .. }, DataType::Map(entries, _)) => match entries.data_type() {
+                DataType::Struct(pair) if pair.len() == 2 => value.widen_to(&pair[1])?,
+                _ => {}
+            },
+            (Values::Int(values), DataType::Int64) => {
+                self.values = Values::BigInt(std::mem::take(values).into_iter().map(i64::from).collect());
+            }
+            (Values::Float(values), DataType::Float64) => {
+                self.values = Values::Double(std::mem::take(values).into_iter().map(f64::from).collect());
+            }
+            _ => {}
+        }
+        self.field = Arc::clone(field);
+        Ok(())
+    }
+
     /// Everything as an array, and an empty builder again.
     pub(super) fn finish(&mut self) -> ArrayRef {
         let rows = self.len();

@@ -9,7 +9,10 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use super::columns::{ColumnBuilder, FieldError};
 use super::csv;
 use super::error::SourceError;
+use super::infer::Inference;
 use super::json;
+use crate::dead_letter::{DeadLetter, Origin, Records};
+use crate::source::SourceBatch;
 
 /// What a record is written in.
 #[derive(Debug, Clone)]
@@ -23,6 +26,7 @@ pub(super) enum Format {
 pub(super) enum OnError {
     Fail,
     Skip,
+    DeadLetter,
 }
 
 /// Malformed records are logged one by one up to this many, then at each power of ten.
@@ -34,6 +38,16 @@ pub(super) struct Decoder {
     root: ColumnBuilder,
     format: Format,
     bytes: usize,
+    /// Where columns that are found in the data are agreed on.
+    inference: Option<Arc<Inference>>,
+    /// Where bad rows are put aside: those that are known to be bad, and the records of all others.
+    aside: Option<Aside>,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
+    letters: Vec<DeadLetter>,
+    records: Records,
 }
 
 impl Decoder {
@@ -50,7 +64,61 @@ impl Decoder {
             }
         }
         let root = Field::new("row", DataType::Struct(schema.fields().clone()), false);
-        Ok(Self { root: ColumnBuilder::new(&Arc::new(root))?, format, bytes: 0 })
+        Ok(Self { root: ColumnBuilder::new(&Arc::new(root))?, format, bytes: 0, inference: None, aside: None })
+    }
+
+    /// Takes the columns from what the decoders of a source have found together, and grows with them.
+    pub(super) fn inferring(mut self, inference: Option<&Arc<Inference>>) -> Self {
+        self.inference = inference.cloned();
+        self
+    }
+
+    /// Keeps bad records, if that is what is to be done with them.
+    pub(super) fn putting_aside(mut self, malformed: &Malformed) -> Self {
+        self.aside = malformed.puts_aside().then(Aside::default);
+        self
+    }
+
+    /// Adds a record as one row, or does with it what is to be done with bad ones. `place` is such as
+    /// `flights.csv line 17`.
+    ///
+    /// # Errors
+    /// [`SourceError::MalformedRow`] if a bad record is to fail.
+    pub(super) fn take(
+        &mut self,
+        record: &[u8],
+        origin: Origin,
+        malformed: &Malformed,
+        place: impl FnOnce() -> String,
+    ) -> Result<(), Box<SourceError>> {
+        match self.append(record) {
+            Ok(()) => {
+                if let Some(aside) = &mut self.aside {
+                    aside.records.push(record, origin);
+                }
+                Ok(())
+            }
+            Err(error) => self.reject(record, origin, error, malformed, place),
+        }
+    }
+
+    /// Does with a bad record what is to be done with one.
+    ///
+    /// # Errors
+    /// As [`Decoder::take`].
+    pub(super) fn reject(
+        &mut self,
+        record: &[u8],
+        origin: Origin,
+        error: FieldError,
+        malformed: &Malformed,
+        place: impl FnOnce() -> String,
+    ) -> Result<(), Box<SourceError>> {
+        let Some(aside) = &mut self.aside else { return malformed.take(place, error) };
+        let field = error.field();
+        aside.letters.push(DeadLetter { reason: error.reason, field, raw: record.to_vec(), origin });
+        self.bytes += record.len();
+        Ok(())
     }
 
     /// Adds a record as one row, or leaves the rows as they were.
@@ -58,10 +126,11 @@ impl Decoder {
     /// # Errors
     /// What is wrong with the record.
     pub(super) fn append(&mut self, record: &[u8]) -> Result<(), FieldError> {
-        let rows = self.rows();
-        let end = match &self.format {
-            Format::Json => json::append_record(&mut self.root, record),
-            Format::Csv(layout) => csv::append_record(&mut self.root, record, layout),
+        let rows = self.root.len();
+        let end = match (&self.format, &self.inference) {
+            (Format::Json, None) => json::append_record(&mut self.root, record, json::Reading::Declared),
+            (Format::Json, Some(inference)) => append_inferring(&mut self.root, inference, record),
+            (Format::Csv(layout), _) => csv::append_record(&mut self.root, record, layout),
         };
         match end {
             Ok(()) => self.bytes += record.len(),
@@ -71,8 +140,13 @@ impl Decoder {
     }
 
     /// Rows since the last batch.
-    pub(super) fn rows(&self) -> usize {
+    pub(super) fn good_rows(&self) -> usize {
         self.root.len()
+    }
+
+    /// Rows since the last batch, those included that were put aside.
+    pub(super) fn rows(&self) -> usize {
+        self.root.len() + self.aside.as_ref().map_or(0, |aside| aside.letters.len())
     }
 
     /// Bytes of the records since the last batch.
@@ -84,6 +158,31 @@ impl Decoder {
     pub(super) fn finish(&mut self) -> RecordBatch {
         self.bytes = 0;
         RecordBatch::from(self.root.finish().as_struct())
+    }
+
+    /// A source's batch of the rows since the last one, which [`Decoder::finish`] has given.
+    pub(super) fn source_batch(&mut self, batch: RecordBatch, split: String, position: String) -> SourceBatch {
+        let mut batch = SourceBatch::new(batch, split, position);
+        if let Some(aside) = &mut self.aside {
+            batch.dead_letters = std::mem::take(&mut aside.letters);
+            batch.records = Some(Arc::new(std::mem::take(&mut aside.records)));
+        }
+        batch
+    }
+}
+
+/// Adds a record; where it has what the columns lack, they grow first.
+fn append_inferring(root: &mut ColumnBuilder, inference: &Inference, record: &[u8]) -> Result<(), FieldError> {
+    let rows = root.len();
+    let Err(error) = json::append_record(root, record, json::Reading::Complete) else { return Ok(()) };
+    root.truncate(rows);
+    let fields = inference.grow(record)?;
+    let grown = root.widen(&fields)?;
+    let end = json::append_record(root, record, json::Reading::Exact);
+    // What is wrong with a record that brings nothing new was said at the first try.
+    match grown || end.is_ok() {
+        true => end,
+        false => Err(error),
     }
 }
 
@@ -100,6 +199,11 @@ impl Malformed {
         Self { table: table.into(), on_error, skipped: Arc::default() }
     }
 
+    /// Whether they are put aside.
+    pub(super) fn puts_aside(&self) -> bool {
+        self.on_error == OnError::DeadLetter
+    }
+
     /// How many were passed over.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped.load(Relaxed)
@@ -107,7 +211,7 @@ impl Malformed {
 
     /// Counts and logs the record, or makes an error of it. `place` is such as `flights.csv line 17`.
     pub(super) fn take(&self, place: impl FnOnce() -> String, error: FieldError) -> Result<(), Box<SourceError>> {
-        if self.on_error == OnError::Fail {
+        if self.on_error != OnError::Skip {
             return Err(Box::new(SourceError::MalformedRow {
                 table: self.table.to_string(),
                 place: place(),

@@ -28,6 +28,7 @@ use super::decode::{Decoder, Malformed};
 use super::definition::TableDefinition;
 use super::error::SourceError;
 use super::format::{self, Encoding};
+use super::infer::Inference;
 use super::task::{self, End, Output};
 use crate::Result;
 use crate::options::{Checked, Kind, Schema, Spec};
@@ -36,6 +37,9 @@ use crate::source::{Lag, LagUnit, Source, SourceBatch, SourceStream};
 use folder::{Folder, SourceFile, subtask_of};
 use position::Position;
 pub(super) use position::stable_hash;
+
+/// Files whose beginnings are looked at for columns before a query over them is planned.
+const SAMPLE_FILES: usize = 16;
 
 /// Batches per second that a rate limit is spread over.
 const RATE_SLICES_PER_SECOND: i64 = 20;
@@ -76,6 +80,8 @@ struct Shared {
     malformed: Malformed,
     /// Bytes of listed files that are not read yet.
     unread_bytes: AtomicU64,
+    /// Where columns that are found in the data are agreed on.
+    inference: Option<Arc<Inference>>,
 }
 
 impl FilesystemSource {
@@ -99,6 +105,12 @@ impl FilesystemSource {
                 return Err(definition(table, format!("column '{column}': {}", error.reason)));
             }
         }
+        let malformed = Malformed::new(&table.name, format::on_error(table, &options)?);
+        if malformed.puts_aside() && matches!(encoding, Encoding::Parquet) {
+            let reason = "'on-error' = 'dead-letter' needs records of text: 'format' = 'json' or 'csv'";
+            return Err(definition(table, reason.to_owned()));
+        }
+        let inference = format::inference(table, &options, matches!(encoding, Encoding::Json))?;
         let rows_per_second = options.integer_opt("rows-per-second");
         let slice = rows_per_second.map_or(i64::MAX, |rate| (rate / RATE_SLICES_PER_SECOND).max(1));
         Ok(Self {
@@ -111,7 +123,8 @@ impl FilesystemSource {
                 batch_rows: options.integer("batch-rows").min(slice) as usize,
                 rows_per_second,
                 monitor_interval: options.duration_opt("source.monitor-interval"),
-                malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
+                malformed,
+                inference,
                 unread_bytes: AtomicU64::new(0),
             }),
         })
@@ -134,7 +147,27 @@ fn definition(table: &TableDefinition, reason: String) -> crate::Error {
 #[async_trait]
 impl Source for FilesystemSource {
     fn schema(&self) -> SchemaRef {
-        self.shared.schema.clone()
+        match &self.shared.inference {
+            Some(inference) => Arc::new(arrow::datatypes::Schema::new(inference.fields())),
+            None => self.shared.schema.clone(),
+        }
+    }
+
+    fn puts_aside(&self) -> bool {
+        self.shared.malformed.puts_aside()
+    }
+
+    fn infers_schema(&self) -> bool {
+        self.shared.inference.is_some()
+    }
+
+    async fn learn_schema(&self, known: &SchemaRef) -> Result<()> {
+        let Some(inference) = &self.shared.inference else { return Ok(()) };
+        inference.learn(known.fields());
+        for (name, file) in self.shared.folder.list(&self.shared.env).await?.iter().take(SAMPLE_FILES) {
+            text_file::sample(&self.shared, name, file, inference).await?;
+        }
+        Ok(())
     }
 
     fn is_bounded(&self) -> bool {
@@ -306,5 +339,5 @@ impl Reader {
 }
 
 fn source_batch(batch: RecordBatch, name: &str, position: Position) -> SourceBatch {
-    SourceBatch { batch, split: name.to_owned(), position: position.to_string() }
+    SourceBatch::new(batch, name, position.to_string())
 }

@@ -1,9 +1,12 @@
 //! The options that say how rows are written, which connectors share.
 
+use std::sync::Arc;
+
 use super::csv::Layout;
 use super::decode::{Format, OnError};
 use super::definition::TableDefinition;
 use super::error::SourceError;
+use super::infer::Inference;
 use crate::Result;
 use crate::options::{Checked, Entry, Kind, Options, Schema, Spec};
 
@@ -64,12 +67,14 @@ pub(super) fn batch_options() -> Schema {
     let rows = Kind::Integer { min: 1, max: 1_000_000 };
     Schema::new("a batch")
         .key(Spec::new("batch-rows", rows).default("8192"))
-        .key(Spec::new("on-error", Kind::OneOf(&["fail", "skip"])))
+        .key(Spec::new("on-error", Kind::OneOf(&["fail", "skip", "dead-letter"])))
 }
 
 /// Keys of the format `json`.
 pub(super) fn json_options() -> Schema {
-    Schema::new("format 'json'").key(Spec::new("json.ignore-parse-errors", Kind::Boolean))
+    Schema::new("format 'json'")
+        .key(Spec::new("json.ignore-parse-errors", Kind::Boolean))
+        .key(Spec::new("schema.inference", Kind::Boolean).default("false"))
 }
 
 /// Keys of the format `csv`.
@@ -107,6 +112,7 @@ pub(super) fn check_keys_of(format: &str, options: &Options) -> Result<()> {
 pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnError> {
     let mut wanted = options.text_opt("on-error").map(|word| match word {
         "skip" => OnError::Skip,
+        "dead-letter" => OnError::DeadLetter,
         _ => OnError::Fail,
     });
     for key in ["json.ignore-parse-errors", "csv.ignore-parse-errors"] {
@@ -123,6 +129,24 @@ pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnE
         wanted = Some(alias);
     }
     Ok(wanted.unwrap_or(OnError::Fail))
+}
+
+/// Where the subtasks of a source agree on the columns that they find, if its options say so (`schema.inference`); the
+/// declared ones are there from the start.
+///
+/// # Errors
+/// [`SourceError::Definition`] when there are no columns and none are to be found, or the format can't find any.
+pub(super) fn inference(table: &TableDefinition, options: &Checked, is_json: bool) -> Result<Option<Arc<Inference>>> {
+    let declared = table.data_schema();
+    match (options.boolean("schema.inference"), is_json) {
+        (true, true) => Ok(Some(Arc::new(Inference::new(declared.fields().clone())))),
+        (true, false) => Err(definition(table, "'schema.inference' needs 'format' = 'json'".to_owned())),
+        (false, _) if table.columns.is_empty() => {
+            let reason = "it has no columns; declare them, or set 'schema.inference' = 'true' (format json)";
+            Err(definition(table, reason.to_owned()))
+        }
+        (false, _) => Ok(None),
+    }
 }
 
 /// What the keys of [`csv_options`] say.

@@ -250,7 +250,7 @@ impl Following {
 
     async fn send(&mut self, batch: RecordBatch, position: Position, output: &mut Output) -> Result<(), End> {
         let text = serde_json::to_string(&position).expect("a position has a JSON form");
-        output.send(SourceBatch { batch, split: self.split.clone(), position: text }).await?;
+        output.send(SourceBatch::new(batch, self.split.clone(), text)).await?;
         self.told = Some(position);
         Ok(())
     }

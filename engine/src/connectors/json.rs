@@ -14,14 +14,25 @@ use serde_json::value::RawValue;
 use super::columns::{ColumnBuilder, FieldError, Values};
 use super::text;
 
+/// How a record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// By the columns that were declared: see the module's documentation.
+    Declared,
+    /// By columns that were found in the data: each value is of its column's kind, as it was when the column was found.
+    Exact,
+    /// As `Exact`, and a field that is not there is an error unless nothing is in it.
+    Complete,
+}
+
 /// Appends the object in `record` to the columns of `root`, which is a struct.
 ///
 /// # Errors
 /// What is wrong with it; `root` is left with a part of the row and has to be truncated.
-pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8]) -> Result<(), FieldError> {
+pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8], reading: Reading) -> Result<(), FieldError> {
     let mut failed = None;
     let mut deserializer = serde_json::Deserializer::from_slice(record);
-    let seed = Node { builder: root, failed: &mut failed };
+    let seed = Node { builder: root, failed: &mut failed, reading };
     let end = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     end.map_err(|error| failed.unwrap_or_else(|| syntax_error(&error)))
 }
@@ -37,6 +48,7 @@ fn syntax_error(error: &serde_json::Error) -> FieldError {
 struct Node<'a> {
     builder: &'a mut ColumnBuilder,
     failed: &'a mut Option<FieldError>,
+    reading: Reading,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -47,7 +59,11 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
             Values::Struct { .. } | Values::List { .. } | Values::Map { .. } => deserializer.deserialize_any(self),
             _ => {
                 let raw = <&RawValue>::deserialize(deserializer)?;
-                let end = append_raw(self.builder, raw.get());
+                let end = match self.reading {
+                    Reading::Declared => Ok(()),
+                    Reading::Exact | Reading::Complete => check_kind(self.builder, raw.get()),
+                };
+                let end = end.and_then(|()| append_raw(self.builder, raw.get()));
                 end.map_err(|error| fail(self.failed, error))
             }
         }
@@ -57,6 +73,35 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
 fn fail<E: serde::de::Error>(failed: &mut Option<FieldError>, error: FieldError) -> E {
     *failed = Some(error);
     E::custom("")
+}
+
+/// Whether a value is written as those of its column are: a text is no number, and a number no text.
+fn check_kind(builder: &ColumnBuilder, raw: &str) -> Result<(), FieldError> {
+    let quoted = raw.starts_with('"');
+    let fits = match builder.values {
+        _ if raw == "null" => true,
+        Values::Boolean(_) => matches!(raw, "true" | "false"),
+        Values::Int(_) | Values::BigInt(_) => !quoted && !raw.contains(['.', 'e', 'E']),
+        Values::Float(_) | Values::Double(_) | Values::Decimal { .. } => !quoted,
+        _ => quoted,
+    };
+    match fits {
+        true => Ok(()),
+        false => {
+            let expected = match builder.values {
+                Values::Boolean(_) => "true or false",
+                Values::Int(_) | Values::BigInt(_) => "a whole number",
+                Values::Float(_) | Values::Double(_) | Values::Decimal { .. } => "a number",
+                _ => "a text",
+            };
+            Err(FieldError::new(text::expected(expected, raw)))
+        }
+    }
+}
+
+/// Whether no value is in it, however deep: such a field tells nothing of its type.
+fn is_empty(raw: &str) -> bool {
+    raw == "null" || raw.chars().all(|c| "[]{}, \t\r\n".contains(c))
 }
 
 fn append_raw(builder: &mut ColumnBuilder, raw: &str) -> Result<(), FieldError> {
@@ -103,14 +148,14 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let Self { builder, failed } = self;
+        let Self { builder, failed, reading } = self;
         let Values::List { element, .. } = &mut builder.values else {
             return Err(fail(failed, FieldError::new("expected an object, found an array")));
         };
         let before = element.len();
         loop {
             let index = element.len() - before;
-            let node = Node { builder: element, failed };
+            let node = Node { builder: element, failed, reading };
             match elements.next_element_seed(node) {
                 Ok(Some(())) => {}
                 Ok(None) => break,
@@ -155,7 +200,7 @@ impl<'a> Node<'a> {
     }
 
     fn fields<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { builder, failed } = self;
+        let Self { builder, failed, reading } = self;
         let rows = builder.len();
         let Values::Struct { children, by_name } = &mut builder.values else {
             unreachable!("the caller has looked");
@@ -163,7 +208,11 @@ impl<'a> Node<'a> {
         let mut guess = 0;
         while let Some(found) = map.next_key_seed(FieldName { children, by_name, guess })? {
             let Some(index) = found else {
-                map.next_value::<IgnoredAny>()?;
+                if reading != Reading::Complete {
+                    map.next_value::<IgnoredAny>()?;
+                } else if !is_empty(map.next_value::<&RawValue>()?.get()) {
+                    return Err(fail(failed, FieldError::new("it has a field that no column is for")));
+                }
                 continue;
             };
             guess = index + 1;
@@ -173,20 +222,20 @@ impl<'a> Node<'a> {
                 return Err(fail(failed, twice));
             }
             let field = child.field.clone();
-            map.next_value_seed(Node { builder: child, failed })
+            map.next_value_seed(Node { builder: child, failed, reading })
                 .map_err(|error| inside(failed, error, field.name()))?;
         }
         builder.close_nested().map_err(|error| fail(failed, error))
     }
 
     fn entries<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { builder, failed } = self;
+        let Self { builder, failed, reading } = self;
         let Values::Map { key, value, .. } = &mut builder.values else {
             unreachable!("the caller has looked");
         };
         while let Some(name) = map.next_key::<String>()? {
             key.append_text(&name).map_err(|error| fail(failed, error))?;
-            map.next_value_seed(Node { builder: value, failed })
+            map.next_value_seed(Node { builder: value, failed, reading })
                 .map_err(|error| inside(failed, error, &format!("['{name}']")))?;
         }
         builder.close_nested().map_err(|error| fail(failed, error))

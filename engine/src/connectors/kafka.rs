@@ -15,7 +15,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Fields, SchemaRef};
 use async_trait::async_trait;
 use frazil_writer::SourcePositions;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use super::decode::{Decoder, Format, Malformed};
 use super::definition::TableDefinition;
 use super::error::SourceError;
 use super::format;
+use super::infer::Inference;
 use super::task::{self, End};
 use crate::Result;
 use crate::options::{Kind, Schema, Spec};
@@ -75,6 +76,8 @@ struct Shared {
     malformed: Malformed,
     /// Records that each subtask has before it, as far as it knows.
     behind: Mutex<BTreeMap<usize, u64>>,
+    /// Where columns that are found in the records' values are agreed on.
+    inference: Option<Arc<Inference>>,
 }
 
 impl KafkaSource {
@@ -108,6 +111,7 @@ impl KafkaSource {
                 settings,
                 malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
                 behind: Mutex::default(),
+                inference: format::inference(table, &options, true)?,
             }),
         })
     }
@@ -116,7 +120,28 @@ impl KafkaSource {
 #[async_trait]
 impl Source for KafkaSource {
     fn schema(&self) -> SchemaRef {
-        self.shared.schema.clone()
+        match &self.shared.inference {
+            Some(inference) => self.shared.schema_with(&inference.fields()),
+            None => self.shared.schema.clone(),
+        }
+    }
+
+    fn puts_aside(&self) -> bool {
+        self.shared.malformed.puts_aside()
+    }
+
+    fn infers_schema(&self) -> bool {
+        self.shared.inference.is_some()
+    }
+
+    async fn learn_schema(&self, known: &SchemaRef) -> Result<()> {
+        if let Some(inference) = &self.shared.inference {
+            let metadata = self.shared.schema.fields().iter().zip(&self.shared.metadata);
+            let metadata: Vec<_> = metadata.filter(|(_, kind)| kind.is_some()).map(|(field, _)| field.name()).collect();
+            let of_value = known.fields().iter().filter(|field| !metadata.contains(&field.name()));
+            inference.learn(&of_value.cloned().collect());
+        }
+        Ok(())
     }
 
     fn is_bounded(&self) -> bool {
@@ -175,6 +200,20 @@ impl Shared {
         if let Some(records) = records {
             self.behind.lock().expect("nobody panics while holding it").insert(subtask, records);
         }
+    }
+
+    /// The declared columns in their order, with the types that are known now, then those that were found.
+    fn schema_with(&self, data: &Fields) -> SchemaRef {
+        let declared = self.schema.fields().iter().zip(&self.metadata);
+        let mut data = data.iter();
+        let mut fields: Vec<FieldRef> = declared
+            .map(|(field, metadata)| match metadata {
+                Some(_) => Arc::clone(field),
+                None => Arc::clone(data.next().expect("declared columns are the first that are known")),
+            })
+            .collect();
+        fields.extend(data.cloned());
+        Arc::new(arrow::datatypes::Schema::new(fields))
     }
 
     /// The positions of this topic's partitions, also of other subtasks: a partition without one is new when another

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::external;
 use crate::Result;
+use crate::connectors::rows_without_target;
 use crate::source::{Source, SourceBatch};
 
 /// A source that ends by itself, as a table.
@@ -110,8 +111,9 @@ impl ExecutionPlan for SourceScanExec {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let projection = self.projection.clone();
         let batches = subtask(Arc::clone(&self.source), partition, self.parallelism);
+        let name = self.source.describe();
         let rows = batches.map(move |batch| {
-            let batch = batch.map_err(external)?.batch;
+            let batch = batch.and_then(|batch| rows_without_target(&name, batch)).map_err(external)?;
             let batch = match &projection {
                 Some(columns) => batch.project(columns)?,
                 None => batch,

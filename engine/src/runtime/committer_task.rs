@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use frazil_table::Table;
-use frazil_writer::{CheckpointId, Committer, Flushed, Landed, SourcePositions};
+use frazil_table::{SnapshotProperties, Table};
+use frazil_writer::{CheckpointId, Committer, Flushed, Landed, RowCounts, Sink, SinkId, SourcePositions};
 use tokio::sync::{mpsc, watch};
 
 use super::compaction::Pace;
+use super::dead_letters::DeadLetterTable;
+use super::evolving_sink::EvolvingSink;
 use super::gather::{Gather, Gathered};
 use super::message::WriterShare;
 use crate::progress::{Counters, Event, Progress};
@@ -34,6 +36,10 @@ pub(super) struct CommittedPipeline {
     /// Of the table's compaction.
     pub(super) pace: Pace,
     pub(super) counters: Arc<Counters>,
+    /// Set if the table grows with its rows.
+    pub(super) evolving: Option<Arc<EvolvingSink>>,
+    /// Where bad rows are put aside, and its index among the committer's sinks once it is one.
+    pub(super) dead_letters: Option<(Arc<DeadLetterTable>, Option<usize>)>,
 }
 
 /// What is told of a commit besides where it landed.
@@ -42,6 +48,8 @@ struct Size {
     rows: u64,
     files: u64,
     bytes: u64,
+    dead_letters: u64,
+    schema_version: u64,
 }
 
 impl CommitterTask {
@@ -67,16 +75,32 @@ impl CommitterTask {
     async fn commit(&mut self, gathered: Gathered) -> Result<()> {
         let Gathered { checkpoint_id, is_last, begun, pipelines } = gathered;
         let mut flushed = Vec::with_capacity(pipelines.len());
+        let mut put_aside = Vec::new();
         let mut sizes = Vec::with_capacity(pipelines.len());
-        for (pipeline, share) in self.pipelines.iter_mut().zip(pipelines) {
+        for (index, share) in pipelines.into_iter().enumerate() {
+            if !share.dead_letter_files.is_empty() {
+                put_aside.push((self.dead_letter_sink(index).await?, share.dead_letter_files));
+            }
+            let pipeline = &mut self.pipelines[index];
             pipeline.positions.extend(share.positions);
+            let evolution = match &pipeline.evolving {
+                Some(evolving) => evolving.evolution(share.schema_version).await,
+                None => None,
+            };
             sizes.push(Size {
                 rows: share.files.iter().map(|file| file.file.record_count()).sum(),
                 files: share.files.len() as u64,
                 bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),
+                dead_letters: share.dead_letters,
+                schema_version: share.schema_version,
             });
             let positions = pipeline.positions.clone();
-            flushed.push(Flushed { files: share.files, positions, ..Flushed::default() });
+            let counts = RowCounts { dead_letters: share.dead_letters, ..RowCounts::default() };
+            flushed.push(Flushed { files: share.files, positions, counts, evolution, ..Flushed::default() });
+        }
+        flushed.resize_with(self.committer.sinks(), Flushed::default);
+        for (sink, files) in put_aside {
+            flushed[sink].files = files;
         }
         let Some(committable) = self.committer.prepare(checkpoint_id, flushed, is_last).await? else {
             return Ok(());
@@ -90,8 +114,12 @@ impl CommitterTask {
         for (index, (landed, size)) in landed.into_iter().zip(sizes).enumerate() {
             let Landed::Committed { table, snapshot_id, retries } = landed else { continue };
             let pipeline = &self.pipelines[index];
-            if size.rows > 0 {
+            if let Some(evolving) = &pipeline.evolving {
+                evolving.landed(size.schema_version, &table).await;
+            }
+            if size.rows + size.dead_letters > 0 {
                 pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
+                pipeline.counters.dead_letters.fetch_add(size.dead_letters, Relaxed);
                 pipeline.counters.commits.fetch_add(1, Relaxed);
                 pipeline.pace.note_commit();
                 self.progress.tell(Event::Committed {
@@ -101,6 +129,7 @@ impl CommitterTask {
                     rows: size.rows,
                     files: size.files,
                     bytes: size.bytes,
+                    dead_letters: size.dead_letters,
                     elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                     retries,
                     data_files: data_files(&table),
@@ -110,6 +139,26 @@ impl CommitterTask {
         }
         Ok(())
     }
+}
+
+impl CommitterTask {
+    /// The dead-letter table of a pipeline as a sink of the committer.
+    async fn dead_letter_sink(&mut self, pipeline: usize) -> Result<usize> {
+        let dead_letters = self.pipelines[pipeline].dead_letters.as_mut();
+        let (table, sink) = dead_letters.expect("only a pipeline with a dead-letter table puts rows aside");
+        if let Some(sink) = sink {
+            return Ok(*sink);
+        }
+        let id = dead_letter_sink(self.committer.sink(pipeline));
+        let (queue, summary) = (Arc::clone(&table.queue), SnapshotProperties::new());
+        let new = Sink { id, queue, follows: Some(pipeline), summary };
+        Ok(*sink.insert(self.committer.add_sink(new).await?))
+    }
+}
+
+/// The dead-letter sink of a sink.
+pub(super) fn dead_letter_sink(of: &SinkId) -> SinkId {
+    SinkId { job_id: of.job_id.clone(), sink_uid: format!("{}#dead-letters", of.sink_uid) }
 }
 
 /// Live data files of a table as its current snapshot's summary says.

@@ -32,6 +32,10 @@ pub(super) struct Gathered {
 #[derive(Debug, Default)]
 pub(super) struct PipelineShare {
     pub(super) files: Vec<TableFile>,
+    /// The newest version of the sink's schema that any of the files has.
+    pub(super) schema_version: u64,
+    pub(super) dead_letter_files: Vec<TableFile>,
+    pub(super) dead_letters: u64,
     /// Of the splits that were read in this run.
     pub(super) positions: SourcePositions,
 }
@@ -55,6 +59,9 @@ impl Gather {
         *missing = missing.checked_sub(1).expect("a writer task sends one share for each checkpoint");
         let pipeline = &mut gathered.pipelines[share.pipeline];
         pipeline.files.extend(share.files);
+        pipeline.schema_version = pipeline.schema_version.max(share.schema_version);
+        pipeline.dead_letter_files.extend(share.dead_letter_files);
+        pipeline.dead_letters += share.dead_letters;
         pipeline.positions.extend(share.positions);
         if self.missing.iter().any(|missing| *missing > 0) {
             return None;
@@ -73,6 +80,9 @@ mod tests {
             pipeline,
             checkpoint_id: CheckpointId(checkpoint),
             files: Vec::new(),
+            schema_version: 0,
+            dead_letter_files: Vec::new(),
+            dead_letters: 0,
             positions: SourcePositions::from([(split.to_owned(), checkpoint.to_string())]),
             is_last: false,
         }

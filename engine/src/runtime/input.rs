@@ -3,11 +3,10 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use arrow::array::RecordBatch;
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 
-use super::message::{Barrier, Message};
+use super::message::{Barrier, Message, Rows};
 use crate::{Error, Result};
 
 /// The inputs of one task. An input whose barrier has come is not read until all others' have: what it sends after the
@@ -23,7 +22,7 @@ pub(super) struct AlignedInput {
 /// What the aligned inputs give.
 #[derive(Debug)]
 pub(super) enum Aligned {
-    Batch(RecordBatch),
+    Rows(Rows),
     /// The barrier has come from every input; its positions are those of all of them.
     Barrier(Barrier),
 }
@@ -45,7 +44,7 @@ impl AlignedInput {
             }
             let (index, message) = poll_fn(|context| self.poll_open_inputs(context)).await;
             match message.ok_or(Error::Cancelled)? {
-                Message::Batch(batch) => return Ok(Aligned::Batch(batch)),
+                Message::Rows(rows) => return Ok(Aligned::Rows(rows)),
                 Message::Barrier(barrier) => self.waiting[index] = Some(barrier),
             }
         }
@@ -85,7 +84,7 @@ impl AlignedInput {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::Int32Array;
+    use arrow::array::{Int32Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
     use frazil_writer::CheckpointId;
 
@@ -94,7 +93,8 @@ mod tests {
     fn batch(value: i32) -> Message {
         let schema = Schema::new(vec![Field::new("v", DataType::Int32, false)]);
         let column = Arc::new(Int32Array::from(vec![value]));
-        Message::Batch(RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap())
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
+        Message::Rows(Rows { batch, split: "s".into(), dead_letters: Vec::new(), records: None })
     }
 
     fn barrier(checkpoint: u64, split: &str) -> Message {
@@ -103,8 +103,8 @@ mod tests {
     }
 
     fn value(aligned: Aligned) -> i32 {
-        let Aligned::Batch(batch) = aligned else { panic!("{aligned:?}") };
-        batch.column(0).as_any().downcast_ref::<Int32Array>().unwrap().value(0)
+        let Aligned::Rows(rows) = aligned else { panic!("{aligned:?}") };
+        rows.batch.column(0).as_any().downcast_ref::<Int32Array>().unwrap().value(0)
     }
 
     #[tokio::test]

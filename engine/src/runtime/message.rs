@@ -1,8 +1,12 @@
 //! What flows between tasks.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use frazil_table::TableFile;
 use frazil_writer::{CheckpointId, SourcePositions};
+
+use crate::dead_letter::{DeadLetter, Records};
 
 /// Batches that wait between two tasks.
 pub(super) const QUEUE_BATCHES: usize = 4;
@@ -10,10 +14,20 @@ pub(super) const QUEUE_BATCHES: usize = 4;
 /// From a source task to the writer tasks.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Rows.
-    Batch(RecordBatch),
+    /// Some rows.
+    Rows(Rows),
     /// Everything before it belongs to the checkpoint, everything after it to a later one.
     Barrier(Barrier),
+}
+
+/// Rows of one split, and those of its records that are bad.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    pub(super) batch: RecordBatch,
+    pub(super) split: Arc<str>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// The records that the rows came from, where bad rows are put aside.
+    pub(super) records: Option<Arc<Records>>,
 }
 
 /// The mark of a checkpoint in a stream.
@@ -40,6 +54,11 @@ pub(super) struct WriterShare {
     pub(super) pipeline: usize,
     pub(super) checkpoint_id: CheckpointId,
     pub(super) files: Vec<TableFile>,
+    /// The version of the sink's schema that the files go up to.
+    pub(super) schema_version: u64,
+    /// Files of the dead-letter table.
+    pub(super) dead_letter_files: Vec<TableFile>,
+    pub(super) dead_letters: u64,
     pub(super) positions: SourcePositions,
     pub(super) is_last: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use frazil_catalog::CommitQueue;
 use frazil_writer::{SinkId, SourcePositions, TableWriter, WriterConfig};
 use futures::future::try_join_all;
@@ -10,11 +11,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::compaction::CompactionSpec;
+use super::dead_letters::{DeadLetterTable, DeadLetterWriter};
+use super::evolving_sink::EvolvingSink;
 use super::input::AlignedInput;
 use super::message::{BarrierRequest, QUEUE_BATCHES, WriterShare};
+use super::row_transform::{EvolvingTransform, RowTransform};
 use super::source_task::SourceTask;
 use super::writer_task::WriterTask;
 use crate::Result;
+use crate::evolving_query::EvolvingQuery;
 use crate::progress::Counters;
 use crate::source::Source;
 use crate::transform::TransformPlan;
@@ -25,12 +30,39 @@ pub(crate) struct PipelineSpec {
     pub(crate) sink: SinkId,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) source_parallelism: usize,
-    pub(crate) transform: TransformPlan,
+    pub(crate) transform: PipelineQuery,
     /// Shared with the other pipelines into the same table.
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) writer_parallelism: usize,
     pub(crate) writer_config: WriterConfig,
     pub(crate) compaction: CompactionSpec,
+    /// Where bad rows go, if they are put aside.
+    pub(crate) dead_letters: Option<Arc<DeadLetterTable>>,
+}
+
+/// What a pipeline computes.
+#[derive(Debug)]
+pub(crate) enum PipelineQuery {
+    /// Columns in and out are known.
+    Fixed(Box<TransformPlan>),
+    /// The target grows by the columns that come.
+    Evolving(Arc<EvolvingQuery>),
+}
+
+impl PipelineQuery {
+    /// The plan as text, over a stream of these columns.
+    ///
+    /// # Errors
+    /// What keeps DataFusion from planning it.
+    pub(crate) async fn describe(&self, stream: &SchemaRef) -> Result<String> {
+        match self {
+            Self::Fixed(plan) => plan.describe().await,
+            Self::Evolving(_) if stream.fields().is_empty() => {
+                Ok("planned when the first columns are found".to_owned())
+            }
+            Self::Evolving(query) => query.plan(stream).await?.describe().await,
+        }
+    }
 }
 
 /// What connects a pipeline's tasks with those of the whole job.
@@ -41,7 +73,7 @@ pub(super) struct Connections {
     pub(super) source_stop: CancellationToken,
 }
 
-/// Starts the tasks of a pipeline; where each of its source tasks is asked for barriers.
+/// Starts the tasks of a pipeline.
 ///
 /// # Errors
 /// What keeps the source from starting at `positions`, or the writers from being made.
@@ -51,7 +83,7 @@ pub(super) async fn spawn_pipeline(
     connections: &Connections,
     counters: &Arc<Counters>,
     tasks: &mut JoinSet<Result<()>>,
-) -> Result<Vec<mpsc::Sender<BarrierRequest>>> {
+) -> Result<Spawned> {
     let steps = spec.queue.env().steps.clone();
     let streams = (0..spec.source_parallelism).map(|subtask| {
         let stop = connections.source_stop.clone();
@@ -74,19 +106,43 @@ pub(super) async fn spawn_pipeline(
         tasks.spawn(task.run());
     }
     let table = spec.queue.load().await?;
+    let evolving = match &spec.transform {
+        PipelineQuery::Fixed(_) => None,
+        PipelineQuery::Evolving(_) => Some(Arc::new(EvolvingSink::new(Arc::clone(&spec.queue), &table)?)),
+    };
     for _ in 0..spec.writer_parallelism {
         let task = WriterTask {
             pipeline: index,
             input: AlignedInput::new(inputs.pop().expect("one set of inputs for each writer task")),
-            transform: spec.transform.instantiate().await?,
+            transform: match (&spec.transform, &evolving) {
+                (PipelineQuery::Evolving(query), Some(sink)) => {
+                    let transform = EvolvingTransform::new(Arc::clone(query), Arc::clone(sink));
+                    RowTransform::Evolving(Box::new(transform))
+                }
+                (PipelineQuery::Evolving(_), None) => unreachable!("it has been made above"),
+                (PipelineQuery::Fixed(plan), _) => RowTransform::Fixed(Box::new(plan.instantiate().await?)),
+            },
             writer: TableWriter::new(spec.queue.env().clone(), &table, spec.writer_config.clone())?,
+            writer_config: spec.writer_config.clone(),
+            schema_version: 0,
+            files: Vec::new(),
+            dead_letters: spec.dead_letters.clone().map(DeadLetterWriter::new),
+            dead_letter_count: 0,
             committer: connections.shares.clone(),
             counters: Arc::clone(counters),
-            steps: steps.clone(),
+            env: spec.queue.env().clone(),
         };
         tasks.spawn(task.run());
     }
-    Ok(requests)
+    Ok(Spawned { requests, evolving })
+}
+
+/// What the rest of the job has to know of a pipeline's tasks.
+pub(super) struct Spawned {
+    /// Where each source task is asked for barriers.
+    pub(super) requests: Vec<mpsc::Sender<BarrierRequest>>,
+    /// The schema of a table that grows.
+    pub(super) evolving: Option<Arc<EvolvingSink>>,
 }
 
 /// Queues from each of `from` tasks to each of `to` tasks: senders by sending task, receivers by receiving task.

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::committer_task::{CommittedPipeline, CommitterTask};
+use super::committer_task::{CommittedPipeline, CommitterTask, dead_letter_sink};
 use super::compaction::{self, CompactionTasks, Pace};
 use super::coordinator::Coordinator;
+use super::dead_letters::DeadLetterTable;
 use super::gather::Gather;
 use super::pipeline::{Connections, PipelineSpec, spawn_pipeline};
 use crate::progress::{Counters, Event, Progress};
@@ -33,13 +34,8 @@ pub(crate) async fn run_pipelines(
     if specs.is_empty() {
         return Ok(());
     }
-    let sinks = specs.iter().map(|spec| Sink {
-        id: spec.sink.clone(),
-        queue: Arc::clone(&spec.queue),
-        follows: None,
-        summary: if spec.compaction.config.enabled { lease(checkpoint_interval) } else { SnapshotProperties::new() },
-    });
-    let (committer, recovered) = Committer::recover(sinks.collect()).await?;
+    let (sinks, mut dead_letters) = sinks_of(&specs, checkpoint_interval).await?;
+    let (committer, recovered) = Committer::recover(sinks).await?;
     let counters = begin(&specs, &recovered, &progress);
 
     let source_stop = CancellationToken::new();
@@ -61,8 +57,10 @@ pub(crate) async fn run_pipelines(
     let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
     for (index, (((spec, positions), counters), (committed, pace))) in parts.enumerate() {
         let spec = (index, spec);
-        requests.extend(spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?);
-        committed_pipelines.push(CommittedPipeline { positions, committed, pace, counters });
+        let spawned = spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?;
+        requests.extend(spawned.requests);
+        let (evolving, dead_letters) = (spawned.evolving, dead_letters[index].take());
+        committed_pipelines.push(CommittedPipeline { positions, committed, pace, counters, evolving, dead_letters });
     }
     drop(connections);
     let coordinator =
@@ -86,6 +84,34 @@ pub(crate) async fn run_pipelines(
         compaction.finish().await;
     }
     result
+}
+
+/// A dead-letter table, and its index among the sinks if it is there already.
+type DeadLetters = Option<(Arc<DeadLetterTable>, Option<usize>)>;
+
+/// The target of each pipeline, then the dead-letter tables that are there already.
+async fn sinks_of(specs: &[PipelineSpec], checkpoint_interval: Duration) -> Result<(Vec<Sink>, Vec<DeadLetters>)> {
+    let targets = specs.iter().map(|spec| Sink {
+        id: spec.sink.clone(),
+        queue: Arc::clone(&spec.queue),
+        follows: None,
+        summary: if spec.compaction.config.enabled { lease(checkpoint_interval) } else { SnapshotProperties::new() },
+    });
+    let mut sinks: Vec<Sink> = targets.collect();
+    let mut dead_letters = Vec::with_capacity(specs.len());
+    for (index, spec) in specs.iter().enumerate() {
+        let Some(table) = &spec.dead_letters else {
+            dead_letters.push(None);
+            continue;
+        };
+        let exists = table.exists().await?;
+        dead_letters.push(Some((Arc::clone(table), exists.then_some(sinks.len()))));
+        if exists {
+            let (id, queue) = (dead_letter_sink(&spec.sink), Arc::clone(&table.queue));
+            sinks.push(Sink { id, queue, follows: Some(index), summary: SnapshotProperties::new() });
+        }
+    }
+    Ok((sinks, dead_letters))
 }
 
 /// Tells where each pipeline goes on; its counters.

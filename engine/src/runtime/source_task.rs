@@ -7,9 +7,9 @@ use frazil_storage::{Step, Steps};
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 
-use super::message::{Barrier, BarrierRequest, Message};
+use super::message::{Barrier, BarrierRequest, Message, Rows};
 use crate::progress::Counters;
-use crate::source::SourceStream;
+use crate::source::{SourceBatch, SourceStream};
 use crate::{Error, Result};
 
 /// One source task.
@@ -56,13 +56,15 @@ impl SourceTask {
                     }
                     Some(next) => {
                         let next = next?;
-                        positions.insert(next.split, next.position);
-                        let rows = next.batch.num_rows();
-                        if rows == 0 {
+                        let SourceBatch { batch, split, position, dead_letters, records } = next;
+                        let count = batch.num_rows() + dead_letters.len();
+                        let rows = Rows { batch, split: split.as_str().into(), dead_letters, records };
+                        positions.insert(split, position);
+                        if count == 0 {
                             continue;
                         }
-                        self.counters.rows_in.fetch_add(rows as u64, Relaxed);
-                        send(&self.outputs[turn], Message::Batch(next.batch)).await?;
+                        self.counters.rows_in.fetch_add(count as u64, Relaxed);
+                        send(&self.outputs[turn], Message::Rows(rows)).await?;
                         turn = (turn + 1) % self.outputs.len();
                     }
                 },

@@ -3,25 +3,36 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use frazil_storage::{Step, Steps};
-use frazil_writer::TableWriter;
+use frazil_storage::{Env, Step};
+use frazil_table::TableFile;
+use frazil_writer::{TableWriter, WriterConfig};
 use tokio::sync::mpsc;
 
+use super::dead_letters::DeadLetterWriter;
 use super::input::{Aligned, AlignedInput};
-use super::message::WriterShare;
+use super::message::{Rows, WriterShare};
+use super::row_transform::RowTransform;
 use crate::progress::Counters;
-use crate::transform::Transform;
 use crate::{Error, Result};
 
 /// One writer task.
 pub(super) struct WriterTask {
     pub(super) pipeline: usize,
     pub(super) input: AlignedInput,
-    pub(super) transform: Transform,
+    pub(super) transform: RowTransform,
     pub(super) writer: TableWriter,
+    pub(super) writer_config: WriterConfig,
+    /// The version of the sink's schema that the writer has.
+    pub(super) schema_version: u64,
+    /// Files of earlier versions since the last barrier.
+    pub(super) files: Vec<TableFile>,
+    /// For sources whose bad rows are put aside.
+    pub(super) dead_letters: Option<DeadLetterWriter>,
+    /// Rows that were put aside since the last barrier.
+    pub(super) dead_letter_count: u64,
     pub(super) committer: mpsc::Sender<WriterShare>,
     pub(super) counters: Arc<Counters>,
-    pub(super) steps: Steps,
+    pub(super) env: Env,
 }
 
 impl WriterTask {
@@ -29,23 +40,28 @@ impl WriterTask {
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
             let barrier = match self.input.next().await? {
-                Aligned::Batch(batch) => {
-                    for out in self.transform.apply(batch).await? {
-                        self.counters.rows_out.fetch_add(out.num_rows() as u64, Relaxed);
-                        self.writer.write(out).await?;
-                    }
+                Aligned::Rows(rows) => {
+                    self.take(rows).await?;
                     continue;
                 }
                 Aligned::Barrier(barrier) => barrier,
             };
-            let files = self.writer.flush().await?;
-            if !files.is_empty() {
-                self.steps.reach(Step::FilesClosed)?;
+            let mut files = std::mem::take(&mut self.files);
+            files.extend(self.writer.flush().await?);
+            let dead_letter_files = match &mut self.dead_letters {
+                Some(dead_letters) => dead_letters.flush().await?,
+                None => Vec::new(),
+            };
+            if !files.is_empty() || !dead_letter_files.is_empty() {
+                self.env.steps.reach(Step::FilesClosed)?;
             }
             let share = WriterShare {
                 pipeline: self.pipeline,
                 checkpoint_id: barrier.checkpoint_id,
                 files,
+                schema_version: self.schema_version,
+                dead_letter_files,
+                dead_letters: std::mem::take(&mut self.dead_letter_count),
                 positions: barrier.positions,
                 is_last: barrier.is_last,
             };
@@ -54,5 +70,34 @@ impl WriterTask {
                 return Ok(());
             }
         }
+    }
+
+    async fn take(&mut self, rows: Rows) -> Result<()> {
+        let Rows { batch, split, mut dead_letters, records } = rows;
+        let results = match &records {
+            Some(records) => self.transform.apply_good(batch, records, &mut dead_letters).await?,
+            None => self.transform.apply(batch).await?,
+        };
+        if let Some(writer) = &mut self.dead_letters {
+            writer.write(&dead_letters, &split).await?;
+            self.dead_letter_count += dead_letters.len() as u64;
+        }
+        for result in results {
+            self.counters.rows_out.fetch_add(result.num_rows() as u64, Relaxed);
+            self.fit_writer().await?;
+            self.writer.write(result).await?;
+        }
+        Ok(())
+    }
+
+    /// A writer of the schema that the rows have: another one when the schema grew.
+    async fn fit_writer(&mut self) -> Result<()> {
+        let Some(now) = self.transform.sink_schema().filter(|now| now.version != self.schema_version) else {
+            return Ok(());
+        };
+        self.files.extend(self.writer.flush().await?);
+        self.writer = TableWriter::new(self.env.clone(), &now.table, self.writer_config.clone())?;
+        self.schema_version = now.version;
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::sql::{
 
 /// Properties of every table that is made here unless the statement says otherwise: a table with a commit each second
 /// would else keep a hundred metadata files, and leave all older ones behind.
-const DEFAULT_PROPERTIES: [(&str, &str); 2] =
+pub(crate) const DEFAULT_PROPERTIES: [(&str, &str); 2] =
     [("write.metadata.delete-after-commit.enabled", "true"), ("write.metadata.previous-versions-max", "20")];
 
 /// Everything that `'connector' = '…'` may name.

@@ -109,6 +109,10 @@ impl ExternalTable {
                 }
             });
         }
+        // A source may find more columns than are declared.
+        let declared = |name: &str| columns.iter().any(|column| column.name == name);
+        let found = scan.schema().iter().filter(|(_, field)| !declared(field.name()));
+        outputs.extend(found.map(|(qualifier, field)| Expr::from((qualifier, field))));
         let plan = scan.project(outputs).and_then(LogicalPlanBuilder::build).map_err(placed)?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }

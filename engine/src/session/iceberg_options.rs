@@ -5,7 +5,8 @@ use frazil_table::Table;
 use crate::options::{Kind, Options, Schema, Spec};
 
 /// Options of a job that are kept as properties of the table, under their own names.
-const JOB_OPTIONS: [&str; 8] = [
+const JOB_OPTIONS: [&str; 9] = [
+    "schema.evolution",
     "auto-compact",
     "compact.delta.commits",
     "streaming",
@@ -31,6 +32,7 @@ pub fn iceberg_schema_of_options() -> Schema {
         .key(Spec::new("location", Kind::Text))
         .key(Spec::new("auto-compact", Kind::Boolean))
         .key(Spec::new("compact.delta.commits", Kind::COUNT))
+        .key(Spec::new("schema.evolution", Kind::OneOf(&["none", "add-columns"])))
         .key(Spec::new("streaming", Kind::Boolean))
         .key(Spec::new("monitor-interval", Kind::Duration))
         .key(Spec::new("starting-strategy", Kind::OneOf(&STARTING_STRATEGIES)))

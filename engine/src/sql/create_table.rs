@@ -148,9 +148,13 @@ fn check_complete(parser: &Parser<'_>, table: &CreateTable) -> Result<(), Parser
         };
         return err_at(format!("unexpected {}", found(next)), next, help.as_deref());
     }
-    if table.columns.is_empty() && table.like.is_none() && table.query.is_none() {
+    // Such tables get their columns from the data.
+    let is_on = |key: &str, value: &str| table.options.get(key).is_some_and(|on| on.eq_ignore_ascii_case(value));
+    let grows = is_on("schema.inference", "true") || is_on("schema.evolution", "add-columns");
+    if table.columns.is_empty() && table.like.is_none() && table.query.is_none() && !grows {
         let place = table.name.span().start;
-        let help = "write (name TYPE, …) after its name, LIKE another table, or AS SELECT …";
+        let help = "write (name TYPE, …) after its name, LIKE another table, AS SELECT …, or let the columns be found in \
+                    the data: 'schema.inference' = 'true' for a source, 'schema.evolution' = 'add-columns' for a target";
         return err_in(format!("the table {} has no columns", table.name), place, Some(help));
     }
     Ok(())

@@ -7,6 +7,7 @@ use frazil_table::{Change, CommitIdentity, Table};
 
 use super::{Committer, Landed, SinkState};
 use crate::committable::SinkCommittable;
+use crate::evolution::SchemaEvolution;
 use crate::ledger::{FencingEpoch, LedgerEntry, Standing, StoredPositions, standing};
 use crate::{Error, Result};
 
@@ -26,16 +27,16 @@ impl Committer {
             let same = |table: &&mut TablePart<'_>| table.state.sink.queue.ident() == state.sink.queue.ident();
             let mut properties = state.sink.summary.clone();
             properties.extend(part.entry.to_summary(&part.sink));
-            let changes = [
-                Change::Append { files: part.files.clone(), properties },
-                Change::SetProperties(part.entry.to_properties(&part.sink)),
-            ];
+            let append = Change::Append { files: part.files.clone(), properties };
+            let mirror = Change::SetProperties(part.entry.to_properties(&part.sink));
+            let evolution = part.evolution.as_ref().map(SchemaEvolution::change);
+            let changes: Vec<Change> = evolution.into_iter().chain([append, mirror]).collect();
             match tables.iter_mut().find(same) {
                 Some(table) => {
                     table.parts.push((state, *part));
                     table.changes.extend(changes);
                 }
-                None => tables.push(TablePart { state, parts: vec![(state, *part)], changes: changes.to_vec() }),
+                None => tables.push(TablePart { state, parts: vec![(state, *part)], changes }),
             }
         }
         let refusal = Mutex::new(None);
@@ -128,6 +129,9 @@ fn check_part(table: &Table, state: &SinkState, part: &SinkCommittable, epoch: F
             true => Error::Fenced { table: table.ident().to_string(), sink: part.sink.to_string(), epoch: epoch.0 },
             false => rolled_back(table),
         });
+    }
+    if part.evolution.as_ref().is_some_and(|evolution| !evolution.is_based_on(table)) {
+        return Err(Error::SchemaMoved { table: table.ident().to_string() });
     }
     let ends = newest.map(|newest| newest.positions);
     match ends == part.from {

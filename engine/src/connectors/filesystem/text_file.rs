@@ -3,13 +3,15 @@
 use bytes::Bytes;
 
 use super::position::{CHECKED_BYTES, TextPosition, stable_hash};
-use super::{Position, Shared, SourceFile, source_batch};
+use super::{Position, Shared, SourceFile};
 use crate::connectors::columns::FieldError;
 use crate::connectors::csv;
 use crate::connectors::decode::{Decoder, Format};
 use crate::connectors::error::SourceError;
 use crate::connectors::format::{CsvEncoding, CsvHeader, Encoding};
+use crate::connectors::infer::Inference;
 use crate::connectors::task::{End, Output};
+use crate::dead_letter::Origin;
 use crate::suggest::nearest_one;
 
 /// Bytes of one request.
@@ -45,14 +47,19 @@ pub(super) async fn read(
         Encoding::Csv(csv) if csv.header != CsvHeader::None => header_format(shared, csv, &mut window, from).await?,
         other => other.format(columns),
     };
-    let mut decoder = Decoder::new(&shared.schema, format).expect("FilesystemSource::new has made one");
+    let decoder = Decoder::new(&shared.schema, format).expect("FilesystemSource::new has made one");
+    let mut decoder = decoder.inferring(shared.inference.as_ref()).putting_aside(&shared.malformed);
+    let finish = |decoder: &mut Decoder, position: Position| {
+        let rows = decoder.finish();
+        decoder.source_batch(rows, name.to_owned(), position.to_string())
+    };
     let mut noted = from.offset;
     loop {
         while let Some(length) = window.record_length() {
             window.take(length, &mut decoder)?;
             if decoder.rows() >= shared.batch_rows || decoder.bytes() >= BATCH_BYTES {
                 let position = window.position();
-                output.send(source_batch(decoder.finish(), name, Position::Text(position))).await?;
+                output.send(finish(&mut decoder, Position::Text(position))).await?;
                 shared.note_read(position.offset - noted);
                 noted = position.offset;
             }
@@ -62,8 +69,28 @@ pub(super) async fn read(
         }
     }
     let done = Position::Done { size_bytes: file.size_bytes };
-    output.send(source_batch(decoder.finish(), name, done)).await?;
+    output.send(finish(&mut decoder, done)).await?;
     shared.note_read(file.size_bytes.saturating_sub(noted));
+    Ok(())
+}
+
+/// Looks at the records of a file's first block for columns. What is wrong with a record is said when it is read.
+pub(super) async fn sample(
+    shared: &Shared,
+    name: &str,
+    file: &SourceFile,
+    inference: &Inference,
+) -> Result<(), Box<SourceError>> {
+    let mut window = Window::open(shared, name, file, TextPosition::default()).await?;
+    while let Some(length) = window.record_length() {
+        let record = window.record(length).trim_ascii();
+        if !record.is_empty()
+            && let Err(error) = inference.grow(record)
+        {
+            tracing::debug!(table = %shared.table, place = window.place(), reason = error.reason, "not sampled");
+        }
+        window.advance(length);
+    }
     Ok(())
 }
 
@@ -231,10 +258,10 @@ impl<'a> Window<'a> {
     /// Decodes the next record and goes on behind it; a blank line is none.
     fn take(&mut self, length: usize, decoder: &mut Decoder) -> Result<(), Box<SourceError>> {
         let record = self.record(length);
-        if !record.trim_ascii().is_empty()
-            && let Err(error) = decoder.append(record)
-        {
-            self.shared.malformed.take(|| self.place(), error)?;
+        if !record.trim_ascii().is_empty() {
+            let offset = i64::try_from(self.base + self.at as u64).unwrap_or(i64::MAX);
+            let origin = Origin { offset, line: i64::try_from(self.line + 1).ok() };
+            decoder.take(record, origin, &self.shared.malformed, || self.place())?;
         }
         self.advance(length);
         Ok(())

@@ -19,7 +19,7 @@ use crate::connectors::decode::{Decoder, Format};
 use crate::connectors::error::SourceError;
 use crate::connectors::filesystem::stable_hash;
 use crate::connectors::task::{End, Output, Stopped};
-use crate::source::SourceBatch;
+use crate::dead_letter::Origin;
 
 /// How long the first record of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(20);
@@ -128,7 +128,10 @@ impl Reader {
         let split = Split {
             position: Position { next, end },
             sent: known,
-            decoder: Decoder::new(&self.shared.data_schema, Format::Json).expect("KafkaSource::new has made one"),
+            decoder: Decoder::new(&self.shared.data_schema, Format::Json)
+                .expect("KafkaSource::new has made one")
+                .inferring(self.shared.inference.as_ref())
+                .putting_aside(&self.shared.malformed),
             metadata: builders.map(|column| Some(column.as_ref()?.builder(topic, partition))).collect(),
         };
         if !split.is_finished() {
@@ -305,11 +308,9 @@ impl Reader {
                 continue;
             }
             split.sent = Some(split.position);
-            output.blocking_send(SourceBatch {
-                batch: self.shared.finish(split),
-                split: self.shared.split_name(*partition),
-                position: split.position.to_string(),
-            })?;
+            let rows = self.shared.finish(split);
+            let (name, position) = (self.shared.split_name(*partition), split.position.to_string());
+            output.blocking_send(split.decoder.source_batch(rows, name, position))?;
         }
         Ok(())
     }
@@ -333,21 +334,22 @@ fn take(
         split.position.next = end;
         return Ok(true);
     }
-    let decoded = match message.payload() {
+    let place = || format!("topic '{}' partition {partition} offset {}", shared.settings.topic, message.offset());
+    let origin = Origin { offset: message.offset(), line: None };
+    let payload = message.payload().unwrap_or_default();
+    let checked = match message.payload() {
         None => Err(FieldError::new("the record has no value (it is a tombstone)")),
-        Some(payload) => {
-            let mut columns = split.metadata.iter().flatten();
-            let checked = columns.try_for_each(|column| column.check(message));
-            checked.and_then(|()| split.decoder.append(payload))
-        }
+        Some(_) => split.metadata.iter().flatten().try_for_each(|column| column.check(message)),
     };
-    match decoded {
-        Ok(()) => split.metadata.iter_mut().flatten().for_each(|column| column.append(message)),
-        Err(error) => {
-            let place =
-                || format!("topic '{}' partition {partition} offset {}", shared.settings.topic, message.offset());
-            shared.malformed.take(place, error)?;
+    match checked {
+        Ok(()) => {
+            let rows = split.decoder.good_rows();
+            split.decoder.take(payload, origin, &shared.malformed, place)?;
+            if split.decoder.good_rows() > rows {
+                split.metadata.iter_mut().flatten().for_each(|column| column.append(message));
+            }
         }
+        Err(error) => split.decoder.reject(payload, origin, error, &shared.malformed, place)?,
     }
     split.position.next = message.offset() + 1;
     Ok(split.is_finished())
@@ -362,17 +364,20 @@ impl Shared {
     fn finish(&self, split: &mut Split) -> RecordBatch {
         let data = split.decoder.finish();
         let mut values = data.columns().iter().cloned();
-        let columns: Vec<ArrayRef> = split
-            .metadata
-            .iter_mut()
-            .map(|column| match column {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(split.metadata.len());
+        for column in &mut split.metadata {
+            columns.push(match column {
                 Some(column) => column.finish(),
                 None => values.next().expect("a column is in the value or metadata"),
-            })
-            .collect();
+            });
+        }
+        columns.extend(values);
+        let schema = match &self.inference {
+            Some(_) => self.schema_with(data.schema_ref().fields()),
+            None => self.schema.clone(),
+        };
         let options = RecordBatchOptions::new().with_row_count(Some(data.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-            .expect("every builder has appended every row")
+        RecordBatch::try_new_with_options(schema, columns, &options).expect("every builder has appended every row")
     }
 
     /// The offset of a position, when the partition still has it.
