@@ -101,24 +101,26 @@ async fn copy_on_write_does_not_bring_deleted_rows_back() {
 async fn rows_that_a_serializable_change_would_have_seen_are_a_conflict() {
     let world = World::partitioned(FormatVersion::V2).await;
     let file = world.append(&[(1, 1, "a"), (2, 1, "a")]).await;
-    let other = world.append(&[(1, 2, "a")]).await;
+    let (other, third) = (world.append(&[(5, 1, "a")]).await, world.append(&[(6, 1, "a")]).await);
     let filter = || Arc::new(PartitionFilter::new([(file.partition_spec_id, partition(1))]));
     let base = Some(world.head().await);
     let delete = |validation, positions| {
         Change::RowDelta(RowDelta { delete_files: vec![positions], validation, ..RowDelta::default() })
     };
     let serializable = delete(Validation::serializable(base, Some(filter())), world.positions(&file, &[0]).await);
+    let early = delete(Validation::serializable(base, Some(filter())), world.positions(&third, &[0]).await);
     let snapshot = delete(Validation::snapshot(base), world.positions(&file, &[0]).await);
     // In another partition, and the same rows in another file: no conflict.
-    let rewrite = world.rewrite(&[&other], vec![world.write_one(&[(1, 2, "a")]).await]).await;
+    let rewrite = world.rewrite(&[&other], vec![world.write_one(&[(5, 1, "a")]).await]).await;
     world.append(&[(3, 2, "b")]).await;
     world.commit(&[rewrite]).await;
+    world.commit(&[early]).await;
     // In the partition.
     let phantom = world.append(&[(4, 1, "b")]).await;
     let conflict = world.try_commit(&[serializable]).await.unwrap_err();
     assert_eq!(conflict, Conflict::RowsAdded { path: path(&phantom) });
     world.commit(&[snapshot]).await;
-    assert_eq!(world.ids().await, [1, 2, 3, 4]);
+    assert_eq!(world.ids().await, [2, 3, 4, 5]);
 }
 
 /// Two dynamic overwrites of the same partition: under serializable isolation the second has to see the first.
