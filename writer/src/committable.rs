@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::evolution::SchemaEvolution;
 use crate::ledger::{CheckpointId, LedgerEntry, RowCounts, SinkId, SourcePositions, StoredPositions};
 use crate::stored_file::StoredFile;
+use crate::upsert_planner::UpsertPlan;
 use crate::{Error, Result};
 
 /// What the writers of one sink have flushed for a checkpoint.
@@ -19,6 +20,8 @@ use crate::{Error, Result};
 pub struct Flushed {
     /// Durable data files that no snapshot names yet.
     pub files: Vec<TableFile>,
+    /// Of an upserting sink: what deletes the older rows.
+    pub deletes: UpsertPlan,
     /// Where each source goes on after the checkpoint: every split that was ever read, moved or not.
     pub positions: SourcePositions,
     /// Event time up to which the stream is complete, milliseconds since the Unix epoch.
@@ -27,6 +30,13 @@ pub struct Flushed {
     pub counts: RowCounts,
     /// What the files need of the table's schema that it does not have yet.
     pub evolution: Option<SchemaEvolution>,
+}
+
+impl Flushed {
+    /// Whether there is anything for a snapshot to change.
+    pub(crate) fn changes_rows(&self) -> bool {
+        !self.files.is_empty() || !self.deletes.is_empty()
+    }
 }
 
 /// A prepared checkpoint of all sinks of a job. Print it to see what it would commit.
@@ -49,8 +59,12 @@ pub(crate) struct SinkCommittable {
     /// What the checkpoint's snapshot will say; where the checkpoint ends is in it.
     pub(crate) entry: LedgerEntry,
     pub(crate) files: Vec<TableFile>,
+<<<<<<< HEAD
     /// What the files need of the table's schema.
     pub(crate) evolution: Option<SchemaEvolution>,
+=======
+    pub(crate) deletes: UpsertPlan,
+>>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
     /// Where the checkpoint ends, if it was prepared by this process.
     pub(crate) to: Option<SourcePositions>,
 }
@@ -80,6 +94,13 @@ impl Committable {
     /// The checkpoint.
     pub fn checkpoint_id(&self) -> CheckpointId {
         self.checkpoint_id
+    }
+
+    /// Gives a sink's part other deletes, planned on a newer state of its table ([`Error::Stale`]).
+    pub fn replace_deletes(&mut self, sink: &SinkId, deletes: UpsertPlan) {
+        if let Some(part) = self.sinks.iter_mut().find(|part| part.sink == *sink) {
+            part.deletes = deletes;
+        }
     }
 
     /// The sinks that commit something.
@@ -147,7 +168,11 @@ impl SinkJson {
             from: self.from,
             entry: self.entry,
             files: files.collect::<frazil_table::Result<_>>()?,
+<<<<<<< HEAD
             evolution: self.evolution,
+=======
+            deletes: UpsertPlan::default(),
+>>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
             to: None,
         })
     }

@@ -163,6 +163,7 @@ impl Committer {
         }
         let mut committable = Committable { checkpoint_id, sinks };
         if self.transactions(&committable).len() > 1 {
+            check_can_be_stored(&committable)?;
             self.store(&mut committable).await?;
         }
         Ok(Some(committable))
@@ -219,7 +220,7 @@ impl Committer {
 
     /// Which sinks have something to commit. A sink goes with those that follow it.
     fn worth_a_snapshot(&mut self, flushed: &[Flushed], is_last: bool) -> Vec<bool> {
-        let mut wanted: Vec<bool> = flushed.iter().map(|flushed| !flushed.files.is_empty()).collect();
+        let mut wanted: Vec<bool> = flushed.iter().map(Flushed::changes_rows).collect();
         for index in 0..wanted.len() {
             if let Some(followed) = self.sinks[index].sink.follows.filter(|_| wanted[index]) {
                 wanted[followed] = true;
@@ -287,6 +288,17 @@ impl Committer {
     }
 }
 
+/// Deletes hold for one state of a table, so they can't be kept for another process to commit.
+fn check_can_be_stored(committable: &Committable) -> Result<()> {
+    match committable.sinks.iter().find(|part| !part.deletes.is_empty()) {
+        None => Ok(()),
+        Some(part) => Err(Error::Table(frazil_table::Error::InvalidChange(format!(
+            "{} upserts, and the job's tables are of several catalogs; write the others in a job of their own",
+            part.sink
+        )))),
+    }
+}
+
 impl SinkState {
     fn check_follows(&self, flushed: &Flushed) -> Result<()> {
         let sink = self.sink.id.to_string();
@@ -321,7 +333,11 @@ impl SinkState {
                 counts: flushed.counts,
             },
             files: flushed.files,
+<<<<<<< HEAD
             evolution: flushed.evolution,
+=======
+            deletes: flushed.deletes,
+>>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
             to: Some(flushed.positions),
         })
     }

@@ -142,6 +142,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another commit came between the plan of a checkpoint's deletes and its commit. Plan them again on the table as it is
+    /// now ([`crate::Committable::replace_deletes`]) and commit the same committable.
+    #[error("table {table} has moved on since the deletes of the checkpoint were planned")]
+    Stale {
+        /// The table.
+        table: String,
+    },
     /// More rows have one key than an index of keys can hold together. Delete the duplicates first.
     #[error("{count} live rows of the table have keys that are alike: the key does not tell rows apart")]
     KeyNotUnique {

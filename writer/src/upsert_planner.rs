@@ -41,6 +41,13 @@ pub struct UpsertPlan {
     pub removed_delete_files: Vec<TableFile>,
 }
 
+impl UpsertPlan {
+    /// Whether nothing is deleted.
+    pub fn is_empty(&self) -> bool {
+        self.delete_files.is_empty()
+    }
+}
+
 /// What planning has cost since the planner was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct UpsertCounters {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use frazil_catalog::{CommitEnd, Committed, Precheck, QueuedCommit, TransactionEnd, commit_queued};
-use frazil_table::{Change, CommitIdentity, Table};
+use frazil_table::{Change, CommitIdentity, RowDelta, SnapshotProperties, Table, Validation};
 
 use super::{Committer, Landed, SinkState};
 use crate::committable::SinkCommittable;
@@ -27,10 +27,14 @@ impl Committer {
             let same = |table: &&mut TablePart<'_>| table.state.sink.queue.ident() == state.sink.queue.ident();
             let mut properties = state.sink.summary.clone();
             properties.extend(part.entry.to_summary(&part.sink));
+<<<<<<< HEAD
             let append = Change::Append { files: part.files.clone(), properties };
             let mirror = Change::SetProperties(part.entry.to_properties(&part.sink));
             let evolution = part.evolution.as_ref().map(SchemaEvolution::change);
             let changes: Vec<Change> = evolution.into_iter().chain([append, mirror]).collect();
+=======
+            let changes = [change_of(part, properties), Change::SetProperties(part.entry.to_properties(&part.sink))];
+>>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
             match tables.iter_mut().find(same) {
                 Some(table) => {
                     table.parts.push((state, *part));
@@ -61,6 +65,22 @@ impl Committer {
         };
         Ok(parts.iter().map(|part| end_of(part)).collect())
     }
+}
+
+/// An append, or with deletes a row delta. Its base is checked before each attempt, so the delta itself need not look at
+/// what came since.
+fn change_of(part: &SinkCommittable, properties: SnapshotProperties) -> Change {
+    let data_files = part.files.clone();
+    if part.deletes.is_empty() {
+        return Change::Append { files: data_files, properties };
+    }
+    Change::RowDelta(RowDelta {
+        data_files,
+        delete_files: part.deletes.delete_files.clone(),
+        removed_delete_files: part.deletes.removed_delete_files.clone(),
+        validation: Validation::snapshot(part.deletes.base_snapshot_id.flatten()),
+        properties,
+    })
 }
 
 /// The files of each try have names of their own, since another process may be at the same part; what makes the part one
@@ -134,7 +154,11 @@ fn check_part(table: &Table, state: &SinkState, part: &SinkCommittable, epoch: F
         return Err(Error::SchemaMoved { table: table.ident().to_string() });
     }
     let ends = newest.map(|newest| newest.positions);
+    let head = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
     match ends == part.from {
+        true if part.deletes.base_snapshot_id.is_some_and(|base| base != head) => {
+            Err(Error::Stale { table: table.ident().to_string() })
+        }
         true => Ok(false),
         false => Err(Error::NotContiguous {
             table: table.ident().to_string(),

@@ -317,5 +317,6 @@ async fn what_can_not_be_decided_is_refused() {
 }
 
 mod evolving;
+mod deletes;
 mod invariants;
 mod together;
