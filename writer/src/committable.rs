@@ -59,12 +59,10 @@ pub(crate) struct SinkCommittable {
     /// What the checkpoint's snapshot will say; where the checkpoint ends is in it.
     pub(crate) entry: LedgerEntry,
     pub(crate) files: Vec<TableFile>,
-<<<<<<< HEAD
     /// What the files need of the table's schema.
     pub(crate) evolution: Option<SchemaEvolution>,
-=======
+    /// What deletes the older rows of an upserting sink.
     pub(crate) deletes: UpsertPlan,
->>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
     /// Where the checkpoint ends, if it was prepared by this process.
     pub(crate) to: Option<SourcePositions>,
 }
@@ -168,11 +166,8 @@ impl SinkJson {
             from: self.from,
             entry: self.entry,
             files: files.collect::<frazil_table::Result<_>>()?,
-<<<<<<< HEAD
             evolution: self.evolution,
-=======
             deletes: UpsertPlan::default(),
->>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
             to: None,
         })
     }

@@ -333,11 +333,8 @@ impl SinkState {
                 counts: flushed.counts,
             },
             files: flushed.files,
-<<<<<<< HEAD
             evolution: flushed.evolution,
-=======
             deletes: flushed.deletes,
->>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
             to: Some(flushed.positions),
         })
     }

@@ -27,14 +27,10 @@ impl Committer {
             let same = |table: &&mut TablePart<'_>| table.state.sink.queue.ident() == state.sink.queue.ident();
             let mut properties = state.sink.summary.clone();
             properties.extend(part.entry.to_summary(&part.sink));
-<<<<<<< HEAD
-            let append = Change::Append { files: part.files.clone(), properties };
+            let rows = change_of(part, properties);
             let mirror = Change::SetProperties(part.entry.to_properties(&part.sink));
             let evolution = part.evolution.as_ref().map(SchemaEvolution::change);
-            let changes: Vec<Change> = evolution.into_iter().chain([append, mirror]).collect();
-=======
-            let changes = [change_of(part, properties), Change::SetProperties(part.entry.to_properties(&part.sink))];
->>>>>>> 6b43748 (writer: a checkpoint commits its deletes right after the state that they were planned on)
+            let changes: Vec<Change> = evolution.into_iter().chain([rows, mirror]).collect();
             match tables.iter_mut().find(same) {
                 Some(table) => {
                     table.parts.push((state, *part));

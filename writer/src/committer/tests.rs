@@ -316,7 +316,7 @@ async fn what_can_not_be_decided_is_refused() {
     assert!(matches!(error, Error::Undecidable { .. }), "{error}");
 }
 
-mod evolving;
 mod deletes;
+mod evolving;
 mod invariants;
 mod together;
