@@ -10,6 +10,7 @@ mod flights;
 mod kafka;
 mod matrix;
 mod rows;
+mod two_snapshots;
 
 use std::sync::OnceLock;
 use std::thread;
