@@ -25,7 +25,7 @@ use crate::{Error, Result};
 
 mod transform;
 
-pub use transform::{murmur3, transform_array};
+pub use transform::{murmur3, shortest_bytes, transform_array};
 
 /// The key under which an Arrow field's metadata holds its Iceberg field id, as a decimal number. It is the one that the
 /// `parquet` crate writes into and reads from Parquet schemas.

@@ -1,5 +1,7 @@
 //! How much a writer may hold at a time.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -11,26 +13,43 @@ use crate::{Error, Result};
 pub struct WriterConfig {
     /// Begins the name of each file; who wrote a file can be told from it. Letters, digits, `-`, `_` and `.`.
     pub file_prefix: String,
-    /// Rows that are buffered or encoded but not yet in the store may take this much. When they take more, the largest
-    /// partitions' row groups are written out early.
+    /// Rows that are buffered or encoded but not yet in the store may take this much, within a few percent: an eighth of
+    /// it gathers, an eighth is being encoded, half is what open files hold, the rest is for work in between. Rows of
+    /// partitions for which there is no room in it wait in temporary files.
     pub memory_max_bytes: usize,
     /// Files that have a place in the store and are not closed yet. When there would be more, the one that was written to
     /// longest ago is closed. Each costs a file descriptor or an upload.
     pub open_files_max: usize,
-    /// Threads that encode at the same time, each a file of its own.
+    /// Threads that encode at the same time. Results don't depend on it.
     pub encoders_max: usize,
+    /// The folder of temporary files; the system's own by default. Its files have no names and are gone when the program
+    /// ends in whatever way. A folder in memory (`tmpfs`) defeats its purpose.
+    pub spill_dir: Option<PathBuf>,
+    /// When temporary files take more, all partitions' files are written and closed, small as they may be.
+    pub spill_max_bytes: u64,
+    /// Counts the distinct values of each column outside of lists and maps
+    /// ([`TableWriter::take_sketches`](crate::TableWriter::take_sketches)). Costs a hash for each value, which is about
+    /// half as much as encoding it.
+    pub ndv_sketches: bool,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { file_prefix: "frazil".to_owned(), memory_max_bytes: 256 << 20, open_files_max: 128, encoders_max: 2 }
+        Self {
+            file_prefix: "frazil".to_owned(),
+            memory_max_bytes: 256 << 20,
+            open_files_max: 128,
+            encoders_max: 2,
+            spill_dir: None,
+            spill_max_bytes: 64 << 30,
+            ndv_sketches: false,
+        }
     }
 }
 
-/// Encoding in pieces of a few MiB is faster than by small batches, since a column at a time stays in the caches; beyond
-/// that it only costs memory.
-const ENCODE_MAX_BYTES: usize = 4 << 20;
-const ENCODE_MIN_BYTES: usize = 64 << 10;
+/// What a file with an open row group should have room for: below that, rows wait until the file can be written in one
+/// go, rather than in many small row groups.
+const OPEN_FILE_MIN_BYTES: usize = 4 << 20;
 
 impl WriterConfig {
     /// Checks that the settings make sense together.
@@ -54,9 +73,23 @@ impl WriterConfig {
         Ok(())
     }
 
-    /// Rows of a partition are gathered up to this size before they are encoded: a sixteenth of the memory, so that
-    /// several partitions have room, within fixed bounds.
-    pub(crate) fn encode_bytes(&self) -> usize {
-        (self.memory_max_bytes / 16).clamp(ENCODE_MIN_BYTES, ENCODE_MAX_BYTES)
+    /// Rows gather up to this size before something is done with them.
+    pub(crate) fn intake_bytes(&self) -> usize {
+        self.memory_max_bytes / 8
+    }
+
+    /// What the row groups of all open files may hold.
+    pub(crate) fn encoders_bytes(&self) -> usize {
+        self.memory_max_bytes / 2
+    }
+
+    /// Rows that come back from temporary files are taken in pieces of this size.
+    pub(crate) fn merge_bytes(&self) -> usize {
+        self.memory_max_bytes / 16
+    }
+
+    /// How many partitions have an open row group at a time.
+    pub(crate) fn open_groups_max(&self) -> usize {
+        (self.encoders_bytes() / OPEN_FILE_MIN_BYTES).clamp(1, self.open_files_max)
     }
 }

@@ -1,19 +1,19 @@
-//! A Parquet file in the making: the half that computes. It runs on a thread that may block and hands its bytes over
-//! through a bounded channel.
+//! A Parquet file in the making: the half that computes. Its columns are encoded apart from it, on any thread; when a
+//! row group is done it goes out through a bounded channel.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use bytes::{Bytes, BytesMut};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::errors::Result;
 use parquet::file::metadata::ParquetMetaData;
+use parquet::file::writer::SerializedFileWriter;
 use tokio::sync::mpsc;
 
 use crate::FileOptions;
-use crate::nan::count_nans;
+use crate::column_encoder::{ColumnEncoder, EncodedColumn};
 
 /// Bytes go to the store in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
@@ -25,11 +25,12 @@ pub(crate) const PIECES_IN_FLIGHT: usize = 2;
 const ROW_GROUPS_MAX: usize = i16::MAX as usize;
 
 pub(crate) struct Encoder {
-    writer: ArrowWriter<Pieces>,
-    row_group_bytes_max: usize,
-    row_group_rows_max: usize,
-    /// Of the row group that is open, and of those that are done.
-    nans_open: HashMap<i32, u64>,
+    writer: SerializedFileWriter<Pieces>,
+    factory: ArrowRowGroupWriterFactory,
+    /// How many leaves each top-level column has.
+    leaf_counts: Vec<usize>,
+    options: Arc<FileOptions>,
+    /// Of the row groups that are done.
     nans: Vec<HashMap<i32, u64>>,
 }
 
@@ -41,55 +42,54 @@ pub(crate) struct Encoded {
 }
 
 impl Encoder {
-    pub fn new(options: &FileOptions, pieces: mpsc::Sender<Bytes>) -> Result<Self> {
-        let writer_options = ArrowWriterOptions::new()
-            .with_properties(options.parquet.clone())
-            .with_parquet_schema(options.parquet_schema.clone())
-            .with_skip_arrow_metadata(true);
+    pub fn new(options: &Arc<FileOptions>, pieces: mpsc::Sender<Bytes>) -> Result<Self> {
         let pieces = Pieces { piece: BytesMut::new(), sender: pieces };
-        Ok(Self {
-            writer: ArrowWriter::try_new_with_options(pieces, options.arrow_schema.clone(), writer_options)?,
-            row_group_bytes_max: usize::try_from(options.row_group_size_bytes).unwrap_or(usize::MAX),
-            row_group_rows_max: options.row_group_rows_max,
-            nans_open: HashMap::new(),
-            nans: Vec::new(),
-        })
-    }
-
-    /// Encodes rows; ends the row group when it is full.
-    pub fn encode(&mut self, rows: &RecordBatch) -> Result<()> {
-        count_nans(rows, &mut self.nans_open);
-        self.writer.write(rows)?;
-        let full = self.writer.in_progress_size() >= self.row_group_bytes_max
-            || self.writer.in_progress_rows() >= self.row_group_rows_max;
-        if full { self.end_row_group() } else { Ok(()) }
-    }
-
-    /// Hands all rows so far to the store.
-    pub fn end_row_group(&mut self) -> Result<()> {
-        if self.writer.in_progress_rows() > 0 {
-            self.writer.flush()?;
-            self.nans.push(std::mem::take(&mut self.nans_open));
+        let root = options.parquet_schema.root_schema_ptr();
+        let writer = SerializedFileWriter::new(pieces, root, Arc::clone(&options.parquet))?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, options.arrow_schema.clone());
+        let mut leaf_counts = vec![0; options.arrow_schema.fields().len()];
+        for leaf in 0..options.parquet_schema.num_columns() {
+            leaf_counts[options.parquet_schema.get_column_root_idx(leaf)] += 1;
         }
+        Ok(Self { writer, factory, leaf_counts, options: Arc::clone(options), nans: Vec::new() })
+    }
+
+    /// The columns of the next row group.
+    pub fn columns(&self) -> Result<Vec<ColumnEncoder>> {
+        let mut leaves = self.factory.create_column_writers(self.writer.flushed_row_groups().len())?.into_iter();
+        let fields = self.options.arrow_schema.fields().iter().zip(&self.leaf_counts).enumerate();
+        let columns = fields.map(|(index, (field, count))| {
+            ColumnEncoder::new(index, field.clone(), leaves.by_ref().take(*count).collect())
+        });
+        Ok(columns.collect())
+    }
+
+    /// Hands a row group to the store; its columns in order.
+    pub fn append(&mut self, columns: Vec<EncodedColumn>) -> Result<()> {
+        let mut group = self.writer.next_row_group()?;
+        let mut nans = HashMap::new();
+        for column in columns {
+            nans.extend(column.nans);
+            for chunk in column.chunks {
+                chunk.append_to_row_group(&mut group)?;
+            }
+        }
+        group.close()?;
+        self.nans.push(nans);
         Ok(())
     }
 
-    /// Hands over everything with the footer.
+    /// Hands over the footer.
     pub fn finish(mut self) -> Result<Encoded> {
-        self.end_row_group()?;
         Ok(Encoded { metadata: self.writer.finish()?, nans: self.nans })
     }
 
-    /// Encoded rows that no byte of has been handed over.
-    pub fn memory_bytes(&self) -> usize {
-        self.writer.memory_size()
+    /// The row groups that are done, in bytes.
+    pub fn written_bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
     }
 
-    /// What the file would have in bytes if it ended here, but for its footer.
-    pub fn size_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
-    }
-
+    /// Whether no row group may follow.
     pub fn is_full(&self) -> bool {
         self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between a record batch and a commit.
 
+use std::path::PathBuf;
+
 use parquet::errors::ParquetError;
 
 /// A result of this crate.
@@ -108,6 +110,14 @@ pub enum Error {
         /// Which part of it.
         place: String,
     },
+    /// A statistics file is not what its specification says. Remove it from the table, or compute it anew.
+    #[error("statistics file {location} can't be read: {reason}")]
+    DamagedStatistics {
+        /// The file.
+        location: String,
+        /// What is wrong in it.
+        reason: String,
+    },
     /// A table property has a value that means nothing. Fix the property.
     #[error("table property {property} is {value:?}, but it must be {wanted}")]
     BadProperty {
@@ -179,6 +189,16 @@ pub enum Error {
         /// What was being done.
         doing: &'static str,
         /// Why it failed.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// Rows that had no room in memory could not be put aside. Make room in the folder, or name another
+    /// ([`WriterConfig::spill_dir`](crate::WriterConfig::spill_dir)).
+    #[error("rows can't be put aside in {}: {source}", folder.display())]
+    Spill {
+        /// Where the temporary file is, or was to be.
+        folder: PathBuf,
+        /// Why.
         #[source]
         source: arrow::error::ArrowError,
     },

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use frazil_table::Table;
-use frazil_table::spec::{Schema, TableMetadata};
+use frazil_table::spec::{NullOrder, Schema, SortDirection, SortOrder, TableMetadata, Transform};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, LogicalType, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr, WriterVersion,
+};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 
 use crate::leaf::leaves;
@@ -51,7 +54,7 @@ pub struct FileOptions {
     /// A row group is ended when it has so many rows (`write.parquet.row-group-limit`, 1,048,576).
     pub row_group_rows_max: usize,
     /// Codec, page sizes, statistics, bloom filters. Row groups are not ended by these.
-    pub parquet: WriterProperties,
+    pub parquet: WriterPropertiesPtr,
     /// Which columns have which metrics.
     pub metrics: MetricsConfig,
     /// The table's current schema in Arrow's terms.
@@ -79,11 +82,40 @@ impl FileOptions {
             target_file_size_bytes: read.number(TARGET_FILE_SIZE, 512 << 20)?,
             row_group_size_bytes: read.number(ROW_GROUP_SIZE, 128 << 20)?,
             row_group_rows_max: read.size(ROW_GROUP_ROWS, ROW_GROUP_ROWS_MAX)?,
-            parquet: parquet_properties(metadata, &read, &metrics)?,
+            parquet: Arc::new(parquet_properties(metadata, &read, &metrics)?),
             metrics,
             arrow_schema,
             parquet_schema,
         })
+    }
+}
+
+impl FileOptions {
+    /// The same for files whose rows follow a sort order: as far as it goes by columns as they are, the files say so.
+    pub(crate) fn sorted_by(mut self, order: &SortOrder) -> Self {
+        let ids: Vec<_> = self
+            .parquet_schema
+            .columns()
+            .iter()
+            .map(|column| {
+                let info = column.self_type().get_basic_info();
+                info.has_id().then(|| info.id())
+            })
+            .collect();
+        let sorting = order.fields.iter().map_while(|field| {
+            let column = ids.iter().position(|id| *id == Some(field.source_id))?;
+            (field.transform == Transform::Identity).then_some(SortingColumn {
+                column_idx: i32::try_from(column).ok()?,
+                descending: field.direction == SortDirection::Descending,
+                nulls_first: field.null_order == NullOrder::First,
+            })
+        });
+        let sorting: Vec<_> = sorting.collect();
+        if !sorting.is_empty() {
+            let properties = WriterPropertiesBuilder::from(WriterProperties::clone(&self.parquet));
+            self.parquet = Arc::new(properties.set_sorting_columns(Some(sorting)).build());
+        }
+        self
     }
 }
 

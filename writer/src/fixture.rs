@@ -8,8 +8,8 @@ use arrow::compute::concat_batches;
 use frazil_storage::Env;
 use frazil_table::Table;
 use frazil_table::spec::{
-    FormatVersion, NamespaceIdent, Schema, SortOrder, TableIdent, TableMetadataBuilder, Transform,
-    UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, NamespaceIdent, NullOrder, Schema, SortDirection, SortField, SortOrder, TableIdent,
+    TableMetadataBuilder, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
@@ -40,6 +40,28 @@ pub(crate) fn table(fields: &str, partition: &[(&str, Transform)], properties: &
     let metadata = metadata.unwrap().build().unwrap().metadata;
     let ident = TableIdent::new(NamespaceIdent::new("n".to_owned()), "t".to_owned());
     Table::new(ident, Arc::new(metadata), "memory://w/t/metadata/00000-0.metadata.json")
+}
+
+/// The table with a sort order by columns, each ascending and nulls first, or with `-` before its name descending and
+/// nulls last.
+pub(crate) fn sorted_by(table: Table, columns: &[&str]) -> Table {
+    let field = |column: &&str| {
+        let name = column.trim_start_matches('-');
+        let is_descending = name.len() < column.len();
+        SortField::builder()
+            .source_id(id(&table, name))
+            .transform(Transform::Identity)
+            .direction(if is_descending { SortDirection::Descending } else { SortDirection::Ascending })
+            .null_order(if is_descending { NullOrder::Last } else { NullOrder::First })
+            .build()
+    };
+    if columns.is_empty() {
+        return table;
+    }
+    let order = SortOrder { order_id: 1, fields: columns.iter().map(field).collect() };
+    let metadata = table.metadata().as_ref().clone().into_builder(None);
+    let metadata = metadata.add_sort_order(order).unwrap().set_default_sort_order(1).unwrap().build().unwrap().metadata;
+    Table::new(table.ident().clone(), Arc::new(metadata), table.metadata_location())
 }
 
 /// The id of a field.

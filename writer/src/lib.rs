@@ -43,6 +43,7 @@
 //! ```
 
 mod bound;
+mod column_encoder;
 mod committable;
 mod committer;
 mod config;
@@ -50,6 +51,7 @@ mod conform;
 mod data_location;
 mod delete_file;
 mod deletion_vectors;
+mod distribution;
 mod encoder;
 mod equality_deletes;
 mod error;
@@ -57,22 +59,34 @@ mod evolution;
 mod file_options;
 #[cfg(test)]
 mod fixture;
+mod intake;
 mod key;
 mod key_index;
 mod key_spill;
 mod leaf;
 mod ledger;
+mod memory;
+mod merge;
 mod metrics;
 mod metrics_mode;
 mod nan;
+mod ndv;
+mod nested;
 mod open_file;
 mod partition;
 mod partition_path;
 mod partition_writer;
 mod position_deletes;
 mod rewriter;
+mod rows;
+mod run;
+mod shared;
+mod sort;
+mod statistics;
 mod stored_file;
 mod table_writer;
+mod threads;
+mod turn;
 mod upsert_planner;
 mod upsert_writer;
 
@@ -82,6 +96,7 @@ pub use config::WriterConfig;
 pub use data_location::DataLocations;
 pub use deletion_vectors::write_deletion_vectors;
 pub use equality_deletes::write_equality_deletes;
+pub use distribution::{DistributionMode, Distributor};
 pub use error::{Error, Result};
 pub use evolution::{EvolutionStep, SchemaEvolution, plan_evolution};
 pub use file_options::FileOptions;
@@ -90,7 +105,9 @@ pub use ledger::{CheckpointId, FencingEpoch, Ledger, RowCounts, SinkId, SourcePo
 pub use metrics::{FileIdentity, NanCounts, data_file_from_parquet};
 pub use metrics_mode::{MetricsConfig, MetricsMode};
 pub use position_deletes::{DeletedRows, write_position_deletes};
+pub use ndv::NdvSketches;
 pub use rewriter::{Rewriter, new_file_location};
+pub use statistics::{Before, load_sketches, statistics_before, store_statistics};
 pub use table_writer::{TableWriter, WriterCounters};
 pub use upsert_planner::{UpsertCounters, UpsertPlan, UpsertPlanner};
 pub use upsert_writer::{Generation, UpsertWriter};

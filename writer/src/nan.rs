@@ -2,43 +2,38 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Fields, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use frazil_table::arrow::field_id;
 
-/// Adds to `counts` the NaNs of each float and double column by field id. Columns without a NaN are counted as 0.
-/// Values in lists and maps are not counted: nothing asks for the NaNs of a repeated column.
-pub(crate) fn count_nans(batch: &RecordBatch, counts: &mut HashMap<i32, u64>) {
-    count_fields(batch.schema().fields(), batch.columns(), None, counts);
+/// Adds to `counts` the NaNs of a column, or of the float and double columns in it, by field id. Columns without a NaN
+/// are counted as 0. Values in lists and maps are not counted: nothing asks for the NaNs of a repeated column.
+pub(crate) fn count_nans(field: &Field, column: &ArrayRef, counts: &mut HashMap<i32, u64>) {
+    count_field(field, column, None, counts);
 }
 
-fn count_fields(
-    fields: &Fields,
-    columns: &[arrow::array::ArrayRef],
-    around: Option<&NullBuffer>,
-    counts: &mut HashMap<i32, u64>,
-) {
-    for (field, column) in fields.iter().zip(columns) {
-        let nans = match field.data_type() {
-            DataType::Float32 => {
-                let array = column.as_primitive::<Float32Type>();
-                count(array.values().iter().map(|v| v.is_nan()), array.nulls(), around)
-            }
-            DataType::Float64 => {
-                let array = column.as_primitive::<Float64Type>();
-                count(array.values().iter().map(|v| v.is_nan()), array.nulls(), around)
-            }
-            DataType::Struct(fields) => {
-                let nulls = NullBuffer::union(around, column.nulls());
-                count_fields(fields, column.as_struct().columns(), nulls.as_ref(), counts);
-                continue;
-            }
-            _ => continue,
-        };
-        if let Some(id) = field_id(field) {
-            *counts.entry(id).or_default() += nans;
+fn count_field(field: &Field, column: &ArrayRef, around: Option<&NullBuffer>, counts: &mut HashMap<i32, u64>) {
+    let nans = match field.data_type() {
+        DataType::Float32 => {
+            let array = column.as_primitive::<Float32Type>();
+            count(array.values().iter().map(|v| v.is_nan()), array.nulls(), around)
         }
+        DataType::Float64 => {
+            let array = column.as_primitive::<Float64Type>();
+            count(array.values().iter().map(|v| v.is_nan()), array.nulls(), around)
+        }
+        DataType::Struct(fields) => {
+            let nulls = NullBuffer::union(around, column.nulls());
+            for (field, column) in fields.iter().zip(column.as_struct().columns()) {
+                count_field(field, column, nulls.as_ref(), counts);
+            }
+            return;
+        }
+        _ => return,
+    };
+    if let Some(id) = field_id(field) {
+        *counts.entry(id).or_default() += nans;
     }
 }
 

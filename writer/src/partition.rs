@@ -1,18 +1,18 @@
-//! Rows by partition.
+//! Which partition a row is in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{is_null, nullif, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows as Keys, SortField};
 use frazil_table::arrow::{arrow_type, transform_array};
 use frazil_table::spec::{Literal, PartitionSpec, PrimitiveType, Schema, Struct, Transform, Type};
 
+use crate::nested::{position, values_at};
 use crate::partition_path::segment;
 use crate::{Error, Result};
 
@@ -24,22 +24,24 @@ pub(crate) struct Partition {
     pub folder: String,
 }
 
-/// Which partition a row is in, as bytes: equal for rows of the same partition.
-pub(crate) type PartitionKey = Box<[u8]>;
+/// A partition's number among those that a splitter has seen, in the order in which it saw them.
+pub(crate) type PartitionId = u32;
 
-/// The rows of one partition in a batch.
-pub(crate) struct PartitionRows {
-    pub key: PartitionKey,
-    /// Given for keys that the caller doesn't know yet.
-    pub partition: Option<Partition>,
-    pub rows: RecordBatch,
+/// Which partition each row of a batch is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Assignment {
+    /// All rows are in this one.
+    One(PartitionId),
+    /// For each row.
+    Each(Vec<PartitionId>),
 }
 
-/// Splits batches by a partition spec.
-#[derive(Debug)]
+/// Tells partitions apart by a partition spec.
 pub(crate) struct PartitionSplitter {
     fields: Vec<SplitField>,
     converter: RowConverter,
+    ids: HashMap<Box<[u8]>, PartitionId>,
+    partitions: Vec<Arc<Partition>>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,9 @@ impl PartitionSplitter {
             let source = position(schema.as_struct().fields(), field.source_id).ok_or_else(|| {
                 bad_spec(spec, format!("field {} has no column outside of lists and maps", field.name))
             })?;
+            if field.transform == Transform::Unknown {
+                return Err(bad_spec(spec, format!("the transform of field {} is not known", field.name)));
+            }
             fields.push(SplitField {
                 name: field.name.clone(),
                 transform: field.transform,
@@ -73,48 +78,69 @@ impl PartitionSplitter {
             fields.iter().map(|field| Ok(SortField::new(arrow_type(&Type::Primitive(field.result_type.clone()))?)));
         let sort_fields = sort_fields.collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(sort_fields).map_err(Error::arrow("partitioning"))?;
-        Ok(Self { fields, converter })
+        Ok(Self { fields, converter, ids: HashMap::new(), partitions: Vec::new() })
     }
 
-    /// The batch's rows by partition, in the order in which each partition is first seen; rows of a partition keep
-    /// their order. A partition's rows are copied, so that they don't keep the others alive.
-    pub fn split(&self, batch: RecordBatch, is_known: impl Fn(&[u8]) -> bool) -> Result<Vec<PartitionRows>> {
+    /// The partitions of a batch's rows. New ones get the next numbers.
+    pub fn assign(&mut self, batch: &RecordBatch) -> Result<Assignment> {
         if self.fields.is_empty() {
-            let key = PartitionKey::default();
-            let whole = || Partition { tuple: Struct::empty(), folder: String::new() };
-            let partition = (!is_known(&key)).then(whole);
-            return Ok(vec![PartitionRows { key, partition, rows: batch }]);
-        }
-        let values = self.fields.iter().map(|field| field.values(&batch)).collect::<Result<Vec<_>>>()?;
-        let rows = self.converter.convert_columns(&values).map_err(Error::arrow("partitioning"))?;
-        let mut groups: Vec<Vec<u32>> = Vec::new();
-        let mut group_of: HashMap<&[u8], usize> = HashMap::new();
-        let keys: Vec<_> = rows.iter().collect();
-        for (row, key) in (0u32..).zip(&keys) {
-            let group = *group_of.entry(key.as_ref()).or_insert(groups.len());
-            if group == groups.len() {
-                groups.push(Vec::new());
+            if self.partitions.is_empty() {
+                self.partitions.push(Arc::new(Partition { tuple: Struct::empty(), folder: String::new() }));
             }
-            groups[group].push(row);
+            return Ok(Assignment::One(0));
         }
-        let single = groups.len() == 1;
-        groups
-            .into_iter()
-            .map(|indices| {
-                let first = indices[0] as usize;
-                let rows = if single {
-                    batch.clone()
-                } else {
-                    take_record_batch(&batch, &UInt32Array::from(indices)).map_err(Error::arrow("partitioning"))?
-                };
-                let key = keys[first].as_ref();
-                let partition = if is_known(key) { None } else { Some(self.partition(&values, first)?) };
-                Ok(PartitionRows { key: key.into(), partition, rows })
-            })
-            .collect()
+        let values = self.values(batch)?;
+        let keys = self.converter.convert_columns(&values).map_err(Error::arrow("partitioning"))?;
+        let mut ids: Vec<PartitionId> = Vec::with_capacity(batch.num_rows());
+        let mut last: Option<(&[u8], PartitionId)> = None;
+        let mut is_one = true;
+        for row in 0..batch.num_rows() {
+            let key = keys.row(row).data();
+            let id = match last {
+                Some((last, id)) if last == key => id,
+                _ => match self.ids.get(key) {
+                    Some(id) => *id,
+                    None => self.intern(key, &values, row)?,
+                },
+            };
+            is_one &= last.is_none_or(|(_, last)| last == id);
+            last = Some((key, id));
+            ids.push(id);
+        }
+        match last {
+            Some((_, id)) if is_one => Ok(Assignment::One(id)),
+            _ => Ok(Assignment::Each(ids)),
+        }
     }
 
-    fn partition(&self, values: &[ArrayRef], row: usize) -> Result<Partition> {
+    /// Partition tuples as bytes, ordered as the tuples are, nulls first.
+    pub fn keys(&self, batch: &RecordBatch) -> Result<Keys> {
+        self.converter.convert_columns(&self.values(batch)?).map_err(Error::arrow("partitioning"))
+    }
+
+    /// All partitions that it has seen, by their numbers.
+    pub fn partitions(&self) -> &[Arc<Partition>] {
+        &self.partitions
+    }
+
+    /// Forgets all partitions and their numbers.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.partitions.clear();
+    }
+
+    fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        self.fields.iter().map(|field| field.values(batch)).collect()
+    }
+
+    fn intern(&mut self, key: &[u8], values: &[ArrayRef], row: usize) -> Result<PartitionId> {
+        let id = PartitionId::try_from(self.partitions.len()).expect("memory ends before 32 bits of partitions");
+        self.partitions.push(Arc::new(self.build(values, row)?));
+        self.ids.insert(key.into(), id);
+        Ok(id)
+    }
+
+    fn build(&self, values: &[ArrayRef], row: usize) -> Result<Partition> {
         let literals = self.fields.iter().zip(values).map(|(field, values)| literal(values, row, &field.result_type));
         let literals = literals.collect::<Result<Vec<_>>>()?;
         let segments = self
@@ -129,18 +155,7 @@ impl PartitionSplitter {
 
 impl SplitField {
     fn values(&self, batch: &RecordBatch) -> Result<ArrayRef> {
-        let mut array = batch.column(self.source[0]).clone();
-        for child in &self.source[1..] {
-            let column = array.as_struct().column(*child).clone();
-            // What a null struct holds inside is nothing.
-            array = match array.null_count() {
-                0 => column,
-                _ => {
-                    let outside = is_null(&array).map_err(Error::arrow("partitioning"))?;
-                    nullif(&column, &outside).map_err(Error::arrow("partitioning"))?
-                }
-            };
-        }
+        let array = values_at(batch, &self.source).map_err(Error::arrow("partitioning"))?;
         Ok(transform_array(&self.transform, &array)?)
     }
 }
@@ -148,20 +163,6 @@ impl SplitField {
 fn bad_spec(spec: &PartitionSpec, reason: String) -> Error {
     let reason = format!("partition spec {} can't be written: {reason}", spec.spec_id());
     Error::Table(frazil_table::Error::InvalidChange(reason))
-}
-
-fn position(fields: &[Arc<frazil_table::spec::NestedField>], id: i32) -> Option<Vec<usize>> {
-    for (index, field) in fields.iter().enumerate() {
-        if field.id == id {
-            return Some(vec![index]);
-        }
-        if let Type::Struct(nested) = field.field_type.as_ref()
-            && let Some(rest) = position(nested.fields(), id)
-        {
-            return Some([vec![index], rest].concat());
-        }
-    }
-    None
 }
 
 /// The value of a row as the specification's literal; `None` for a null.

@@ -1,5 +1,7 @@
 //! Rows whose partition is known, into one file.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use frazil_storage::Env;
 use frazil_table::spec::{Struct, TableMetadata, Type};
@@ -7,9 +9,12 @@ use frazil_table::{Table, TableFile};
 use uuid::Uuid;
 
 use crate::conform::conform_batch;
+use crate::memory::{Reservation, batch_bytes};
 use crate::partition::Partition;
 use crate::partition_path::segment;
-use crate::partition_writer::{PartitionWriter, Shared, Work};
+use crate::partition_writer::PartitionWriter;
+use crate::rows::Rows;
+use crate::shared::Shared;
 use crate::{DataLocations, Error, Result, WriterConfig};
 
 /// Writes rows that were in one partition of a table already into one new file of that partition, in the order in which
@@ -20,6 +25,8 @@ pub struct Rewriter {
     shared: Shared,
     /// Taken while it works: lost after an error.
     writer: Option<PartitionWriter>,
+    pending: Vec<RecordBatch>,
+    memory: Reservation,
 }
 
 impl std::fmt::Debug for Rewriter {
@@ -37,8 +44,9 @@ impl Rewriter {
         let folder = partition_folder(table.metadata(), spec_id, &tuple)?;
         let mut shared = Shared::new(env, table, config)?;
         shared.spec_id = spec_id;
-        shared.options.target_file_size_bytes = u64::MAX;
-        Ok(Self { shared, writer: Some(PartitionWriter::new(Partition { tuple, folder })) })
+        Arc::make_mut(&mut shared.options).target_file_size_bytes = u64::MAX;
+        let writer = PartitionWriter::new(0, Arc::new(Partition { tuple, folder }));
+        Ok(Self { pending: Vec::new(), memory: shared.memory.reserve(0), shared, writer: Some(writer) })
     }
 
     /// Takes a batch of the table's current schema.
@@ -46,17 +54,25 @@ impl Rewriter {
     /// # Errors
     /// As [`crate::TableWriter::write`], but after any error the writer can't go on.
     pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        let mut writer = self.writer.take().ok_or(Error::WriterFailed)?;
+        let writer = self.writer.take().ok_or(Error::WriterFailed)?;
         if batch.num_rows() > 0 {
-            writer.push(conform_batch(&batch, &self.shared.options.arrow_schema)?);
+            let batch = conform_batch(&batch, &self.shared.options.arrow_schema)?;
+            self.memory.grow(batch_bytes(&batch));
+            self.pending.push(batch);
         }
-        if writer.pending_bytes() >= self.shared.config.encode_bytes() {
-            let full = writer.memory_bytes() > self.shared.config.memory_max_bytes;
-            let work = if full { Work::Spill } else { Work::Encode };
-            (writer, _) = writer.run(work, &self.shared).await?;
-        }
-        self.writer = Some(writer);
+        let full = self.memory.bytes() >= self.shared.config.intake_bytes();
+        self.writer = Some(if full { self.encode(writer).await? } else { writer });
         Ok(())
+    }
+
+    async fn encode(&mut self, writer: PartitionWriter) -> Result<PartitionWriter> {
+        let rows = Rows::all(std::mem::take(&mut self.pending));
+        let writer = writer.encode(rows, &self.shared, &mut Vec::new()).await?;
+        self.memory.set(0);
+        if writer.memory_bytes() > self.shared.config.encoders_bytes() {
+            return writer.end_row_group(&self.shared).await;
+        }
+        Ok(writer)
     }
 
     /// Makes the file durable. `None` if it got no row.
@@ -65,7 +81,8 @@ impl Rewriter {
     /// As [`crate::TableWriter::flush`].
     pub async fn close(mut self) -> Result<Option<TableFile>> {
         let writer = self.writer.take().ok_or(Error::WriterFailed)?;
-        let (_, mut files) = writer.run(Work::Close, &self.shared).await?;
+        let (writer, mut files) = (self.encode(writer).await?, Vec::new());
+        writer.close(&self.shared, &mut files).await?;
         Ok(files.pop())
     }
 }

@@ -1,17 +1,23 @@
 //! Record batches become data files, by partition and within one memory budget.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use frazil_storage::Env;
 use frazil_table::{Table, TableFile};
-use futures::{StreamExt, TryStreamExt};
+use tokio::task::JoinHandle;
 
 use crate::conform::conform_batch;
-use crate::partition::{PartitionKey, PartitionSplitter};
-use crate::partition_writer::{PartitionWriter, Shared, Work, memory_bytes};
-use crate::{Error, Result, WriterConfig};
+use crate::intake::Intake;
+use crate::memory::{Reservation, batch_bytes};
+use crate::ndv::{ColumnSketch, column_sketches};
+use crate::partition::PartitionSplitter;
+use crate::run::{Run, RunFolder};
+use crate::shared::Shared;
+use crate::sort::SortKeys;
+use crate::turn::{OpenWriters, TurnDone, TurnWork, World, run_drain, run_merge, run_turn};
+use crate::{Error, FileOptions, NdvSketches, Result, WriterConfig};
 
 /// Totals of a writer since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -22,80 +28,120 @@ pub struct WriterCounters {
     pub files: u64,
     /// Bytes in those files.
     pub file_bytes: u64,
-    /// The most that was buffered at a time, in bytes.
+    /// The most that was held in memory at a time, in bytes.
     pub buffered_bytes_max: usize,
     /// Row groups that were ended early, and files that were closed early, since memory or open files ran out.
     pub early_spills: u64,
+    /// Bytes that were put aside in temporary files.
+    pub spilled_bytes: u64,
+    /// How often gathered rows were encoded or put aside.
+    pub turns: u64,
 }
-
-/// Files that are worked on at the same time. Their encoders take turns on a few threads; what goes on at once is the
-/// waiting for the store to make files durable.
-const FILES_AT_ONCE: usize = 16;
 
 /// Writes batches of a table's current schema into data files of its default partition spec.
 ///
-/// Each partition that gets rows has at most one file at a time. Rows wait until a few MiB of a partition have come
-/// together, then they are encoded on a thread of their own and stream into the store; a file is closed when it reaches
-/// the table's target size. What is neither in the store nor closed counts against
-/// [`WriterConfig::memory_max_bytes`].
+/// Rows gather until there are a few MiB; then those of partitions with an open file are encoded, a column at a time on
+/// all threads, while the next ones gather. Row groups stream into the store when they are done; a file is closed when
+/// it has the table's target size. Rows of partitions for which memory has no room for an open file wait in temporary
+/// files. What is held in memory counts against [`WriterConfig::memory_max_bytes`]. In a table with a sort order, each
+/// file is sorted: rows wait until [`TableWriter::flush`] and are merged then.
 ///
 /// Nothing it writes is part of the table: that is a commit's business. A writer that is dropped leaves the files that
 /// it closed behind as orphans, and of the open ones nothing.
 ///
-/// No method may be cancelled: a writer whose call was dropped half-way fails from then on.
+/// No method may be cancelled: a writer whose call was dropped half-way fails from then on. Needs a Tokio runtime.
 pub struct TableWriter {
-    shared: Shared,
+    world: Arc<World>,
     splitter: PartitionSplitter,
-    partitions: HashMap<PartitionKey, PartitionWriter>,
-    buffered_bytes: usize,
-    open_files: usize,
+    intake: Intake,
+    /// The turn that goes on in the background.
+    running: Option<Running>,
+    open: OpenWriters,
+    runs: Vec<Run>,
     closed: Vec<TableFile>,
+    sketches: Vec<ColumnSketch>,
+    flushed_sketches: NdvSketches,
+    /// What partitions and closed files take.
+    overhead: Reservation,
     counters: WriterCounters,
-    clock: u64,
+    has_rows: bool,
     failed: bool,
 }
+
+struct Running {
+    task: JoinHandle<Result<TurnDone>>,
+    open_files: usize,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// About what a partition takes without rows: its tuple, names, map entries.
+const PARTITION_BYTES: usize = 1 << 10;
+
+/// About what a closed file takes: names and map entries, and for each column its counts and bounds.
+const FILE_BYTES: usize = 1 << 10;
+const FILE_COLUMN_BYTES: usize = 512;
+
+/// Sorted runs of one size are merged when there are so many of them.
+const RUNS_MERGED: usize = 16;
 
 impl std::fmt::Debug for TableWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableWriter")
-            .field("data_root", &self.shared.locations.root())
-            .field("partitions", &self.partitions.len())
-            .field("buffered_bytes", &self.buffered_bytes)
-            .field("counters", &self.counters)
+            .field("data_root", &self.world.shared.locations.root())
+            .field("partitions", &self.splitter.partitions().len())
+            .field("buffered_bytes", &self.buffered_bytes())
+            .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
 }
 
 impl TableWriter {
-    /// A writer for a table as it is now: schema, partition spec and properties are read once.
+    /// A writer for a table as it is now: schema, partition spec, sort order and properties are read once.
     ///
     /// # Errors
-    /// [`Error::BadProperty`] for settings or table properties that mean nothing; [`Error::Table`] for a schema or
-    /// partition spec that can't be written.
+    /// [`Error::BadProperty`] for settings or table properties that mean nothing; [`Error::Table`] for a schema,
+    /// partition spec or sort order that can't be written.
     pub fn new(env: Env, table: &Table, config: WriterConfig) -> Result<Self> {
         let metadata = table.metadata();
         let splitter = PartitionSplitter::new(metadata.default_partition_spec(), metadata.current_schema())?;
+        let keys = SortKeys::of(metadata.default_sort_order(), metadata.current_schema())?;
+        let mut shared = Shared::new(env, table, config)?;
+        if let Some(keys) = &keys {
+            shared.sort_order_id = Some(keys.order_id);
+            shared.options = Arc::new(FileOptions::clone(&shared.options).sorted_by(metadata.default_sort_order()));
+        }
+        let sketches = if shared.config.ndv_sketches { column_sketches(&shared.schema) } else { Vec::new() };
+        let folder = RunFolder::new(&shared.config, &shared.options.arrow_schema);
         Ok(Self {
-            shared: Shared::new(env, table, config)?,
             splitter,
-            partitions: HashMap::new(),
-            buffered_bytes: 0,
-            open_files: 0,
+            intake: Intake::new(&shared.memory),
+            running: None,
+            open: OpenWriters::new(),
+            runs: Vec::new(),
             closed: Vec::new(),
+            sketches,
+            flushed_sketches: NdvSketches::default(),
+            overhead: shared.memory.reserve(0),
             counters: WriterCounters::default(),
-            clock: 0,
+            has_rows: false,
             failed: false,
+            world: Arc::new(World { shared, folder, keys: keys.map(Arc::new) }),
         })
     }
 
     /// The Arrow schema that batches have: the table's current one.
     pub fn schema(&self) -> &arrow::datatypes::SchemaRef {
-        &self.shared.options.arrow_schema
+        &self.world.shared.options.arrow_schema
     }
 
     /// Takes a batch. Columns are matched by position at every depth; names don't matter, types do.
     ///
-    /// Returns when the writer is within its memory budget again, so that a slow store holds the caller back.
+    /// Returns when there is room for another, so that a slow store holds the caller back.
     ///
     /// # Errors
     /// [`Error::BadBatch`] or [`Error::RequiredNull`] for a batch that does not fit: no row of it is taken, and the writer
@@ -105,33 +151,16 @@ impl TableWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let batch = compact(conform_batch(&batch, &self.shared.options.arrow_schema)?)?;
-        let rows = batch.num_rows() as u64;
-        let parts = self.splitter.split(batch, |key| self.partitions.contains_key(key))?;
+        let batch = compact(conform_batch(&batch, self.schema())?)?;
+        let assignment = self.splitter.assign(&batch)?;
         self.failed = true;
-        self.clock += 1;
-        let mut full = Vec::new();
-        for part in parts {
-            let writer = match part.partition {
-                None => self.partitions.get_mut(&part.key).expect("the splitter was told that it is known"),
-                Some(partition) => {
-                    let writer = PartitionWriter::new(partition);
-                    self.buffered_bytes += writer.memory_bytes();
-                    self.partitions.entry(part.key.clone()).or_insert(writer)
-                }
-            };
-            let before = writer.pending_bytes();
-            writer.push(part.rows);
-            writer.last_write = self.clock;
-            self.buffered_bytes += writer.pending_bytes() - before;
-            if writer.pending_bytes() >= self.shared.config.encode_bytes() {
-                full.push(part.key);
-            }
+        self.counters.rows += batch.num_rows() as u64;
+        self.has_rows = true;
+        self.intake.push(batch, assignment);
+        self.count_overhead();
+        if self.intake.bytes() >= self.world.shared.config.intake_bytes() {
+            self.start_turn().await?;
         }
-        self.counters.rows += rows;
-        self.note_buffered();
-        self.run(full, Work::Encode).await?;
-        self.free_memory().await?;
         self.failed = false;
         Ok(())
     }
@@ -144,10 +173,14 @@ impl TableWriter {
     pub async fn flush(&mut self) -> Result<Vec<TableFile>> {
         self.check_usable()?;
         self.failed = true;
-        let all = self.partitions.keys().cloned().collect();
-        self.run(all, Work::Close).await?;
+        self.settle().await?;
+        self.drain().await?;
+        self.flushed_sketches = NdvSketches::new(self.sketches.iter_mut().map(ColumnSketch::take));
         self.failed = false;
-        Ok(std::mem::take(&mut self.closed))
+        self.has_rows = false;
+        let closed = std::mem::take(&mut self.closed);
+        self.count_overhead();
+        Ok(closed)
     }
 
     /// As [`TableWriter::flush`], for the last time.
@@ -158,120 +191,109 @@ impl TableWriter {
         self.flush().await
     }
 
-    /// Whether there are rows that no [`TableWriter::flush`] has given out.
-    pub fn is_open(&self) -> bool {
-        !self.partitions.is_empty() || !self.closed.is_empty()
+    /// Sketches of the distinct values of the rows that the last [`TableWriter::flush`] gave out, if
+    /// [`WriterConfig::ndv_sketches`] is set; empty otherwise, and empty the second time.
+    pub fn take_sketches(&mut self) -> NdvSketches {
+        std::mem::take(&mut self.flushed_sketches)
     }
 
-    /// Rows that are buffered or encoded and not in the store, in bytes.
+    /// Whether there are rows that no [`TableWriter::flush`] has given out.
+    pub fn is_open(&self) -> bool {
+        self.has_rows
+    }
+
+    /// What is held in memory: rows that gather, row groups that are open, what is known of partitions and files.
     pub fn buffered_bytes(&self) -> usize {
-        self.buffered_bytes
+        self.world.shared.memory.used_bytes()
     }
 
     /// Files that are not closed yet.
     pub fn open_files(&self) -> usize {
-        self.open_files
+        self.open.len() + self.running.as_ref().map_or(0, |running| running.open_files)
     }
 
     /// Totals.
     pub fn counters(&self) -> WriterCounters {
-        self.counters
+        WriterCounters { buffered_bytes_max: self.world.shared.memory.peak_bytes(), ..self.counters }
     }
 
     fn check_usable(&self) -> Result<()> {
         if self.failed { Err(Error::WriterFailed) } else { Ok(()) }
     }
 
-    fn note_buffered(&mut self) {
-        self.counters.buffered_bytes_max = self.counters.buffered_bytes_max.max(self.buffered_bytes);
+    /// Has the rows that gathered encoded or put aside in the background, once the turn before has ended.
+    async fn start_turn(&mut self) -> Result<()> {
+        self.settle().await?;
+        let shared = &self.world.shared;
+        let spilled: u64 = self.runs.iter().map(|run| run.bytes).sum();
+        if spilled > shared.config.spill_max_bytes || self.overhead.bytes() > shared.config.memory_max_bytes / 2 {
+            self.counters.early_spills += self.splitter.partitions().len() as u64;
+            return self.drain().await;
+        }
+        self.counters.turns += 1;
+        let (world, turn) = (Arc::clone(&self.world), self.counters.turns);
+        let open_files = self.open.len();
+        let work = self.take_work();
+        let task = tokio::spawn(async move { run_turn(&world, work, turn).await });
+        self.running = Some(Running { task, open_files });
+        Ok(())
     }
 
-    /// When over the budget: the largest partitions go to the store until a quarter of the budget is free, so that this
-    /// is not done again for each small batch.
-    async fn free_memory(&mut self) -> Result<()> {
-        let budget = self.shared.config.memory_max_bytes;
-        if self.buffered_bytes <= budget {
-            return Ok(());
+    /// Waits for the turn in the background.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else { return Ok(()) };
+        let done = (&mut running.task).await.map_err(|error| Error::EncoderLost {
+            location: self.world.shared.locations.root().to_owned(),
+            reason: error.to_string(),
+        })??;
+        self.open = done.open;
+        self.sketches = done.sketches;
+        self.counters.early_spills += done.ended_early;
+        self.take_closed(done.closed);
+        if let Some(run) = done.run {
+            self.counters.spilled_bytes += run.bytes;
+            self.runs.push(run);
         }
-        let mut sizes: Vec<_> =
-            self.partitions.iter().map(|(key, writer)| (writer.spillable_bytes(), key.clone())).collect();
-        sizes.sort_unstable_by(|a, b| b.cmp(a));
-        let excess = self.buffered_bytes - budget / 4 * 3;
-        let mut freed = 0;
-        let spilled = sizes.into_iter().take_while(|(size, _)| {
-            let enough = freed >= excess || *size == 0;
-            freed += size;
-            !enough
-        });
-        let spilled: Vec<_> = spilled.map(|(_, key)| key).collect();
-        self.counters.early_spills += spilled.len() as u64;
-        self.run(spilled, Work::Spill).await?;
-        if self.buffered_bytes > budget {
-            // What is left is the partitions themselves: too many, however little each holds.
-            let all: Vec<_> = self.partitions.keys().cloned().collect();
-            self.counters.early_spills += all.len() as u64;
-            self.run(all, Work::Close).await?;
+        while let Some(start) = self.runs.len().checked_sub(RUNS_MERGED)
+            && self.runs[start..].iter().all(|run| run.level == self.runs[start].level)
+        {
+            let runs = self.runs.split_off(start);
+            self.runs.push(run_merge(&self.world, runs).await?);
         }
         Ok(())
     }
 
-    /// Does work for some partitions, a few at a time, and never with more open files than there may be.
-    async fn run(&mut self, keys: Vec<PartitionKey>, work: Work) -> Result<()> {
-        let at_once = FILES_AT_ONCE.min(self.shared.config.open_files_max);
-        for keys in keys.chunks(at_once) {
-            self.close_idle_files(keys).await?;
-            self.run_at_once(keys, work).await?;
-        }
+    /// Closes the files of all partitions, and forgets the partitions.
+    async fn drain(&mut self) -> Result<()> {
+        let runs = std::mem::take(&mut self.runs);
+        let work = self.take_work();
+        let done = run_drain(&self.world, work, runs).await?;
+        self.sketches = done.sketches;
+        self.splitter.clear();
+        self.take_closed(done.closed);
         Ok(())
     }
 
-    /// Makes room for a file for each of `keys`, by closing those that were written to longest ago.
-    async fn close_idle_files(&mut self, keys: &[PartitionKey]) -> Result<()> {
-        let new = keys.iter().filter(|key| self.partitions.get(*key).is_some_and(|writer| !writer.has_file())).count();
-        let excess = (self.open_files + new).saturating_sub(self.shared.config.open_files_max);
-        if excess == 0 {
-            return Ok(());
+    fn take_work(&mut self) -> TurnWork {
+        TurnWork {
+            intake: std::mem::replace(&mut self.intake, Intake::new(&self.world.shared.memory)),
+            partitions: self.splitter.partitions().to_vec(),
+            open: std::mem::take(&mut self.open),
+            sketches: std::mem::take(&mut self.sketches),
         }
-        let others = self.partitions.iter().filter(|(key, writer)| writer.has_file() && !keys.contains(key));
-        let mut idle: Vec<_> = others.map(|(key, writer)| (writer.last_write, key.clone())).collect();
-        idle.sort_unstable();
-        let idle: Vec<_> = idle.into_iter().take(excess).map(|(_, key)| key).collect();
-        self.counters.early_spills += idle.len() as u64;
-        for keys in idle.chunks(FILES_AT_ONCE) {
-            self.run_at_once(keys, Work::Close).await?;
-        }
-        Ok(())
     }
 
-    async fn run_at_once(&mut self, keys: &[PartitionKey], work: Work) -> Result<()> {
-        let mut taken = Vec::with_capacity(keys.len());
-        for key in keys {
-            // A file that was closed to make room for others took its partition along.
-            let Some(writer) = self.partitions.remove(key) else { continue };
-            self.buffered_bytes -= writer.memory_bytes();
-            self.open_files -= usize::from(writer.has_file());
-            taken.push((key.clone(), writer));
-        }
-        let shared = &self.shared;
-        let count = taken.len();
-        let done: Vec<_> = futures::stream::iter(taken)
-            .map(|(key, writer)| async move { writer.run(work, shared).await.map(|done| (key, done)) })
-            .buffer_unordered(count.max(1))
-            .try_collect()
-            .await?;
-        for (key, (writer, closed)) in done {
-            self.counters.files += closed.len() as u64;
-            self.counters.file_bytes += closed.iter().map(|file| file.file.file_size_in_bytes()).sum::<u64>();
-            self.closed.extend(closed);
-            if work == Work::Close {
-                continue;
-            }
-            self.buffered_bytes += writer.memory_bytes();
-            self.open_files += usize::from(writer.has_file());
-            self.partitions.insert(key, writer);
-        }
-        self.note_buffered();
-        Ok(())
+    fn take_closed(&mut self, closed: Vec<TableFile>) {
+        self.counters.files += closed.len() as u64;
+        self.counters.file_bytes += closed.iter().map(|file| file.file.file_size_in_bytes()).sum::<u64>();
+        self.closed.extend(closed);
+        self.count_overhead();
+    }
+
+    fn count_overhead(&mut self) {
+        let columns = self.world.shared.options.parquet_schema.num_columns();
+        let files = self.closed.len() * (FILE_BYTES + columns * FILE_COLUMN_BYTES);
+        self.overhead.set(self.splitter.partitions().len() * PARTITION_BYTES + files);
     }
 }
 
@@ -279,7 +301,7 @@ impl TableWriter {
 fn compact(batch: RecordBatch) -> Result<RecordBatch> {
     let shown: usize = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
     const WASTE_MIN_BYTES: usize = 64 << 10;
-    if memory_bytes(&batch) <= 2 * shown + WASTE_MIN_BYTES {
+    if batch_bytes(&batch) <= 2 * shown + WASTE_MIN_BYTES {
         return Ok(batch);
     }
     let rows = u32::try_from(batch.num_rows());
@@ -289,3 +311,6 @@ fn compact(batch: RecordBatch) -> Result<RecordBatch> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod memory_tests;

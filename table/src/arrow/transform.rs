@@ -112,7 +112,7 @@ fn bucket(array: &ArrayRef, buckets: u32) -> Option<Int32Array> {
             array.as_primitive::<TimestampNanosecondType>().unary(|v| of_long(v.div_euclid(1_000)))
         }
         DataType::Decimal128(_, _) => {
-            array.as_primitive::<Decimal128Type>().unary(|v| of(murmur3(shortest(&v.to_be_bytes()))))
+            array.as_primitive::<Decimal128Type>().unary(|v| of(murmur3(shortest_bytes(&v.to_be_bytes()))))
         }
         DataType::Utf8 => array.as_string::<i32>().iter().map(of_text).collect(),
         DataType::LargeUtf8 => array.as_string::<i64>().iter().map(of_text).collect(),
@@ -125,8 +125,9 @@ fn bucket(array: &ArrayRef, buckets: u32) -> Option<Int32Array> {
     })
 }
 
-/// A big-endian two's complement number in as few bytes as hold it.
-fn shortest(bytes: &[u8; 16]) -> &[u8] {
+/// A big-endian two's complement number in as few bytes as hold it, as decimals are serialized (Iceberg spec, "Appendix
+/// D: Single-value serialization").
+pub fn shortest_bytes(bytes: &[u8; 16]) -> &[u8] {
     let redundant = |pair: &&[u8]| match pair {
         [0x00, next] => next & 0x80 == 0,
         [0xff, next] => next & 0x80 != 0,

@@ -1,3 +1,5 @@
+use frazil_storage::Env;
+
 use super::*;
 
 #[tokio::test]

@@ -10,12 +10,15 @@ use crate::fixture::{batch, table};
 fn check(fields: &str, spec: &[(&str, Transform)], columns: Vec<ArrayRef>, expected: Expect) {
     let table = table(fields, spec, &[]);
     let metadata = table.metadata();
-    let splitter = PartitionSplitter::new(metadata.default_partition_spec(), metadata.current_schema()).unwrap();
-    let parts = splitter.split(batch(&table, columns), |_| false).unwrap();
-    let lines = parts.iter().map(|part| {
-        let partition = part.partition.as_ref().unwrap();
+    let mut splitter = PartitionSplitter::new(metadata.default_partition_spec(), metadata.current_schema()).unwrap();
+    let rows = batch(&table, columns);
+    let assigned = match splitter.assign(&rows).unwrap() {
+        Assignment::One(id) => vec![id; rows.num_rows()],
+        Assignment::Each(ids) => ids,
+    };
+    let lines = (0..).zip(splitter.partitions()).map(|(id, partition)| {
         let values: Vec<_> = partition.tuple.iter().collect();
-        format!("{} {values:?} × {}\n", partition.folder, part.rows.num_rows())
+        format!("{} {values:?} × {}\n", partition.folder, assigned.iter().filter(|of| **of == id).count())
     });
     expected.assert_eq(&lines.collect::<String>());
 }

@@ -1,0 +1,189 @@
+//! Files become part of a table: what a commit of one small file costs on the local disk.
+//!
+//! Questions: how much more than one durable file is it? Does a long history make it cost more than its metadata's
+//! bytes? Does it depend on how many files the table has?
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use frazil_catalog::{Catalog, CatalogRef, CommitEnd, CommitQueue, Precheck, SqlCatalog};
+use frazil_storage::Env;
+use frazil_table::spec::{
+    DataContentType, DataFileBuilder, DataFileFormat, NamespaceIdent, TableCreation, TableIdent, TableMetadata,
+};
+use frazil_table::{Change, CommitIdentity, SnapshotProperties, TableFile, io};
+
+use crate::figure::{Better, Figure};
+use crate::{Result, lineitem};
+
+/// Commits of a measurement; the middle one counts.
+const COMMITS: usize = 21;
+
+/// The figures of these questions.
+pub fn run() -> Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let folder = tempfile::tempdir()?;
+        let world = World::new(folder.path()).await?;
+        let one_file = durable_write(folder.path(), 20 << 10)?;
+        let mut figures = Vec::new();
+
+        let short = world.table_with_snapshots(100).await?;
+        let commit = world.commit_ms(&short).await?;
+        figures.push(figure("commit of one file, 100 snapshots", commit, "write + fsync + rename", one_file, 8.0, 4.0));
+
+        let long = world.table_with_snapshots(10_000).await?;
+        let bytes = io::metadata_json(long.load().await?.metadata())?.len();
+        let commit = world.commit_ms(&long).await?;
+        let metadata = durable_write(folder.path(), bytes)?;
+        let beside = format!("writing its {} MB of metadata", bytes / 1_000_000);
+        figures.push(figure("commit of one file, 10,000 snapshots", commit, &beside, metadata, 1.5, 1.2));
+
+        let few = world.table("few").await?;
+        world.append(&few, 10).await?;
+        let few_ms = world.commit_ms(&few).await?;
+        let many = world.table("many").await?;
+        for _ in 0..10 {
+            world.append(&many, 10_000).await?;
+        }
+        let many_ms = world.commit_ms(&many).await?;
+        figures.push(figure("commit of one file to 100,000 files", many_ms, "to 10 files", few_ms, 1.3, 1.0));
+        Ok(figures)
+    })
+}
+
+fn figure(name: &str, measured: f64, beside: &str, value: f64, floor: f64, aim: f64) -> Figure {
+    Figure {
+        name: name.to_owned(),
+        unit: "ms",
+        measured,
+        beside: Some((beside.to_owned(), value)),
+        better: Better::Less,
+        floor: Some(floor),
+        aim: Some(aim),
+        peak_rss_mib: None,
+    }
+}
+
+/// Milliseconds to make a file of so many bytes durable under its name, as a catalog on files has to at least: the
+/// middle of several.
+fn durable_write(folder: &Path, bytes: usize) -> Result<f64> {
+    let content = vec![b'x'; bytes];
+    let mut took = Vec::new();
+    for index in 0..COMMITS {
+        let start = Instant::now();
+        let temporary = folder.join("limit.tmp");
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(&content)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, folder.join(format!("limit-{index}")))?;
+        std::fs::File::open(folder)?.sync_all()?;
+        took.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(middle(took))
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct World {
+    env: Env,
+    catalog: CatalogRef,
+    namespace: NamespaceIdent,
+}
+
+impl World {
+    async fn new(folder: &Path) -> Result<Self> {
+        let env = Env::system();
+        let warehouse = format!("file://{}/warehouse", folder.display());
+        let catalog = SqlCatalog::open(&folder.join("catalog.db"), env.clone(), &warehouse).await?;
+        let namespace = NamespaceIdent::new("n".to_owned());
+        catalog.create_namespace(&namespace, Default::default()).await?;
+        Ok(Self { env, catalog: Arc::new(catalog), namespace })
+    }
+
+    async fn table(&self, name: &str) -> Result<CommitQueue> {
+        let creation = TableCreation::builder().name(name.to_owned()).schema(lineitem::schema()?).build();
+        self.catalog.create_table(&self.namespace, creation).await?;
+        Ok(self.queue(name))
+    }
+
+    fn queue(&self, name: &str) -> CommitQueue {
+        let ident = TableIdent::new(self.namespace.clone(), name.to_owned());
+        CommitQueue::new(self.catalog.clone(), self.env.clone(), ident)
+    }
+
+    /// A table with a history of so many snapshots, of which only the newest was really made.
+    async fn table_with_snapshots(&self, count: i64) -> Result<CommitQueue> {
+        let queue = self.table(&format!("origin_{count}")).await?;
+        self.append(&queue, 1).await?;
+        let table = queue.load().await?;
+        let metadata = with_history(table.metadata(), count)?;
+        let location = format!("{}/metadata/00009-history.metadata.json", table.metadata().location());
+        self.env.store.put_new(&location, io::metadata_json(&metadata)?.into()).await?;
+        let name = format!("snapshots_{count}");
+        self.catalog.register_table(&TableIdent::new(self.namespace.clone(), name.clone()), &location).await?;
+        Ok(self.queue(&name))
+    }
+
+    async fn append(&self, queue: &CommitQueue, files: usize) -> Result<()> {
+        let root = queue.load().await?.metadata().location().to_owned();
+        let files = (0..files).map(|_| {
+            let file = DataFileBuilder::default()
+                .content(DataContentType::Data)
+                .file_path(format!("{root}/data/{}.parquet", self.env.ids.uuid()))
+                .file_format(DataFileFormat::Parquet)
+                .record_count(1000)
+                .file_size_in_bytes(100_000)
+                .build()?;
+            Ok(TableFile { file, partition_spec_id: 0 })
+        });
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let changes = [Change::Append { files, properties: SnapshotProperties::new() }];
+        let identity = CommitIdentity::draw(&self.env, 1);
+        match queue.commit(&changes, identity, &|_| Precheck::Proceed).await? {
+            CommitEnd::Committed(_) => Ok(()),
+            other => Err(format!("a commit that nobody else was near ended as {other:?}").into()),
+        }
+    }
+
+    async fn commit_ms(&self, queue: &CommitQueue) -> Result<f64> {
+        let mut took = Vec::new();
+        for _ in 0..COMMITS {
+            let start = Instant::now();
+            self.append(queue, 1).await?;
+            took.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(middle(took))
+    }
+}
+
+/// The same table with `count - 1` snapshots before its only one. Their manifest lists are its own: nobody reads them.
+fn with_history(metadata: &TableMetadata, count: i64) -> Result<TableMetadata> {
+    let mut json: serde_json::Value = serde_json::from_str(&io::metadata_json(metadata)?)?;
+    let newest = json["snapshots"][0].clone();
+    let start_ms = newest["timestamp-ms"].as_i64().ok_or("a snapshot has a time")? - count;
+    let (mut snapshots, mut log) = (Vec::new(), Vec::new());
+    for number in 1..=count {
+        let mut snapshot = newest.clone();
+        if number < count {
+            snapshot["snapshot-id"] = number.into();
+        }
+        if number > 1 {
+            snapshot["parent-snapshot-id"] = (number - 1).into();
+        }
+        snapshot["sequence-number"] = number.into();
+        snapshot["timestamp-ms"] = (start_ms + number).into();
+        log.push(serde_json::json!({"snapshot-id": snapshot["snapshot-id"], "timestamp-ms": start_ms + number}));
+        snapshots.push(snapshot);
+    }
+    json["last-sequence-number"] = count.into();
+    json["last-updated-ms"] = (start_ms + count).into();
+    json["snapshots"] = snapshots.into();
+    json["snapshot-log"] = log.into();
+    Ok(serde_json::from_value(json)?)
+}
