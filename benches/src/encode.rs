@@ -59,7 +59,7 @@ fn table(folder: &Path, transform: Option<Transform>) -> Result<Table> {
     let metadata =
         TableMetadataBuilder::new(schema, spec.build(), order, location.clone(), FormatVersion::V2, properties)?;
     let ident = TableIdent::from_strs(["n", "lineitem"])?;
-    Ok(Table::new(ident, Arc::new(metadata.build()?.metadata), format!("{location}/metadata/0.metadata.json")))
+    Ok(Table::new(ident, Arc::new(metadata.build()?.metadata), &format!("{location}/metadata/0.metadata.json")))
 }
 
 /// Writes the batches as a table's data files, durably.

@@ -33,7 +33,7 @@ pub(crate) struct Merge {
 }
 
 enum Blocks {
-    Disk(RunReader),
+    Disk(Box<RunReader>),
     Memory(std::vec::IntoIter<Block>),
 }
 
@@ -56,7 +56,7 @@ impl Merge {
     pub fn new(folder: &RunFolder, runs: Vec<Run>, memory: Vec<Block>, keys: Option<Arc<SortKeys>>) -> Result<Self> {
         let mut all = Vec::new();
         for run in runs {
-            all.push(Blocks::Disk(folder.open(run)?));
+            all.push(Blocks::Disk(Box::new(folder.open(run)?)));
         }
         all.push(Blocks::Memory(memory.into_iter()));
         let mut sources: Vec<_> = all.into_iter().map(|blocks| Source { blocks, current: None }).collect();

@@ -1,8 +1,6 @@
 //! A Parquet file in the making: the half that waits. Columns are encoded on the writer's threads; when a row group is
 //! done, its bytes flow into the store.
 
-use std::panic;
-
 use bytes::Bytes;
 use frazil_storage::FileWriter;
 use frazil_table::TableFile;
@@ -16,7 +14,7 @@ use crate::metrics::{FileIdentity, NanCounts, data_file_from_parquet};
 use crate::partition::Partition;
 use crate::rows::Rows;
 use crate::shared::Shared;
-use crate::threads::panic_message;
+use crate::threads::Threads;
 use crate::{Error, Result};
 
 /// A file with a place in the store. Dropped, it leaves nothing there.
@@ -110,7 +108,7 @@ impl OpenFile {
             mut memory,
         } = self;
         let append = move || encoder.append(encoded).map(|()| encoder);
-        let encoder = pump(&location, &mut pieces, &mut file, append).await?;
+        let encoder = pump(&shared.threads, &location, &mut pieces, &mut file, append).await?;
         memory.set(0);
         Ok(Self { location, encoder, pieces, file, columns, rows_in_group, rows, estimated_bytes, memory })
     }
@@ -118,7 +116,8 @@ impl OpenFile {
     /// Writes the footer and makes the file durable.
     pub async fn close(self, partition: &Partition, shared: &Shared) -> Result<TableFile> {
         let Self { location, encoder, mut pieces, mut file, rows, .. } = self.end_row_group(shared).await?;
-        let encoded: Encoded = pump(&location, &mut pieces, &mut file, move || encoder.finish()).await?;
+        let encoded: Encoded =
+            pump(&shared.threads, &location, &mut pieces, &mut file, move || encoder.finish()).await?;
         let size_bytes = file.finish().await?;
         let identity = FileIdentity {
             location: &location,
@@ -204,15 +203,17 @@ fn by_weight(mut columns: Vec<ColumnEncoder>) -> Vec<ColumnEncoder> {
     columns
 }
 
-/// Runs `work` on a thread that may block, and writes to the store what it sends meanwhile. A panic of `work` comes out
-/// as an error. When the store fails, `work` finds its channel closed and ends by itself.
+/// Runs `work` on one of the threads, and writes to the store what it sends meanwhile. A panic of `work` comes out as an
+/// error. When the store fails, `work` finds its channel closed and ends by itself.
 async fn pump<T: Send + 'static>(
+    threads: &Threads,
     location: &str,
     pieces: &mut mpsc::Receiver<Bytes>,
     file: &mut FileWriter,
     work: impl FnOnce() -> std::result::Result<T, ParquetError> + Send + 'static,
 ) -> Result<T> {
-    let mut thread = tokio::task::spawn_blocking(move || panic::catch_unwind(panic::AssertUnwindSafe(work)));
+    let thread = threads.run(work);
+    tokio::pin!(thread);
     let ended = loop {
         tokio::select! {
             biased;
@@ -228,12 +229,8 @@ async fn pump<T: Send + 'static>(
     while let Ok(piece) = pieces.try_recv() {
         file.write(piece).await?;
     }
-    let lost = |reason: String| Error::EncoderLost { location: location.to_owned(), reason };
-    match ended {
-        Ok(Ok(result)) => result.map_err(|source| Error::Encode { location: location.to_owned(), source }),
-        Ok(Err(panic)) => Err(lost(panic_message(panic.as_ref()))),
-        Err(cancelled) => Err(lost(cancelled.to_string())),
-    }
+    let lost = |reason| Error::EncoderLost { location: location.to_owned(), reason };
+    ended.map_err(lost)?.map_err(|source| Error::Encode { location: location.to_owned(), source })
 }
 
 #[cfg(test)]

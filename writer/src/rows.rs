@@ -112,6 +112,12 @@ impl Rows {
     pub fn column(&self, index: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         match &self.which {
             Which::Picks(picks, range) => {
+                if let Some(runs) = contiguous(&picks[range.clone()]) {
+                    let slice = |(batch, rows): (usize, Range<usize>)| {
+                        self.batches[batch].column(index).slice(rows.start, rows.len())
+                    };
+                    return Ok(runs.into_iter().map(slice).collect());
+                }
                 let arrays: Vec<&dyn Array> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
                 picks[range.clone()].chunks(GATHER_ROWS).map(|picks| interleave(&arrays, picks)).collect()
             }
@@ -151,6 +157,25 @@ impl Rows {
     }
 }
 
+/// The picks as a few ranges of rows, if that is what they are: rows that came clustered need not be put together.
+fn contiguous(picks: &[Pick]) -> Option<Vec<(usize, Range<usize>)>> {
+    let runs_max = picks.len() / ROWS_MIN + 1;
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for (batch, row) in picks {
+        if let Some((last, rows)) = runs.last_mut()
+            && last == batch
+            && rows.end == *row
+        {
+            rows.end += 1;
+        } else if runs.len() == runs_max {
+            return None;
+        } else {
+            runs.push((*batch, *row..*row + 1));
+        }
+    }
+    Some(runs)
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::Int32Array;
@@ -181,6 +206,14 @@ mod tests {
         assert_eq!(rows.split_to(9).len(), 3);
         assert!(rows.is_empty());
         assert_eq!(front.picks(), [(0, 0), (0, 1), (0, 2), (2, 0)]);
+    }
+
+    #[test]
+    fn picks_that_follow_each_other_are_ranges() {
+        let picks: Vec<Pick> = (0..2000).map(|row| (row / 1500, row % 1500)).collect();
+        assert_eq!(contiguous(&picks), Some(vec![(0, 0..1500), (1, 0..500)]));
+        let picks: Vec<Pick> = (0..2000).map(|row| (0, row / 2)).collect();
+        assert_eq!(contiguous(&picks), None);
     }
 
     #[test]

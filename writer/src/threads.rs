@@ -1,29 +1,39 @@
-//! The threads that encode: a bounded number for all files of a writer.
+//! The threads that encode: a bounded number for all files of a writer, and always the same ones. Work that wandered
+//! over a runtime's many threads would leave freed memory behind in the allocator's arena of each.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
-/// Runs work that computes, so many at a time. Clones share the bound.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs work that computes. Clones share the threads; they start with the first work and end with the last clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Threads {
-    permits: Arc<Semaphore>,
     count: usize,
+    /// As many jobs wait at most as files are worked on at the same time, times the threads.
+    jobs: Arc<OnceLock<Sender<Job>>>,
 }
 
 impl Threads {
     pub fn new(count: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(count)), count }
+        Self { count, jobs: Arc::default() }
     }
 
-    /// Runs `work` on a thread that may block. A panic comes out as its message.
+    /// Runs `work`, which may block. A panic comes out as its message.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        let thread = tokio::task::spawn_blocking(move || catch_unwind(AssertUnwindSafe(work)));
-        match thread.await {
+        let (sender, result) = oneshot::channel();
+        let job = move || {
+            // Nobody waits any more if the caller was cancelled.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        };
+        let jobs = self.jobs.get_or_init(|| start(self.count));
+        jobs.send(Box::new(job)).map_err(|_| "no thread could be started".to_owned())?;
+        match result.await {
             Ok(ended) => ended.map_err(|panic| panic_message(panic.as_ref())),
-            Err(cancelled) => Err(cancelled.to_string()),
+            Err(_) => Err("no thread could be started".to_owned()),
         }
     }
 
@@ -69,7 +79,29 @@ impl Threads {
     }
 }
 
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+/// Starts threads that take jobs until all senders are gone. Those that the system refuses are done without.
+fn start(count: usize) -> Sender<Job> {
+    let (sender, jobs) = channel();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..count {
+        let jobs = Arc::clone(&jobs);
+        let thread = std::thread::Builder::new().name("frazil-encode".to_owned());
+        if let Err(error) = thread.spawn(move || work_off(&jobs)) {
+            tracing::warn!(%error, "a thread for encoding could not be started");
+        }
+    }
+    sender
+}
+
+fn work_off(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // The lock is held while waiting for a job, not while doing it; a job's panics are its own.
+        let Ok(job) = jobs.lock().expect("no job runs under this lock").recv() else { return };
+        job();
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }

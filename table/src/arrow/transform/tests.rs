@@ -49,10 +49,10 @@ fn nanoseconds_before_1970_hash_as_the_microsecond_they_lie_in() {
 
 #[test]
 fn negative_decimals_hash_in_as_few_bytes_as_hold_them() {
-    assert_eq!(shortest(&(-1i128).to_be_bytes()), [0xff]);
-    assert_eq!(shortest(&0i128.to_be_bytes()), [0]);
-    assert_eq!(shortest(&(-129i128).to_be_bytes()), [0xff, 0x7f]);
-    assert_eq!(shortest(&128i128.to_be_bytes()), [0, 0x80]);
+    assert_eq!(shortest_bytes(&(-1i128).to_be_bytes()), [0xff]);
+    assert_eq!(shortest_bytes(&0i128.to_be_bytes()), [0]);
+    assert_eq!(shortest_bytes(&(-129i128).to_be_bytes()), [0xff, 0x7f]);
+    assert_eq!(shortest_bytes(&128i128.to_be_bytes()), [0, 0x80]);
 }
 
 #[test]
