@@ -195,7 +195,7 @@ pub enum Error {
     /// Rows that had no room in memory could not be put aside. Make room in the folder, or name another
     /// ([`WriterConfig::spill_dir`](crate::WriterConfig::spill_dir)).
     #[error("rows can't be put aside in {}: {source}", folder.display())]
-    Spill {
+    SpillRows {
         /// Where the temporary file is, or was to be.
         folder: PathBuf,
         /// Why.
