@@ -45,7 +45,10 @@ impl<'a> DeleteFileWriter<'a> {
         let arrow = std::sync::Arc::new(frazil_table::arrow::arrow_schema(schema)?);
         let encode = |source| Error::Encode { location: table.ident().to_string(), source };
         let parquet_schema = parquet_schema_of(schema, &arrow).map_err(encode)?;
-        let properties = WriterProperties::clone(&FileOptions::of(table)?.parquet).into_builder().set_statistics_truncate_length(None).build();
+        let properties = WriterProperties::clone(&FileOptions::of(table)?.parquet)
+            .into_builder()
+            .set_statistics_truncate_length(None)
+            .build();
         Ok(Self {
             env,
             table,

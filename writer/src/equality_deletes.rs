@@ -26,17 +26,16 @@ pub async fn write_equality_deletes(
 ) -> Result<Vec<TableFile>> {
     check_partitioned_by_key(table, key)?;
     let spec = table.metadata().default_partition_spec();
-    let splitter = PartitionSplitter::new(spec, key.schema())?;
+    let mut splitter = PartitionSplitter::new(spec, key.schema())?;
     let writer = DeleteFileWriter::new(env, table, config, key.schema())?;
     let all = arrow::compute::concat_batches(key.arrow_schema(), keys).map_err(Error::arrow("gathering keys"))?;
     if all.num_rows() == 0 {
         return Ok(Vec::new());
     }
     let mut files = Vec::new();
-    for part in splitter.split(all, |_| false)? {
-        let partition = part.partition.expect("no partition was said to be known");
-        for start in (0..part.rows.num_rows()).step_by(DELETES_OF_FILE_MAX) {
-            let rows = part.rows.slice(start, DELETES_OF_FILE_MAX.min(part.rows.num_rows() - start));
+    for (partition, keys) in splitter.split(&all)? {
+        for start in (0..keys.num_rows()).step_by(DELETES_OF_FILE_MAX) {
+            let rows = keys.slice(start, DELETES_OF_FILE_MAX.min(keys.num_rows() - start));
             let kind = DeleteKind::Equality { ids: key.ids().to_vec() };
             files.push(writer.write(&[rows], spec.spec_id(), &partition.tuple, kind).await?);
         }

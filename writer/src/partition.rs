@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
@@ -111,6 +112,24 @@ impl PartitionSplitter {
             Some((_, id)) if is_one => Ok(Assignment::One(id)),
             _ => Ok(Assignment::Each(ids)),
         }
+    }
+
+    /// A batch's rows by partition; those of a partition keep their order.
+    pub fn split(&mut self, batch: &RecordBatch) -> Result<Vec<(Arc<Partition>, RecordBatch)>> {
+        let ids = match self.assign(batch)? {
+            Assignment::One(id) => return Ok(vec![(Arc::clone(&self.partitions[id as usize]), batch.clone())]),
+            Assignment::Each(ids) => ids,
+        };
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.partitions.len()];
+        for (row, id) in (0..).zip(ids) {
+            rows[id as usize].push(row);
+        }
+        let parts = self.partitions.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
+        let parts = parts.map(|(partition, rows)| {
+            let rows = take_record_batch(batch, &UInt32Array::from(rows)).map_err(Error::arrow("partitioning"))?;
+            Ok((Arc::clone(partition), rows))
+        });
+        parts.collect()
     }
 
     /// Partition tuples as bytes, ordered as the tuples are, nulls first.

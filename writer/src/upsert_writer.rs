@@ -19,7 +19,7 @@ use frazil_table::{Table, TableFile};
 use crate::conform::conform_batch;
 use crate::equality_deletes::check_partitioned_by_key;
 use crate::key::{KeyColumns, Keys};
-use crate::partition_writer::memory_bytes;
+use crate::memory::batch_bytes;
 use crate::{Error, Result, TableWriter, WriterConfig, WriterCounters, write_equality_deletes};
 
 /// Rows of distinct keys, written; and keys that are deleted.
@@ -109,7 +109,7 @@ impl UpsertWriter {
     pub async fn upsert(&mut self, rows: RecordBatch) -> Result<()> {
         let rows = conform_batch(&rows, self.rows.schema())?;
         let keys = self.key.keys_of(&rows)?;
-        self.waiting_bytes += memory_bytes(&rows);
+        self.waiting_bytes += batch_bytes(&rows);
         self.take(Change { rows: Some(rows), keys }).await
     }
 
@@ -120,7 +120,7 @@ impl UpsertWriter {
     pub async fn delete(&mut self, keys: RecordBatch) -> Result<()> {
         let keys = conform_batch(&keys, self.key.arrow_schema())?;
         self.key.encode(&keys)?;
-        self.waiting_bytes += memory_bytes(&keys);
+        self.waiting_bytes += batch_bytes(&keys);
         self.take(Change { rows: None, keys }).await
     }
 
