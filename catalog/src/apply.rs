@@ -78,10 +78,16 @@ pub(crate) fn create(creation: frazil_table::spec::TableCreation, uuid: Uuid, no
     with_last_updated(metadata, now_ms)
 }
 
-/// The builder takes the machine's clock where no snapshot brings a time; ours comes from the environment.
+/// The builder takes the machine's clock where no snapshot brings a time, in the history of `main` too; ours comes from
+/// the environment.
 fn with_last_updated(metadata: TableMetadata, now_ms: i64) -> Result<TableMetadata> {
     let mut json = serde_json::to_value(&metadata).expect("table metadata has a JSON form");
     json["last-updated-ms"] = now_ms.into();
+    for entry in json["snapshot-log"].as_array_mut().into_iter().flatten() {
+        if entry["timestamp-ms"].as_i64().is_some_and(|at| at > now_ms) {
+            entry["timestamp-ms"] = now_ms.into();
+        }
+    }
     serde_json::from_value(json).map_err(|error| Error::BadRequest(error.to_string()))
 }
 

@@ -58,9 +58,33 @@ pub async fn run_expire(
     protected: &[i64],
     dry_run: bool,
 ) -> Result<ExpireReport> {
-    let env = queue.env();
     let before = queue.load().await?;
-    let mut plan = plan_expire(&before, Retention::of(&before, retention), protected, env.now_ms());
+    expire(queue, before.clone(), Retention::of(&before, retention), protected, dry_run).await
+}
+
+/// As [`run_expire`], but `retention` goes over the table's properties: a person asked for it.
+///
+/// # Errors
+/// As [`run_expire`].
+pub async fn run_expire_with(
+    queue: &CommitQueue,
+    retention: Retention,
+    protected: &[i64],
+    dry_run: bool,
+) -> Result<ExpireReport> {
+    let before = queue.load().await?;
+    expire(queue, before, retention, protected, dry_run).await
+}
+
+async fn expire(
+    queue: &CommitQueue,
+    before: Table,
+    retention: Retention,
+    protected: &[i64],
+    dry_run: bool,
+) -> Result<ExpireReport> {
+    let env = queue.env();
+    let mut plan = plan_expire(&before, retention, protected, env.now_ms());
     let mut report = ExpireReport { dry_run, ..ExpireReport::default() };
     report.deferred_snapshots = plan.snapshot_ids.len().saturating_sub(SNAPSHOTS_MAX);
     plan.snapshot_ids.truncate(SNAPSHOTS_MAX);

@@ -86,7 +86,7 @@ pub use config::{AUTO_COMPACT, Config, DELTA_COMMITS, Policy};
 pub use coordinator::{Coordinator, DeltaGap};
 pub use delta::{CommitDelta, follow, load_delta};
 pub use error::{Error, Result};
-pub use expire::{ExpireReport, SNAPSHOTS_MAX, STREAMING_RETENTION, run_expire};
+pub use expire::{ExpireReport, SNAPSHOTS_MAX, STREAMING_RETENTION, run_expire, run_expire_with};
 pub use lease::lease;
 pub use listing::{InputFile, Listing};
 pub use plan::{FileGroup, Reason, RewritePlan, plan_rewrite};

@@ -33,6 +33,7 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan, one_partition};
+use crate::write_defaults::insert_schema;
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
@@ -168,9 +169,7 @@ impl JobPlanner<'_> {
                 return Err(error.help("create the target with 'connector' = 'iceberg'").into());
             }
         };
-        let schema = frazil_table::arrow::arrow_schema(target.table.metadata().current_schema())
-            .map_err(frazil_catalog::Error::from)?;
-        let schema: SchemaRef = Arc::new(schema);
+        let schema: SchemaRef = Arc::new(insert_schema(target.table.metadata().current_schema())?);
         let evolves = options_of(&target, insert).get("schema.evolution").is_some_and(|kind| kind == "add-columns");
         let (source, transform) = match evolves {
             true => self.plan_evolving(session, insert, script, (&target, &schema)).await?,

@@ -7,6 +7,10 @@
 //! Tables of `'connector' = 'iceberg'` are real tables in a catalog. Every other one, and every view, is an entry of the
 //! session and gone with it.
 
+mod alter;
+mod call;
+mod change;
+mod constant;
 mod create_table;
 mod databases;
 mod describe;
@@ -19,6 +23,8 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 
@@ -159,8 +165,10 @@ impl Session {
                 None => self.create_table(create, script).await?,
             },
             Statement::CreateView(create) => self.create_view(create, script).await?,
-            Statement::DropTable { name, temporary, if_exists } => {
-                self.drop_table(name, *temporary, *if_exists, script).await?
+            Statement::AlterTable(alter) => self.alter_table(alter, script).await?,
+            Statement::Call(call) => return self.call(call, script).await.map(Some),
+            Statement::DropTable { name, temporary, if_exists, purge } => {
+                self.drop_table(name, *temporary, *if_exists, *purge, script).await?
             }
             Statement::DropView { name, if_exists, .. } => self.drop_view(name, *if_exists, script)?,
             Statement::Set(Some(setting)) => self.settings.set(setting)?,

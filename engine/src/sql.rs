@@ -3,7 +3,9 @@
 //! [`parse_script`] reads a job's text. It decides what is a statement and what its parts are; it knows nothing of
 //! catalogs, connectors or modes. Queries come out as sqlparser trees that DataFusion plans as they are (see [`Query`]).
 
+mod alter_table;
 mod arrow_type;
+mod call;
 mod create_table;
 mod data_type;
 mod depth;
@@ -30,8 +32,10 @@ mod tests;
 
 pub use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
+pub use alter_table::{AlterAction, AlterTable, ColumnPath, ColumnPlace, ColumnStep, CreateRef, OrderTerm};
 pub use arrow_type::UTC;
-pub use create_table::{Column, ColumnKind, CreateTable, Watermark};
+pub use call::{Call, CallArgument};
+pub use create_table::{Column, ColumnKind, CreateTable, Replace, Watermark};
 pub use data_type::{DataType, RowField, TypeKind};
 pub use error::SqlError;
 pub use hint::QueryHint;

@@ -270,3 +270,9 @@ impl Change {
         }
     }
 }
+
+impl From<MetadataChange> for Change {
+    fn from(change: MetadataChange) -> Self {
+        Change::Metadata(change)
+    }
+}

@@ -131,6 +131,20 @@ pub(crate) fn apply(table: &Table, updates: &[TableUpdate]) -> Result<Table> {
     Ok(Table::new(table.ident().clone(), Arc::new(metadata), location))
 }
 
+/// The table with the time of its last change as it was before: the builder takes the machine's clock.
+pub(crate) fn dated(table: &Table, last_updated_ms: i64) -> Result<Table> {
+    let refuse = |error: serde_json::Error| Error::InvalidChange(error.to_string());
+    let mut json = serde_json::to_value(table.metadata().as_ref()).map_err(refuse)?;
+    json["last-updated-ms"] = last_updated_ms.into();
+    for entry in json["snapshot-log"].as_array_mut().into_iter().flatten() {
+        if entry["timestamp-ms"].as_i64().is_some_and(|at| at > last_updated_ms) {
+            entry["timestamp-ms"] = last_updated_ms.into();
+        }
+    }
+    let metadata = serde_json::from_value(json).map_err(refuse)?;
+    Ok(Table::new(table.ident().clone(), Arc::new(metadata), table.metadata_location()))
+}
+
 fn one(update: TableUpdate) -> MetadataPlan {
     MetadataPlan { requirements: Vec::new(), updates: vec![update] }
 }

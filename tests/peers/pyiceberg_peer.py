@@ -47,10 +47,12 @@ class Operations:
         schema = loaded.schema().as_arrow()
         loaded.append(pa.Table.from_pylist([from_json(row, pa.struct(schema)) for row in rows], schema=schema))
 
-    def scan(self, table, columns=("*",), filter=None, limit=None, snapshot=None):
+    def scan(self, table, columns=("*",), filter=None, limit=None, snapshot=None, ref=None):
         loaded = self.catalog.load_table(table)
         options = {"row_filter": filter} if filter else {}
         scan = loaded.scan(selected_fields=tuple(columns), limit=limit, snapshot_id=snapshot, **options)
+        if ref is not None:
+            scan = scan.use_ref(ref)
         found = scan.to_arrow()
         return peer.answer(found.column_names, [tuple(row.values()) for row in found.to_pylist()])
 

@@ -17,7 +17,8 @@ use super::query::{plan_query, state_for};
 use super::{Outcome, unwrapped};
 use crate::coerce::coerce;
 use crate::session::{IcebergTable, Resolved, TablePath};
-use crate::sql::{Column, ColumnKind, CreateTable, DataType, Insert, Query, Span, SqlError, planner};
+use crate::sql::{Column, ColumnKind, CreateTable, DataType, Insert, Query, Replace, Span, SqlError, planner};
+use crate::write_defaults::insert_schema;
 use crate::{Error, Result, Session};
 
 /// What an insert has written.
@@ -41,12 +42,15 @@ pub struct Inserted {
 /// [`frazil_catalog::Error::Unavailable`], which leaves it open.
 pub async fn run_insert(session: &Session, insert: &Insert, script: &str) -> Result<Inserted> {
     let target = target_of(session, insert, script).await?;
-    let (state, plan) = plan_insert(session, insert, script).await?;
-    let physical = match state.create_physical_plan(&plan).await {
-        Ok(physical) => physical,
-        Err(error) => return Err(planner::locate(error, &insert.query, &state, script).await),
+    let (state, plan) = plan_insert_into(session, insert, &target.table, script).await?;
+    let physical = physical_of(insert, &state, &plan, script).await?;
+    let files = write(session, &target.table, &state, physical).await?;
+    let uuid = target.table.metadata().uuid();
+    let precheck = |now: &Table| match now.metadata().uuid() == uuid {
+        true => Precheck::Proceed,
+        false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
     };
-    write(session, &target, &state, physical).await
+    commit(session.env(), &target, Vec::new(), files, &precheck).await
 }
 
 pub(super) async fn plan_insert(
@@ -55,8 +59,17 @@ pub(super) async fn plan_insert(
     script: &str,
 ) -> Result<(SessionState, LogicalPlan)> {
     let target = target_of(session, insert, script).await?;
+    plan_insert_into(session, insert, &target.table, script).await
+}
+
+async fn plan_insert_into(
+    session: &Session,
+    insert: &Insert,
+    target: &Table,
+    script: &str,
+) -> Result<(SessionState, LogicalPlan)> {
     let state = state_for(session, &insert.query, script).await?;
-    let schema = frazil_table::arrow::arrow_schema(target.table.metadata().current_schema())?;
+    let schema = insert_schema(target.metadata().current_schema())?;
     let plan = planner::plan_insert(insert, &schema, &state, script).await?;
     Ok((state, plan))
 }
@@ -79,7 +92,9 @@ async fn target_of(session: &Session, insert: &Insert, script: &str) -> Result<I
     }
 }
 
-/// `CREATE TABLE … AS SELECT`: makes the table, then inserts. When the query fails, the table stays, empty.
+/// `CREATE TABLE … AS SELECT`: makes the table, then inserts. When the query fails, the table goes again.
+/// `CREATE OR REPLACE TABLE … AS SELECT` on a table that is there is one commit: it changes wholly or not at all, and the
+/// query may read what it replaces.
 ///
 /// # Errors
 /// As for `CREATE TABLE` and [`run_insert`]; a column of the query whose type no table has.
@@ -87,18 +102,48 @@ pub async fn run_create_table_as(session: &mut Session, create: &CreateTable, sc
     let Some(query) = &create.query else {
         return session.create_table(create, script).await.map(Outcome::Done);
     };
-    let is_there = session.exists(&session.path_of(&create.name)).await?;
+    let path = session.path_of(&create.name);
+    let is_there = session.exists(&path).await?;
     let (_, plan) = plan_query(session, query, script).await?;
     let mut definition = CreateTable { query: None, ..create.clone() };
     if definition.columns.is_empty() {
         definition.columns = columns_of(&plan, create, script)?;
     }
+    let insert = insert_into(create, query.clone());
+    if is_there && create.replace != Replace::No {
+        return replace_as(session, &definition, &insert, script).await;
+    }
     let done = session.create_table(&definition, script).await?;
     if is_there {
         return Ok(Outcome::Done(done));
     }
-    let insert = insert_into(create, query.clone());
-    run_insert(session, &insert, script).await.map(|inserted| Outcome::Inserted(vec![inserted]))
+    match run_insert(session, &insert, script).await {
+        Ok(inserted) => Ok(Outcome::Inserted(vec![inserted])),
+        // Whether the rows are in the table is open: it stays, for somebody to look.
+        Err(error @ Error::Catalog(frazil_catalog::Error::Unavailable { .. })) => Err(error),
+        Err(error) => {
+            if let Some(catalog) = session.catalog(&path.catalog)
+                && let Err(drop_error) = catalog.drop_table(&path.ident(), true).await
+            {
+                tracing::warn!(table = %path, %drop_error, "the table of a query that failed stays, empty");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn replace_as(session: &Session, create: &CreateTable, insert: &Insert, script: &str) -> Result<Outcome> {
+    let replacement = session.replacement_of(create, script).await?;
+    let (state, plan) = plan_insert_into(session, insert, &replacement.table, script).await?;
+    let physical = physical_of(insert, &state, &plan, script).await?;
+    let files = write(session, &replacement.table, &state, physical).await?;
+    let precheck = |now: &Table| match replacement.holds_for(now) {
+        true => Precheck::Proceed,
+        false => Precheck::Refuse("the table's columns or partitions were changed meanwhile; run it again".to_owned()),
+    };
+    let first = vec![replacement.change.clone()];
+    let inserted = commit(session.env(), &replacement.base, first, files, &precheck).await?;
+    Ok(Outcome::Inserted(vec![inserted]))
 }
 
 fn insert_into(create: &CreateTable, query: Query) -> Insert {
@@ -124,12 +169,26 @@ fn columns_of(plan: &LogicalPlan, create: &CreateTable, script: &str) -> Result<
     plan.schema().fields().iter().map(column).collect()
 }
 
+/// The plan as it runs; an error of a value stands at its place.
+async fn physical_of(
+    insert: &Insert,
+    state: &SessionState,
+    plan: &LogicalPlan,
+    script: &str,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    match state.create_physical_plan(plan).await {
+        Ok(physical) => Ok(physical),
+        Err(error) => Err(planner::locate(error, &insert.query, state, script).await),
+    }
+}
+
+/// Writes the rows of a plan into files for a table, which no commit names yet.
 async fn write(
     session: &Session,
-    target: &IcebergTable,
+    target: &Table,
     state: &SessionState,
     physical: Arc<dyn ExecutionPlan>,
-) -> Result<Inserted> {
+) -> Result<Vec<TableFile>> {
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
     let env = session.env();
     let mut config = WriterConfig::default();
@@ -138,7 +197,7 @@ async fn write(
     config.open_files_max = (config.open_files_max / streams.len().max(1)).max(1);
     let mut writers = JoinSet::new();
     for stream in streams {
-        let writer = TableWriter::new(env.clone(), &target.table, config.clone())?;
+        let writer = TableWriter::new(env.clone(), target, config.clone())?;
         let schema = Arc::clone(writer.schema());
         writers.spawn(write_partition(writer, schema, stream));
     }
@@ -160,7 +219,7 @@ async fn write(
         return Err(error);
     }
     env.steps.reach(Step::FilesClosed)?;
-    commit(env, target, files).await
+    Ok(files)
 }
 
 async fn write_partition(
@@ -175,23 +234,28 @@ async fn write_partition(
     Ok(writer.close().await?)
 }
 
-async fn commit(env: &Env, target: &IcebergTable, files: Vec<TableFile>) -> Result<Inserted> {
+/// Commits `first` and an append of the files as one. Without files there is no append.
+async fn commit(
+    env: &Env,
+    target: &IcebergTable,
+    first: Vec<Change>,
+    files: Vec<TableFile>,
+    precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
+) -> Result<Inserted> {
     let rows = files.iter().map(|file| file.file.record_count()).sum();
     let mut inserted = Inserted { table: target.path.clone(), rows, files: files.len(), snapshot_id: None };
-    if files.is_empty() {
-        return Ok(inserted);
-    }
     let written = files.clone();
     let queue = CommitQueue::new(Arc::clone(&target.catalog), env.clone(), target.path.ident());
     let identity = CommitIdentity::draw(env, 1);
-    inserted.snapshot_id = Some(identity.snapshot_ids[0]);
-    let changes = [Change::Append { files, properties: SnapshotProperties::new() }];
-    let uuid = target.table.metadata().uuid();
-    let precheck = |now: &Table| match now.metadata().uuid() == uuid {
-        true => Precheck::Proceed,
-        false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
-    };
-    match queue.commit(&changes, identity, &precheck).await? {
+    let mut changes = first;
+    if !files.is_empty() {
+        inserted.snapshot_id = Some(identity.snapshot_ids[0]);
+        changes.push(Change::Append { files, properties: SnapshotProperties::new() });
+    }
+    if changes.is_empty() {
+        return Ok(inserted);
+    }
+    match queue.commit(&changes, identity, precheck).await? {
         CommitEnd::Committed(_) | CommitEnd::AlreadyLanded(_) => Ok(inserted),
         CommitEnd::Conflict(conflict) => {
             // Proven not to be in the table, and never to be: the files are nobody's.

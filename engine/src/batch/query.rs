@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{ExplainOption, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
+use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use frazil_reader::{ReadContext, SnapshotSelector};
 use frazil_table::spec::SnapshotRetention;
 use futures::{StreamExt, TryStreamExt};
@@ -149,17 +148,7 @@ fn selector(session: &Session, table: &IcebergTable, used: &TableUse, script: &s
 
 /// A constant expression as milliseconds since the Unix epoch; without a zone it is UTC.
 fn moment_ms(session: &Session, moment: &SqlExpr, used: &TableUse, script: &str) -> Result<i64> {
-    let state = session.bare_state()?;
-    let schema = DFSchema::empty();
-    let written = ExprWithAlias { expr: moment.clone(), alias: None };
-    let placed = |error| planner::planning_error(error, script);
-    let planned = state.create_logical_expr_from_sql_expr(written, &schema).map_err(placed)?;
-    let physical = state.create_physical_expr(planned, &schema).map_err(placed)?;
-    let one_row = RecordBatchOptions::new().with_row_count(Some(1));
-    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)
-        .map_err(|error| placed(error.into()))?;
-    let value = physical.evaluate(&row).map_err(placed)?.into_array(1).map_err(placed)?;
-    let value = ScalarValue::try_from_array(&value, 0).map_err(placed)?;
+    let value = session.constant(moment, script)?;
     match value.cast_to(&DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()))) {
         Ok(ScalarValue::TimestampMillisecond(Some(at), _)) => Ok(at),
         _ => {

@@ -259,7 +259,7 @@ async fn create_table_as_select() {
                |
              4 |          CREATE TABLE late AS SELECT 1 AS id
                |                       ^^^^
-               = CREATE TABLE IF NOT EXISTS takes it as it is
+               = CREATE TABLE IF NOT EXISTS takes it as it is, CREATE OR REPLACE TABLE makes it anew
             table late is there already, and stays as it is
         "#]],
     )

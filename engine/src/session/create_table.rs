@@ -4,21 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use frazil_storage::Env;
+use frazil_table::evolve::{MetadataChange, Replacement, preview_metadata};
 use frazil_table::spec::{
     FormatVersion, ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableCreation,
     Transform, Type, UnboundPartitionSpec,
 };
+use frazil_table::{Change, Table};
 
+use super::change::at_place;
 use super::external::ExternalTable;
 use super::iceberg_options::{iceberg_schema_of_options, is_property};
 use super::resolve::Local;
 use super::text::refuse;
-use super::{Session, TablePath};
+use super::{IcebergTable, Session, TablePath};
 use crate::Result;
 use crate::connectors::create_source;
 use crate::options::{Checked, Kind, Options, Schema as OptionSchema, Spec};
 use crate::sql::{
-    Column, ColumnKind, CreateTable, DataType, PartitionField, SqlError, Transform as SqlTransform, TypeKind,
+    Column, ColumnKind, CreateTable, DataType, PartitionField, Replace, SqlError, Transform as SqlTransform, TypeKind,
 };
 
 /// Properties of every table that is made here unless the statement says otherwise: a table with a commit each second
@@ -31,6 +34,28 @@ const CONNECTORS: [&str; 3] = ["iceberg", "filesystem", "kafka"];
 
 /// The property that holds a table's comment, as Spark and Trino have it.
 pub(super) const COMMENT: &str = "comment";
+
+/// A table and what it is to be replaced by.
+pub(crate) struct TableReplacement {
+    /// The table of now.
+    pub(crate) base: IcebergTable,
+    /// The table to be, which files are written for.
+    pub(crate) table: Table,
+    /// What makes the one of the other.
+    pub(crate) change: Change,
+}
+
+impl TableReplacement {
+    /// Whether a table would still become what files were written for: the ids of its fields go on from the last ones.
+    pub(crate) fn holds_for(&self, now: &Table) -> bool {
+        let ids = |table: &Table| {
+            let metadata = table.metadata();
+            let columns = (metadata.last_column_id(), metadata.last_partition_id(), metadata.schemas_iter().len());
+            (metadata.uuid(), metadata.format_version(), columns, metadata.partition_specs_iter().len())
+        };
+        ids(now) == ids(&self.base.table)
+    }
+}
 
 impl Session {
     /// Makes a table; what `AS SELECT` fills it with is not looked at.
@@ -45,24 +70,75 @@ impl Session {
             true => self.locals.contains_key(&path),
             false => self.exists(&path).await?,
         };
-        if taken {
-            return match create.if_not_exists {
-                true => Ok(format!("table {name} is there already, and stays as it is")),
-                false => {
-                    let help = Some("CREATE TABLE IF NOT EXISTS takes it as it is".to_owned());
-                    refuse(format!("there is a table '{}' already", path.table), help, name, script)
-                }
-            };
+        match (taken, create.replace) {
+            (true, Replace::No) if create.if_not_exists => {
+                return Ok(format!("table {name} is there already, and stays as it is"));
+            }
+            (true, Replace::No) => {
+                let help = "CREATE TABLE IF NOT EXISTS takes it as it is, CREATE OR REPLACE TABLE makes it anew";
+                let message = format!("there is a table '{}' already", path.table);
+                return refuse(message, Some(help.to_owned()), name, script);
+            }
+            (true, Replace::Any | Replace::Existing) => return self.replace_table(create, &path, script).await,
+            // Nothing to replace: the name's own error says what there is.
+            (false, Replace::Existing) => return self.resolve(name, script).await.map(|_| String::new()),
+            (false, _) => {}
         }
         match create.options.get("connector") {
             None | Some("iceberg") => self.create_iceberg_table(create, &path, script).await,
-            Some(connector) => {
-                let table = ExternalTable::new(path.clone(), create.clone(), connector.to_owned(), script);
-                check_external(&table, &self.env)?;
-                self.locals.insert(path, Local::Table(Arc::new(table)));
-                Ok(format!("table {name} reads {connector}; the definition lives as long as the session"))
+            Some(connector) => self.create_external_table(create, path, connector, script),
+        }
+    }
+
+    fn create_external_table(
+        &mut self,
+        create: &CreateTable,
+        path: TablePath,
+        connector: &str,
+        script: &str,
+    ) -> Result<String> {
+        let table = ExternalTable::new(path.clone(), create.clone(), connector.to_owned(), script);
+        check_external(&table, &self.env)?;
+        self.locals.insert(path, Local::Table(Arc::new(table)));
+        Ok(format!("table {} reads {connector}; the definition lives as long as the session", create.name))
+    }
+
+    /// `CREATE OR REPLACE TABLE` where there is one.
+    async fn replace_table(&mut self, create: &CreateTable, path: &TablePath, script: &str) -> Result<String> {
+        let connector = create.options.get("connector").filter(|connector| *connector != "iceberg");
+        match (self.locals.get(path), connector) {
+            (Some(Local::Table(_)), Some(connector)) => {
+                return self.create_external_table(create, path.clone(), connector, script);
+            }
+            (None, None) => {}
+            _ => {
+                let message = format!("'{}' is of another kind, so it can't be replaced by this one", path.table);
+                return refuse(message, Some("drop it first".to_owned()), &create.name, script);
             }
         }
+        let replacement = self.replacement_of(create, script).await?;
+        self.commit_changes(&replacement.base, &[replacement.change]).await?;
+        Ok(format!("table {} is replaced; what was in it stays in its history", create.name))
+    }
+
+    /// What a table that is there becomes by `CREATE OR REPLACE TABLE`.
+    pub(crate) async fn replacement_of(&self, create: &CreateTable, script: &str) -> Result<TableReplacement> {
+        let base = self.iceberg_or_refuse(&create.name, script).await?;
+        let creation = table_creation(create, &base.path, script)?;
+        let change = MetadataChange::Replace(Box::new(Replacement {
+            schema: creation.schema,
+            partition_spec: creation.partition_spec.unwrap_or_default(),
+            sort_order: Vec::new(),
+            properties: creation.properties.into_iter().collect(),
+            location: creation.location,
+            format_version: match create.options.get("format-version") {
+                Some(_) => creation.format_version,
+                None => base.table.metadata().format_version(),
+            },
+        }));
+        let place = |error: frazil_table::Error| at_place(error.into(), |_| create.name.span(), script);
+        let table = preview_metadata(&base.table, &change).map_err(place)?;
+        Ok(TableReplacement { base, table, change: Change::Metadata(change) })
     }
 
     async fn create_iceberg_table(&self, create: &CreateTable, path: &TablePath, script: &str) -> Result<String> {
@@ -197,6 +273,11 @@ fn iceberg_field(id: i32, name: &str, data_type: &DataType, doc: Option<&str>, i
     Arc::new(field)
 }
 
+/// A type with ids that only tell its fields apart.
+pub(super) fn sql_type_to_iceberg(kind: &TypeKind) -> Type {
+    iceberg_type(kind, &mut Ids(0))
+}
+
 fn iceberg_type(kind: &TypeKind, ids: &mut Ids) -> Type {
     let primitive = match kind {
         TypeKind::Array(element) => {
@@ -259,14 +340,24 @@ fn partition_spec(fields: &[PartitionField], schema: &Schema, script: &str) -> R
 /// underscores only, since the name is one of an Avro field in every manifest.
 fn iceberg_transform(transform: SqlTransform, path: &str) -> (Transform, String) {
     let path = avro_name(path);
+    let name = match transform {
+        SqlTransform::Identity => path,
+        SqlTransform::Bucket(_) => format!("{path}_bucket"),
+        SqlTransform::Truncate(_) => format!("{path}_trunc"),
+        other => format!("{path}_{}", transform_of(other)),
+    };
+    (transform_of(transform), name)
+}
+
+pub(super) fn transform_of(transform: SqlTransform) -> Transform {
     match transform {
-        SqlTransform::Identity => (Transform::Identity, path),
-        SqlTransform::Year => (Transform::Year, format!("{path}_year")),
-        SqlTransform::Month => (Transform::Month, format!("{path}_month")),
-        SqlTransform::Day => (Transform::Day, format!("{path}_day")),
-        SqlTransform::Hour => (Transform::Hour, format!("{path}_hour")),
-        SqlTransform::Bucket(count) => (Transform::Bucket(count), format!("{path}_bucket")),
-        SqlTransform::Truncate(width) => (Transform::Truncate(width), format!("{path}_trunc")),
+        SqlTransform::Identity => Transform::Identity,
+        SqlTransform::Year => Transform::Year,
+        SqlTransform::Month => Transform::Month,
+        SqlTransform::Day => Transform::Day,
+        SqlTransform::Hour => Transform::Hour,
+        SqlTransform::Bucket(count) => Transform::Bucket(count),
+        SqlTransform::Truncate(width) => Transform::Truncate(width),
     }
 }
 

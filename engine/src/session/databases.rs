@@ -188,11 +188,16 @@ impl Session {
         name: &Name,
         temporary: bool,
         if_exists: bool,
+        purge: bool,
         script: &str,
     ) -> Result<String> {
         let path = self.path_of(name);
         match self.locals.get(&path) {
             Some(Local::Table(_)) => {
+                if purge {
+                    let help = Some("drop it without PURGE".to_owned());
+                    return refuse("what the table reads is not its own to delete", help, name, script);
+                }
                 self.locals.remove(&path);
                 return Ok(format!("table {name} is dropped"));
             }
@@ -219,8 +224,11 @@ impl Session {
             Err(CatalogError::Table(_)) => String::from("its location"),
             Err(error) => return Err(error.into()),
         };
-        catalog.drop_table(&path.ident(), false).await?;
-        Ok(format!("table {name} is dropped; its files stay at {location}"))
+        catalog.drop_table(&path.ident(), purge).await?;
+        Ok(match purge {
+            true => format!("table {name} is dropped, and its files at {location} are deleted"),
+            false => format!("table {name} is dropped; its files stay at {location}"),
+        })
     }
 
     pub(super) fn drop_view(&mut self, name: &Name, if_exists: bool, script: &str) -> Result<String> {

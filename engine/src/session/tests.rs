@@ -267,7 +267,7 @@ async fn databases_and_tables_come_and_go() {
                |
              7 |          CREATE TABLE orders (id INT)
                |                       ^^^^^^
-               = CREATE TABLE IF NOT EXISTS takes it as it is
+               = CREATE TABLE IF NOT EXISTS takes it as it is, CREATE OR REPLACE TABLE makes it anew
             table orders is there already, and stays as it is
             +------------+
             | table name |

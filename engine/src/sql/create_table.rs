@@ -25,6 +25,8 @@ pub struct CreateTable {
     pub temporary: bool,
     /// No error when it is there already.
     pub if_not_exists: bool,
+    /// What becomes of one that is there already.
+    pub replace: Replace,
     /// The columns in their order; none when they come from `LIKE` or `AS SELECT`.
     pub columns: Vec<Column>,
     /// Which column is the event time.
@@ -41,6 +43,17 @@ pub struct CreateTable {
     pub like: Option<Name>,
     /// The query whose result fills the table.
     pub query: Option<Query>,
+}
+
+/// What `CREATE TABLE` makes of a table that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// `CREATE TABLE`: nothing.
+    No,
+    /// `CREATE OR REPLACE TABLE`: it is replaced.
+    Any,
+    /// `REPLACE TABLE`: it is replaced, and has to be there.
+    Existing,
 }
 
 /// A column.
@@ -96,6 +109,7 @@ pub(super) fn parse_create_table(
         name: parse_name(parser)?,
         temporary,
         if_not_exists,
+        replace: Replace::No,
         columns: Vec::new(),
         watermark: None,
         primary_key: Vec::new(),

@@ -6,28 +6,24 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::tokens::{err_at, is_word};
 
 /// The first words of the statements that exist.
-pub(super) const OPENINGS: [&str; 19] = [
+pub(super) const OPENINGS: [&str; 21] = [
     "CREATE", "DROP", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN",
-    "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE",
+    "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE", "CALL", "REPLACE",
 ];
 
 /// Statements of Flink that are read and refused: the words that they begin with, and what to do instead.
-const NOT_YET: [(&[&str], &str); 16] = [
+const NOT_YET: [(&[&str], &str); 12] = [
     (&["CREATE", "MATERIALIZED", "TABLE"], "write a job: CREATE TABLE …; INSERT INTO … SELECT …"),
     (&["CREATE", "FUNCTION"], "use the built-in functions"),
     (&["CREATE", "TEMPORARY", "FUNCTION"], "use the built-in functions"),
     (&["CREATE", "TEMPORARY", "SYSTEM", "FUNCTION"], "use the built-in functions"),
     (&["CREATE", "MODEL"], "models are out of scope"),
-    (&["CREATE", "OR", "REPLACE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
-    (&["REPLACE", "TABLE"], "DROP TABLE IF EXISTS …, then CREATE TABLE …"),
     (&["LOAD", "MODULE"], "there are no modules"),
     (&["UNLOAD", "MODULE"], "there are no modules"),
     (&["ADD", "JAR"], "there is no JVM here"),
     (&["REMOVE", "JAR"], "there is no JVM here"),
     (&["COMPILE", "PLAN"], "use EXPLAIN"),
     (&["EXECUTE", "PLAN"], "run the script itself"),
-    (&["ALTER"], "change an Iceberg table through its catalog with any Iceberg client"),
-    (&["CALL"], "use `frazil compact`, `frazil expire`, `frazil orphans` or `frazil rewrite-manifests`"),
     (&["STOP", "JOB"], "end the process that runs it"),
 ];
 
@@ -69,7 +65,11 @@ pub(super) fn opening(words: &[&Token]) -> Opening {
             }
         }
     }
-    let kinds: [(&[&str], &str); 19] = [
+    let kinds: [(&[&str], &str); 23] = [
+        (&["CREATE", "OR", "REPLACE", "TABLE"], "CREATE TABLE"),
+        (&["REPLACE", "TABLE"], "CREATE TABLE"),
+        (&["ALTER"], "ALTER TABLE"),
+        (&["CALL"], "CALL"),
         (&["CREATE", "TEMPORARY", "TABLE"], "CREATE TABLE"),
         (&["CREATE", "TABLE"], "CREATE TABLE"),
         (&["CREATE", "TEMPORARY", "VIEW"], "CREATE VIEW"),

@@ -70,7 +70,8 @@ pub(super) fn parse_partition_fields(parser: &mut Parser<'_>) -> Result<Vec<Part
     Ok(fields)
 }
 
-fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, ParserError> {
+/// `a`, `month(ts)`, `bucket(16, id)`
+pub(super) fn parse_partition_field(parser: &mut Parser<'_>) -> Result<PartitionField, ParserError> {
     let start = parser.peek_token();
     if parser.peek_nth_token_ref(1).token != Token::LParen {
         let (column, span) = parse_path(parser)?;

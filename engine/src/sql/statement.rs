@@ -2,6 +2,8 @@
 
 use datafusion::sql::sqlparser::ast;
 
+use super::alter_table::AlterTable;
+use super::call::Call;
 use super::create_table::CreateTable;
 use super::query::Query;
 use super::{Name, Span};
@@ -49,7 +51,11 @@ pub enum Statement {
     CreateTable(Box<CreateTable>),
     /// `CREATE [TEMPORARY] VIEW …`
     CreateView(Box<CreateView>),
-    /// `DROP [TEMPORARY] TABLE [IF EXISTS] name`
+    /// `ALTER TABLE …`
+    AlterTable(Box<AlterTable>),
+    /// `CALL system.procedure(…)`
+    Call(Box<Call>),
+    /// `DROP [TEMPORARY] TABLE [IF EXISTS] name [PURGE]`
     DropTable {
         /// The table.
         name: Name,
@@ -57,6 +63,8 @@ pub enum Statement {
         temporary: bool,
         /// No error when there is none.
         if_exists: bool,
+        /// Its files are deleted, too.
+        purge: bool,
     },
     /// `DROP [TEMPORARY] VIEW [IF EXISTS] name`
     DropView {
@@ -214,6 +222,8 @@ impl Statement {
             Statement::DropDatabase { .. } => "DROP DATABASE",
             Statement::CreateTable(_) => "CREATE TABLE",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::AlterTable(_) => "ALTER TABLE",
+            Statement::Call(_) => "CALL",
             Statement::DropTable { .. } => "DROP TABLE",
             Statement::DropView { .. } => "DROP VIEW",
             Statement::Show(_) => "SHOW",

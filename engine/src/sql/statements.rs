@@ -5,7 +5,9 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::Name;
-use super::create_table::{parse_comment, parse_create_table, parse_name};
+use super::alter_table::parse_alter_table;
+use super::call::parse_call;
+use super::create_table::{Replace, parse_comment, parse_create_table, parse_name};
 use super::depth::check_depth;
 use super::dialect::FlinkDialect;
 use super::hint::{self, Hints};
@@ -96,6 +98,9 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
     };
     match word.value.to_ascii_uppercase().as_str() {
         "CREATE" => create(parser, hints),
+        "REPLACE" => replace_table(parser, hints),
+        "ALTER" => parse_alter_table(parser).map(|alter| Statement::AlterTable(Box::new(alter))),
+        "CALL" => parse_call(parser).map(|call| Statement::Call(Box::new(call))),
         "DROP" => drop_statement(parser),
         "USE" => use_statement(parser),
         "SHOW" => show(parser),
@@ -126,6 +131,9 @@ fn other(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
 
 fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
     parser.advance_token();
+    if parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]) {
+        return replaced(parser, hints);
+    }
     let temporary = parser.parse_keyword(Keyword::TEMPORARY);
     let token = parser.next_token();
     let word = match &token.token {
@@ -158,6 +166,34 @@ fn create(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Parse
             err_at(format!("can't create {}", found(&token)), &token, Some(&help))
         }
     }
+}
+
+/// `REPLACE TABLE`: as `CREATE OR REPLACE TABLE`, but there has to be one.
+fn replace_table(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
+    parser.advance_token();
+    match replaced(parser, hints)? {
+        Statement::CreateTable(mut table) => {
+            table.replace = Replace::Existing;
+            Ok(Statement::CreateTable(table))
+        }
+        other => Ok(other),
+    }
+}
+
+/// From after `[CREATE OR] REPLACE`.
+fn replaced(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
+    let token = parser.next_token();
+    if !is_word(&token.token, "TABLE") {
+        let help = "only tables are replaced: CREATE OR REPLACE TABLE";
+        return err_at(format!("can't replace {}", found(&token)), &token, Some(help));
+    }
+    let place = parser.peek_token();
+    let mut table = parse_create_table(parser, hints, false)?;
+    if table.if_not_exists {
+        return err_at("REPLACE and IF NOT EXISTS contradict each other", &place, None);
+    }
+    table.replace = Replace::Any;
+    Ok(Statement::CreateTable(Box::new(table)))
 }
 
 fn create_view(parser: &mut Parser<'_>, hints: &mut Hints, temporary: bool) -> Result<Statement, ParserError> {
@@ -204,7 +240,7 @@ fn drop_statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parse_name(parser)?;
     Ok(match word.as_str() {
-        "TABLE" => Statement::DropTable { name, temporary, if_exists },
+        "TABLE" => Statement::DropTable { name, temporary, if_exists, purge: take_word(parser, "PURGE") },
         "VIEW" => Statement::DropView { name, temporary, if_exists },
         "CATALOG" => Statement::DropCatalog { name: one_part(name, &token)?, if_exists },
         _ => {

@@ -29,6 +29,11 @@ fn other_statements() {
 }
 
 #[test]
+fn altered_tables_and_calls() {
+    check_cases(include_str!("tests/alter.txt"), expect_file!["tests/alter.txt"]);
+}
+
+#[test]
 fn mistakes() {
     check_cases(include_str!("tests/mistakes.txt"), expect_file!["tests/mistakes.txt"]);
 }
@@ -304,8 +309,19 @@ fn shown(statement: &Statement) -> String {
         Statement::DropDatabase { name, if_exists, cascade } => {
             format!("{kind} {name} if_exists={if_exists} cascade={cascade}")
         }
-        Statement::DropTable { name, temporary, if_exists } | Statement::DropView { name, temporary, if_exists } => {
+        Statement::DropTable { name, temporary, if_exists, purge } => {
+            format!("{kind} {name} temporary={temporary} if_exists={if_exists}{}", if *purge { " purge" } else { "" })
+        }
+        Statement::DropView { name, temporary, if_exists } => {
             format!("{kind} {name} temporary={temporary} if_exists={if_exists}")
+        }
+        Statement::AlterTable(alter) => shown_alter(alter),
+        Statement::Call(call) => {
+            let arguments = call.arguments.iter().map(|argument| {
+                let name = argument.name.as_ref().map(|(name, _)| format!("{name} => ")).unwrap_or_default();
+                format!("\n  {name}{}", argument.value)
+            });
+            format!("{kind} {}{}", call.procedure, arguments.collect::<String>())
         }
         Statement::Show(show) => match show {
             Show::Databases { catalog: Some(catalog) } => format!("{kind} databases of {catalog}"),
@@ -321,6 +337,12 @@ fn shown(statement: &Statement) -> String {
 
 fn shown_table(table: &CreateTable) -> String {
     let mut out = format!("CREATE TABLE {}", table.name);
+    let replace = match table.replace {
+        Replace::No => "",
+        Replace::Any => " replace",
+        Replace::Existing => " replace existing",
+    };
+    out.push_str(replace);
     for (set, word) in [(table.temporary, " temporary"), (table.if_not_exists, " if_not_exists")] {
         out.push_str(if set { word } else { "" });
     }
@@ -353,6 +375,71 @@ fn shown_table(table: &CreateTable) -> String {
     }
     if let Some(query) = &table.query {
         let _ = write!(out, "\n  {}", shown_query(query).replace('\n', "\n  "));
+    }
+    out
+}
+
+fn shown_alter(alter: &AlterTable) -> String {
+    let mut out = format!("ALTER TABLE {} if_exists={}", alter.name, alter.if_exists);
+    let path = |column: &ColumnPath| column.path.join(".");
+    match &alter.action {
+        AlterAction::Columns(steps) => {
+            for step in steps {
+                let _ = match step {
+                    ColumnStep::Add { column, data_type, default, comment, place } => {
+                        let default = default.as_ref().map(|default| default.to_string());
+                        let added = format!("{data_type} default={default:?} comment={comment:?} place={place:?}");
+                        write!(out, "\n  add {}: {added}", path(column))
+                    }
+                    ColumnStep::Drop { column, if_exists } => write!(out, "\n  drop {} {if_exists}", path(column)),
+                    ColumnStep::Rename { column, to } => write!(out, "\n  rename {} to {to}", path(column)),
+                    ColumnStep::Type { column, data_type } => write!(out, "\n  type {}: {data_type}", path(column)),
+                    ColumnStep::Nullable { column, nullable } => {
+                        write!(out, "\n  nullable {} {nullable}", path(column))
+                    }
+                    ColumnStep::Comment { column, comment } => write!(out, "\n  comment {} {comment}", path(column)),
+                    ColumnStep::Default { column, default } => {
+                        let default = default.as_ref().map(|default| default.to_string());
+                        write!(out, "\n  default {} {default:?}", path(column))
+                    }
+                    ColumnStep::Move { column, place } => write!(out, "\n  move {} {place:?}", path(column)),
+                };
+            }
+        }
+        AlterAction::Set(options) => out.push_str(&shown_options(options)),
+        AlterAction::Reset { keys, if_exists } => {
+            let keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+            let _ = write!(out, "\n  reset {keys:?} {if_exists}");
+        }
+        AlterAction::RenameTo(name) => {
+            let _ = write!(out, "\n  to {name}");
+        }
+        AlterAction::SetIdentifierFields(columns) | AlterAction::DropIdentifierFields(columns) => {
+            let is_set = matches!(alter.action, AlterAction::SetIdentifierFields(_));
+            let columns: Vec<_> = columns.iter().map(path).collect();
+            let _ = write!(out, "\n  identifier fields set={is_set} {columns:?}");
+        }
+        AlterAction::AddPartitionField { field, name } => {
+            let _ = write!(out, "\n  add {field} as {name:?}");
+        }
+        AlterAction::DropPartitionField(field) => {
+            let _ = write!(out, "\n  drop {field}");
+        }
+        AlterAction::ReplacePartitionField { old, new, name } => {
+            let _ = write!(out, "\n  replace {old} with {new} as {name:?}");
+        }
+        AlterAction::WriteOrder { terms, distribution } => {
+            let _ = write!(out, "\n  distribution {distribution}");
+            for OrderTerm { field, descending, nulls_first } in terms {
+                let _ = write!(out, "\n  by {field} descending={descending} nulls_first={nulls_first}");
+            }
+        }
+        action @ (AlterAction::SetLocation(_)
+        | AlterAction::RenamePartitionField { .. }
+        | AlterAction::CreateRef(_)
+        | AlterAction::DropRef { .. }) => {
+            let _ = write!(out, "\n  {action:?}");
+        }
     }
     out
 }

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use frazil_table::spec::{DataFile, PrimitiveLiteral, PrimitiveType};
+use frazil_table::spec::{DataFile, Datum, PrimitiveLiteral, PrimitiveType};
 
 use super::{BoundColumn, BoundPredicate, Comparison, Test};
 use crate::literal::compare;
@@ -27,12 +27,29 @@ impl Bounds for DataFile {
     fn column(&self, column: &BoundColumn) -> ColumnBounds {
         let id = column.field_id;
         ColumnBounds {
-            lower: self.lower_bounds().get(&id).map(|bound| bound.literal().clone()),
-            upper: self.upper_bounds().get(&id).map(|bound| bound.literal().clone()),
+            lower: self.lower_bounds().get(&id).and_then(|bound| promoted(bound, &column.primitive)),
+            upper: self.upper_bounds().get(&id).and_then(|bound| promoted(bound, &column.primitive)),
             null_count: self.null_value_counts().get(&id).copied(),
             nan_count: self.nan_value_counts().get(&id).copied(),
             value_count: self.value_counts().get(&id).copied(),
         }
+    }
+}
+
+/// A bound of an older file in the column's type of now. A date among timestamps is in other units; a bound of a type that
+/// the column never had says nothing.
+fn promoted(bound: &Datum, to: &PrimitiveType) -> Option<PrimitiveLiteral> {
+    use PrimitiveType as T;
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    match (bound.data_type(), to, bound.literal()) {
+        (T::Date, T::Timestamp, PrimitiveLiteral::Int(days)) => {
+            i64::from(*days).checked_mul(MICROS_PER_DAY).map(PrimitiveLiteral::Long)
+        }
+        (T::Date, T::TimestampNs, PrimitiveLiteral::Int(days)) => {
+            i64::from(*days).checked_mul(MICROS_PER_DAY * 1_000).map(PrimitiveLiteral::Long)
+        }
+        (T::Date, to, literal) => (*to == T::Date).then(|| literal.clone()),
+        (_, _, literal) => Some(literal.clone()),
     }
 }
 
@@ -99,4 +116,19 @@ fn prefix_may_match(prefix: &str, bounds: &ColumnBounds) -> bool {
         _ => None,
     };
     against(&bounds.lower) != Some(Ordering::Greater) && against(&bounds.upper) != Some(Ordering::Less)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_of_a_date_is_midnight_among_timestamps() {
+        let day = Datum::date(2);
+        assert_eq!(promoted(&day, &PrimitiveType::Timestamp), Some(PrimitiveLiteral::Long(2 * 86_400_000_000)));
+        assert_eq!(promoted(&day, &PrimitiveType::TimestampNs), Some(PrimitiveLiteral::Long(2 * 86_400_000_000_000)));
+        assert_eq!(promoted(&day, &PrimitiveType::Date), Some(PrimitiveLiteral::Int(2)));
+        assert_eq!(promoted(&day, &PrimitiveType::Long), None);
+        assert_eq!(promoted(&Datum::int(2), &PrimitiveType::Long), Some(PrimitiveLiteral::Int(2)));
+    }
 }

@@ -124,6 +124,8 @@ async fn a_branch_takes_part_in_a_commit_with_files() {
     // The branch is made of what was there before the append.
     let plan = t.commit(&[append(&["b"]), Change::Metadata(branch)]).await;
     assert!(plan.to_string().starts_with("branch before points to"), "{plan}");
+    // Planning takes no time from the machine's clock.
+    assert!(plan.snapshots[0].timestamp_ms <= t.table.metadata().last_updated_ms(), "{plan:?}");
     assert_eq!(t.table.refs()["before"].snapshot_id, before);
     assert_eq!(live(&t).await, ["a", "b"]);
 }

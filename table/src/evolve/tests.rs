@@ -233,7 +233,7 @@ fn what_a_schema_can_not_become_is_refused_with_the_reason() {
         field id: int can't become float: old values would have no value in the new type; int may become long
         field prices.net: decimal(9, 2) can't become decimal(8, 2): the precision of a decimal only grows
         field prices.net: decimal(9, 2) can't become decimal(18, 3): the scale of a decimal is fixed
-        field day: date may become timestamp from format version 3 on, and the table has v2
+        field day: date can't become timestamp: old values would have no value in the new type
         field place: struct<7: lat float, 8: lon float> can't become string: change the fields inside by their own names, or drop the column and add it again
         field day: it can't become NOT NULL: rows that are there already may have no value for it
         field id: 'id' may be null, so it can't identify rows
@@ -461,21 +461,13 @@ fn what_a_partition_spec_can_not_become_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_date_that_is_partitioned_by_becomes_a_timestamp_only_if_partitions_stay_the_same() {
+fn a_date_stays_a_date() {
     let wider = steps([set_type("day", PrimitiveType::Timestamp)]);
-    let t = table(FormatVersion::V3);
-    changed(&changed(&t, &spec([by("day", Transform::Month)])), &wider);
-    let by_value = changed(&t, &spec([by("day", Transform::Bucket(8))]));
     expect![[r#"
-        field day: partition field 'day_bucket_8' would have other values for timestamp than for date
+        field day: date can't become timestamp: old values would have no value in the new type
+        field day: date can't become timestamp yet: engines do not read it; add another column and fill it
     "#]]
-    .assert_eq(&text(&by_value, &wider));
-    // Files of an older spec are read by it, too.
-    let older = changed(&by_value, &spec([drop_spec("day_bucket_8")]));
-    expect![[r#"
-        field day: partition field 'day_bucket_8' would have other values for timestamp than for date
-    "#]]
-    .assert_eq(&text(&older, &wider));
+    .assert_eq(&[FormatVersion::V2, FormatVersion::V3].map(|v| text(&table(v), &wider)).concat());
 }
 
 fn sort_term(source: &str, transform: Transform) -> SortTerm {
@@ -575,4 +567,39 @@ fn a_replaced_table_has_ids_of_its_own() {
     let replaced = changed(&partitioned, &change);
     assert_eq!(replaced.metadata().format_version(), FormatVersion::V2);
     assert_eq!(replaced.metadata().current_schema().identifier_field_ids().collect::<Vec<_>>(), [15]);
+}
+
+#[tokio::test]
+async fn manifests_of_a_spec_are_written_anew_though_its_column_is_gone() {
+    use crate::commit::tests::TestTable;
+    use crate::spec::{DataContentType, DataFileBuilder, DataFileFormat, Struct};
+    use crate::{Change, RewriteManifests, SnapshotProperties, TableFile};
+
+    let mut t = TestTable::new(FormatVersion::V2);
+    let region = add("", "region", primitive(PrimitiveType::String));
+    t.commit(&[steps([SchemaStep::Add(Box::new(region))]).into()]).await;
+    t.commit(&[spec([by("region", Transform::Identity)]).into()]).await;
+    for region in ["north", "south"] {
+        let file = DataFileBuilder::default()
+            .content(DataContentType::Data)
+            .file_path(region.to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .partition(Struct::from_iter([Some(Literal::string(region))]))
+            .record_count(1)
+            .file_size_in_bytes(1)
+            .build()
+            .unwrap();
+        let files = vec![TableFile { file, partition_spec_id: t.table.metadata().default_partition_spec_id() }];
+        t.commit(&[Change::Append { files, properties: SnapshotProperties::new() }]).await;
+    }
+    t.commit(&[spec([drop_spec("region")]).into()]).await;
+    t.commit(&[steps([SchemaStep::Drop("region".into())]).into()]).await;
+    let rewrite = RewriteManifests { target_size_bytes: None, properties: SnapshotProperties::new() };
+    t.commit(&[Change::RewriteManifests(rewrite)]).await;
+    let state = t.state().await;
+    let live = state.live_data_files().unwrap();
+    let mut partitions: Vec<_> = live.iter().map(|file| format!("{:?}", file.file.partition().fields()[0])).collect();
+    partitions.sort();
+    assert_eq!(state.manifests().len(), 1);
+    assert!(partitions[0].contains("north") && partitions[1].contains("south"), "{partitions:?}");
 }

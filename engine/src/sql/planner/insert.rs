@@ -1,21 +1,21 @@
 //! `INSERT INTO t (columns) SELECT …`: the query's columns into the table's, by position.
 //!
 //! The plan gives the target's columns in their order and under their names; those that the statement does not write
-//! are NULL. The values keep the types of the query: [`coerce`](crate::coerce) converts the batches on their way into
+//! have their default, or are NULL. The values keep the types of the query: [`coerce`](crate::coerce) converts the batches on their way into
 //! the table. What it would refuse is refused here already, with its place in the script.
 
 use std::collections::HashSet;
 
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned as _};
 
 use super::{locate, plan_query, with_help};
 use crate::coerce::check_coercion;
 use crate::sql::{Insert, Span, SqlError};
 use crate::suggest::nearest_one;
+use crate::write_defaults::value_of_unnamed;
 use crate::{Error, Result};
 
 const KIND: &str = "INSERT";
@@ -44,11 +44,10 @@ pub async fn plan_insert(insert: &Insert, target: &Schema, state: &SessionState,
     for (index, field) in target.fields().iter().enumerate() {
         let output = match written.iter().position(|target_index| *target_index == index) {
             Some(position) => output(insert, &plan, position, field, script)?,
-            None if field.is_nullable() => cast(lit(ScalarValue::Null), field.data_type().clone()),
-            None => {
+            None => value_of_unnamed(field).ok_or_else(|| {
                 let message = format!("the column '{}' is NOT NULL and gets no value", field.name());
-                return Err(refuse(message, insert.target.span(), None, script));
-            }
+                refuse(message, insert.target.span(), None, script)
+            })?,
         };
         outputs.push(output.alias(field.name()));
     }

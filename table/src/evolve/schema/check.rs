@@ -28,7 +28,6 @@ pub(super) fn check_default(
 
 /// A default in the wider type of its field.
 pub(super) fn promoted(value: Option<Literal>, from: &Type, to: &PrimitiveType) -> Option<Literal> {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
     let Some(Literal::Primitive(literal)) = value else { return value };
     let wider = match (from, literal, to) {
         (Type::Primitive(PrimitiveType::Int), PrimitiveLiteral::Int(value), PrimitiveType::Long) => {
@@ -36,12 +35,6 @@ pub(super) fn promoted(value: Option<Literal>, from: &Type, to: &PrimitiveType) 
         }
         (Type::Primitive(PrimitiveType::Float), PrimitiveLiteral::Float(value), PrimitiveType::Double) => {
             PrimitiveLiteral::Double(f64::from(value.0).into())
-        }
-        (Type::Primitive(PrimitiveType::Date), PrimitiveLiteral::Int(days), PrimitiveType::Timestamp) => {
-            PrimitiveLiteral::Long(i64::from(days).saturating_mul(MICROS_PER_DAY))
-        }
-        (Type::Primitive(PrimitiveType::Date), PrimitiveLiteral::Int(days), PrimitiveType::TimestampNs) => {
-            PrimitiveLiteral::Long(i64::from(days).saturating_mul(MICROS_PER_DAY).saturating_mul(1_000))
         }
         (_, literal, _) => literal,
     };
@@ -102,26 +95,6 @@ pub(super) fn check_dependents(metadata: &TableMetadata, schema: &Schema) -> Res
         if schema.field_by_id(field.source_id).is_none() {
             let reason = "the table is sorted by it; set another WRITE ORDERED BY, or WRITE UNORDERED, first";
             return Err(Error::invalid_schema(name(field.source_id), reason));
-        }
-    }
-    check_partition_values(metadata, schema)
-}
-
-/// A column may be promoted only if all its partition fields, of older specs too, give the same values before and after
-/// (Iceberg spec, "Schema Evolution").
-fn check_partition_values(metadata: &TableMetadata, schema: &Schema) -> Result<()> {
-    let current = metadata.current_schema();
-    for field in metadata.partition_specs_iter().flat_map(|spec| spec.fields()) {
-        let (Some(old), Some(new)) = (current.field_by_id(field.source_id), schema.field_by_id(field.source_id)) else {
-            continue;
-        };
-        let keeps = matches!(field.transform, Transform::Year | Transform::Month | Transform::Day | Transform::Void);
-        if *old.field_type == Type::Primitive(PrimitiveType::Date) && old.field_type != new.field_type && !keeps {
-            let reason = format!(
-                "partition field '{}' would have other values for {} than for {}",
-                field.name, new.field_type, old.field_type
-            );
-            return Err(Error::invalid_schema(current.name_by_field_id(field.source_id).unwrap_or("?"), reason));
         }
     }
     Ok(())

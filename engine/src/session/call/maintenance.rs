@@ -1,0 +1,124 @@
+//! Procedures that tidy a table up, and the one that takes a table over.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use frazil_compactor::{Config, compact_table, run_expire_with};
+use frazil_table::{Change, Retention, RewriteManifests, SnapshotProperties};
+use tokio_util::sync::CancellationToken;
+
+use super::{Arguments, answer};
+use crate::Result;
+use crate::session::Session;
+use crate::sql::SqlError;
+
+/// What Iceberg keeps when nothing else is said: five days, and the newest snapshot.
+const DEFAULT_RETENTION: Retention = Retention { max_snapshot_age_ms: 5 * 86_400_000, min_snapshots_to_keep: 1 };
+
+fn count(value: usize) -> Arc<Int64Array> {
+    Arc::new(Int64Array::from(vec![i64::try_from(value).unwrap_or(i64::MAX)]))
+}
+
+fn bytes(value: u64) -> Arc<Int64Array> {
+    Arc::new(Int64Array::from(vec![i64::try_from(value).unwrap_or(i64::MAX)]))
+}
+
+impl Session {
+    pub(super) async fn expire_snapshots(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let table = self.table_of(arguments).await?;
+        let mut retention = Retention::of(&table.table, DEFAULT_RETENTION);
+        if let Some(older_than) = arguments.timestamp_ms("older_than") {
+            retention.max_snapshot_age_ms = self.env().now_ms().saturating_sub(older_than);
+        }
+        if let Some(keep) = arguments.integer("retain_last") {
+            retention.min_snapshots_to_keep = usize::try_from(keep).ok().filter(|n| *n > 0).ok_or_else(|| {
+                let span = arguments.span_of("retain_last");
+                SqlError::new("at least one snapshot is retained", span, arguments.script())
+            })?;
+        }
+        let report = run_expire_with(&self.queue(&table), retention, &[], arguments.boolean("dry_run")).await?;
+        Ok(answer([
+            ("expired_snapshots_count", count(report.snapshot_ids.len())),
+            ("deleted_content_files_count", count(report.content_files)),
+            ("deleted_metadata_files_count", count(report.metadata_files)),
+            ("dropped_refs", Arc::new(StringArray::from(vec![report.refs.join(", ")]))),
+            ("failed_files_count", count(report.failed.len())),
+        ]))
+    }
+
+    pub(super) async fn rewrite_data_files(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let table = self.table_of(arguments).await?;
+        let mut properties = table.table.metadata().properties().clone();
+        for (key, value) in arguments.options("options") {
+            // The one of Spark's options that means something here; the others are policies of Spark's planner.
+            if key != "target-file-size-bytes" {
+                let error = SqlError::new(
+                    format!("there is no option '{key}'"),
+                    arguments.span_of("options"),
+                    arguments.script(),
+                );
+                return Err(error.help("there is 'target-file-size-bytes'").into());
+            }
+            properties.insert("write.target-file-size-bytes".to_owned(), value);
+        }
+        let config = Config::from_options(&properties, &Default::default(), 1)?.packing();
+        let stop = CancellationToken::new();
+        let report = compact_table(&self.queue(&table), &config, arguments.boolean("dry_run"), &stop).await?;
+        let planned = report.plan.as_ref().filter(|_| report.dry_run);
+        Ok(answer([
+            ("rewritten_data_files_count", count(planned.map_or(report.files_in, |plan| plan.files_in()))),
+            ("added_data_files_count", count(report.files_out)),
+            ("rewritten_bytes_count", bytes(planned.map_or(report.bytes_in, |plan| plan.bytes_in()))),
+            ("failed_groups_count", count(report.failed.len() + report.dropped.len())),
+        ]))
+    }
+
+    pub(super) async fn rewrite_manifests(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let table = self.table_of(arguments).await?;
+        let none = answer([("rewritten_manifests_count", count(0)), ("added_manifests_count", count(0))]);
+        if table.table.current_snapshot().is_none() {
+            return Ok(none);
+        }
+        let rewrite = RewriteManifests { target_size_bytes: None, properties: SnapshotProperties::new() };
+        let after = self.commit_for(&table, Change::RewriteManifests(rewrite), arguments).await?;
+        let before = table.table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+        let made = after.current_snapshot().filter(|snapshot| Some(snapshot.snapshot_id()) != before);
+        let Some(made) = made else { return Ok(none) };
+        let said = |key: &str| {
+            let value = made.summary().additional_properties.get(key).and_then(|value| value.parse().ok());
+            Arc::new(Int64Array::from(vec![value]))
+        };
+        Ok(answer([
+            ("rewritten_manifests_count", said("manifests-replaced")),
+            ("added_manifests_count", said("manifests-created")),
+        ]))
+    }
+
+    pub(super) async fn register_table(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let name = arguments.table_name()?;
+        let path = self.path_of(&name);
+        let catalog = self.catalog_or_refuse(&path.catalog, &name, arguments.script())?;
+        let location = arguments.text("metadata_file").unwrap_or_default();
+        let refuse = |message: String, place: &str| {
+            Err(SqlError::new(message, arguments.span_of(place), arguments.script()).into())
+        };
+        let table = match catalog.register_table(&path.ident(), &location).await {
+            Ok(table) => table,
+            Err(frazil_catalog::Error::TableExists(_)) => {
+                return refuse(format!("there is a table '{}' already", path.table), "table");
+            }
+            Err(frazil_catalog::Error::NoSuchNamespace(_)) => {
+                return self.refuse_unknown_database(&path.catalog, &path.database, &name, arguments.script()).await;
+            }
+            Err(frazil_catalog::Error::Table(error)) => return refuse(error.to_string(), "metadata_file"),
+            Err(error) => return Err(error.into()),
+        };
+        let current = table.current_snapshot();
+        let total = |key: &str| current?.summary().additional_properties.get(key)?.parse::<i64>().ok();
+        Ok(answer([
+            ("current_snapshot_id", Arc::new(Int64Array::from(vec![current.map(|snapshot| snapshot.snapshot_id())]))),
+            ("total_records_count", Arc::new(Int64Array::from(vec![total("total-records")]))),
+            ("total_data_files_count", Arc::new(Int64Array::from(vec![total("total-data-files")]))),
+        ]))
+    }
+}
