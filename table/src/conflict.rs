@@ -160,21 +160,24 @@ impl<'a> Checks<'a> {
         Ok(())
     }
 
-    /// Equality deletes that came meanwhile apply to the outputs of a rewrite too: by number, and because the outputs are
-    /// in the partitions of the inputs. Where they are not, such a delete would be lost.
+    /// Equality deletes that came meanwhile apply to the outputs of a rewrite too: by number, and because each row stays in
+    /// its partition. That is known where all inputs and outputs have one spec and the outputs lie in the inputs'
+    /// partitions; elsewhere a row may move out of the reach of such a delete, which would be lost.
     pub(crate) fn new_equality_deletes_reach(
         &self,
         removed: &HashSet<Target>,
         added: &[TableFile],
     ) -> std::result::Result<(), Stop> {
+        let spec_ids: HashSet<i32> = removed
+            .iter()
+            .filter_map(|target| target.partition.as_ref().map(|(spec_id, _)| *spec_id))
+            .chain(added.iter().map(|output| output.partition_spec_id))
+            .collect();
         let inside = |output: &TableFile| {
-            removed.iter().any(|target| {
-                target.partition.as_ref().is_some_and(|(spec_id, tuple)| {
-                    *spec_id == output.partition_spec_id && tuple == output.file.partition()
-                })
-            })
+            let is_it = |(_, tuple): &(i32, Struct)| tuple == output.file.partition();
+            removed.iter().any(|target| target.partition.as_ref().is_some_and(is_it))
         };
-        match added.iter().all(inside) {
+        match spec_ids.len() <= 1 && added.iter().all(inside) {
             true => Ok(()),
             false => self.no_new_deletes(removed, true),
         }

@@ -5,17 +5,15 @@ mod load;
 mod store;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use frazil_storage::Store;
-use iceberg::io::FileIO;
 
-use crate::avro_name::manifest_with_avro_names;
-use crate::cherry_pick::SOURCE_SNAPSHOT_ID;
+use crate::cherry_pick::{PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID};
 use crate::row_lineage::inherit_row_ids;
-use crate::spec::{FormatVersion, ManifestEntry, ManifestFile, ManifestList, Snapshot, TableMetadata};
-use crate::{Error, ManifestCache, Result, Table, UnreachableFiles};
+use crate::spec::{FormatVersion, ManifestEntry, ManifestFile, Snapshot, TableMetadata};
+use crate::{Error, ManifestCache, OPERATION_ID, Result, Table, UnreachableFiles, decode};
 
 use load::load_entries;
 
@@ -23,24 +21,13 @@ pub use added::load_added_files;
 pub use load::{Entries, load_state, load_state_at, load_state_for};
 pub use store::{WrittenManifests, store_commit};
 
-/// A metadata file larger than this is refused before it is parsed.
-const METADATA_BYTES_MAX: u64 = 1 << 30;
-
 /// Reads a metadata file; `.gz.metadata.json` and `.metadata.json.gz` are compressed.
 ///
 /// # Errors
 /// [`Error::Damaged`] if it is not table metadata.
 pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadata> {
-    let mut bytes = store.read(location).await?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut inflated = Vec::new();
-        flate2::read::GzDecoder::new(bytes.as_ref())
-            .take(METADATA_BYTES_MAX)
-            .read_to_end(&mut inflated)
-            .map_err(|error| Error::damaged(location, error))?;
-        bytes = inflated.into();
-    }
-    serde_json::from_slice(&bytes).map_err(|error| Error::damaged(location, error))
+    let bytes = store.read(location).await?;
+    decode::metadata(&bytes).map_err(|reason| Error::damaged(location, reason))
 }
 
 /// The JSON of table metadata as every reader takes it. Iceberg's Java library of 2022, and so Trino of that time,
@@ -90,9 +77,7 @@ pub async fn load_manifest_list(
 ) -> Result<Vec<ManifestFile>> {
     let location = snapshot.manifest_list();
     let bytes = store.read(location).await?;
-    let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
-        .map_err(|error| Error::damaged(location, error))?;
-    Ok(list.consume_entries().into_iter().collect())
+    decode::manifest_list(&bytes, metadata.format_version()).map_err(|reason| Error::damaged(location, reason))
 }
 
 /// Reads a manifest's entries, with sequence numbers, snapshot ids and first row ids inherited (Iceberg spec, "Sequence
@@ -109,12 +94,8 @@ pub async fn load_manifest(
     if let Some(entries) = cache.get(manifest) {
         return Ok(entries);
     }
-    let bytes = manifest_with_avro_names(store.read(location).await?);
-    let memory = FileIO::new_with_memory();
-    let damaged = |error: iceberg::Error| Error::damaged(location, error);
-    memory.new_output(location).map_err(damaged)?.write(bytes).await.map_err(damaged)?;
-    let (entries, _) = manifest.load_manifest(&memory).await.map_err(damaged)?.into_parts();
-    let mut entries: Vec<_> = entries.into_iter().map(Arc::unwrap_or_clone).collect();
+    let bytes = store.read(location).await?;
+    let mut entries = decode::manifest(&bytes, manifest).await.map_err(|reason| Error::damaged(location, reason))?;
     inherit_row_ids(manifest, &mut entries);
     let entries = Arc::new(entries);
     cache.insert(manifest, Arc::clone(&entries));
@@ -123,10 +104,10 @@ pub async fn load_manifest(
 
 /// Finds the files that only expired snapshots name, by comparing the table before an expiry with the table after it.
 ///
-/// Of the retained snapshots only those are read whose parent is not retained, and those that were picked from another
-/// snapshot: a snapshot lists what its parent listed and what it added itself, which is new unless it was picked, so what
-/// was live before the expiry and is live in any retained snapshot is live in one of those. Cost: the lists and manifests
-/// of the expired snapshots, of the oldest retained one of each branch, and of the picked ones.
+/// Of the retained snapshots those are read whose parent is not retained: a snapshot lists what its parent listed and
+/// what it added itself, so what was live before the expiry and is live in any retained snapshot is live in one of those,
+/// unless a later one added it once more. Cherry-picks do, and other programs may: what such snapshots added is read too.
+/// Cost: the lists and manifests of the expired snapshots and of the oldest retained one of each branch.
 ///
 /// # Errors
 /// As [`load_state`]. A manifest that is gone already counts as empty: an earlier clean-up got that far.
@@ -149,11 +130,14 @@ pub async fn find_unreachable_files(
     let mut retained: HashMap<String, ManifestFile> = HashMap::new();
     for snapshot in after.metadata().snapshots() {
         lists.remove(snapshot.manifest_list());
-        let is_picked = snapshot.summary().additional_properties.contains_key(SOURCE_SNAPSHOT_ID);
-        if !is_picked && snapshot.parent_snapshot_id().is_some_and(|parent| kept.contains(&parent)) {
+        let has_parent = snapshot.parent_snapshot_id().is_some_and(|parent| kept.contains(&parent));
+        if has_parent && !may_add_again(snapshot) {
             continue;
         }
         for manifest in load_manifest_list(store, after.metadata(), snapshot).await? {
+            if has_parent && manifest.added_snapshot_id != snapshot.snapshot_id() {
+                continue;
+            }
             dropped.remove(&manifest.manifest_path);
             retained.insert(manifest.manifest_path.clone(), manifest);
         }
@@ -170,6 +154,12 @@ pub async fn find_unreachable_files(
         dropped_entries.iter().map(|(manifest, entries)| (manifest, entries.as_slice())),
         retained.values().map(|entries| entries.as_slice()),
     ))
+}
+
+/// Whether a snapshot may have added files that were in the table before. What this program commits has new names.
+fn may_add_again(snapshot: &Snapshot) -> bool {
+    let said = |key: &str| snapshot.summary().additional_properties.contains_key(key);
+    !said(OPERATION_ID) || said(SOURCE_SNAPSHOT_ID) || said(PUBLISHED_WAP_ID)
 }
 
 fn unless_gone<T: Default>(result: Result<T>) -> Result<T> {

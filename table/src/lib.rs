@@ -12,11 +12,13 @@
 //! What this crate does not know: catalogs, Parquet, jobs.
 
 pub mod arrow;
+mod avro;
 mod avro_name;
 mod change;
 mod cherry_pick;
 mod commit;
 mod conflict;
+mod decode;
 mod deletes;
 mod deletion_vector;
 mod error;

@@ -9,8 +9,8 @@ use frazil_storage::Env;
 use super::*;
 use crate::change::{SnapshotProperties, TableFile};
 use crate::spec::{
-    DataContentType, DataFileBuilder, DataFileFormat, NestedField, PrimitiveType, Schema, Struct, TableCreation,
-    TableIdent, TableMetadata, TableMetadataBuilder, Type,
+    DataContentType, DataFileBuilder, DataFileFormat, Literal, NestedField, PrimitiveType, Schema, Struct,
+    TableCreation, TableIdent, TableMetadata, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
 use crate::{CommitTarget, ExpirePlan, ManifestCache, Retention, Table, io, plan_expire};
 
@@ -23,11 +23,22 @@ pub(crate) struct TestTable {
 
 impl TestTable {
     pub(crate) fn new(format_version: FormatVersion) -> Self {
+        Self::with(format_version, UnboundPartitionSpec::builder().build())
+    }
+
+    /// Partitioned by the id itself.
+    fn partitioned(format_version: FormatVersion) -> Self {
+        let spec = UnboundPartitionSpec::builder().add_partition_field(1, "id", Transform::Identity).unwrap();
+        Self::with(format_version, spec.build())
+    }
+
+    fn with(format_version: FormatVersion, spec: UnboundPartitionSpec) -> Self {
         let id = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
         let creation = TableCreation::builder()
             .name("t".to_owned())
             .location("memory://w/t".to_owned())
             .schema(Schema::builder().with_fields([id.into()]).build().unwrap())
+            .partition_spec(spec)
             .format_version(format_version)
             .build();
         let metadata = TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata;
@@ -122,6 +133,24 @@ pub(crate) fn file(path: &str) -> TableFile {
         .build()
         .unwrap();
     TableFile { file, partition_spec_id: 0 }
+}
+
+fn file_in(path: &str, partition_spec_id: i32, tuple: &[i32]) -> TableFile {
+    // `id` itself, then its bucket.
+    let values = tuple.iter().enumerate().map(|(index, value)| match index {
+        0 => Some(Literal::long(i64::from(*value))),
+        _ => Some(Literal::int(*value)),
+    });
+    let file = DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(path.to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::from_iter(values))
+        .record_count(10)
+        .file_size_in_bytes(100)
+        .build()
+        .unwrap();
+    TableFile { file, partition_spec_id }
 }
 
 pub(crate) fn append(paths: &[&str]) -> Change {
@@ -305,4 +334,64 @@ async fn expiry_keeps_what_is_young_or_protected() {
     let keep_two = Retention { max_snapshot_age_ms: 0, min_snapshots_to_keep: 2 };
     assert_eq!(plan_expire(&t.table, keep_two, &[], later).snapshot_ids, [ids[3], ids[2]]);
     assert_eq!(plan_expire(&t.table, keep_two, &[ids[2]], later).snapshot_ids, [ids[3]]);
+}
+
+/// The rows of the file of the older spec are out of the delete's reach once they lie in a file of the newer one, though
+/// that file's partition is one of those that are rewritten.
+#[tokio::test]
+async fn conflict_when_rows_move_to_another_spec_while_an_equality_delete_comes() {
+    let mut t = TestTable::partitioned(FormatVersion::V2);
+    let steps = vec![crate::evolve::SpecStep::Add {
+        source: crate::evolve::FieldPath::from("id"),
+        transform: Transform::Bucket(2),
+        name: None,
+    }];
+    t.commit(&[Change::Metadata(crate::MetadataChange::PartitionSpec(steps))]).await;
+    let old = file_in("old", 0, &[1]);
+    let new = file_in("new", 1, &[1, 0]);
+    t.commit(&[Change::Append { files: vec![old, new], properties: SnapshotProperties::new() }]).await;
+    let replace = |base_snapshot_id: i64| Change::Replace {
+        removed: vec!["old".to_owned(), "new".to_owned()],
+        added: vec![file_in("both", 1, &[1, 0])],
+        data_sequence_number: 1,
+        base_snapshot_id,
+        properties: SnapshotProperties::new(),
+    };
+    let base = t.table.current_snapshot().unwrap().snapshot_id();
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::EqualityDeletes)
+        .file_path("delete".to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::from_iter([Some(Literal::long(1))]))
+        .record_count(1)
+        .file_size_in_bytes(100)
+        .equality_ids(Some(vec![1]));
+    let delete = TableFile { file: builder.build().unwrap(), partition_spec_id: 0 };
+    let delta = crate::RowDelta { delete_files: vec![delete], ..crate::RowDelta::default() };
+    t.commit(&[Change::RowDelta(delta)]).await;
+    let conflict = t.try_commit(&[replace(base)]).await.unwrap_err();
+    assert!(matches!(conflict, Conflict::RowsDeleted { .. }), "{conflict}");
+    // One that read the delete may move the rows.
+    t.try_commit(&[replace(t.table.current_snapshot().unwrap().snapshot_id())]).await.unwrap();
+}
+
+/// A cherry-pick lists files of a snapshot that is not its ancestor: when that one expires, they stay.
+#[tokio::test]
+async fn expiry_spares_what_a_later_snapshot_added_once_more() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["a"])]).await;
+    let below = t.table.current_snapshot().unwrap().snapshot_id();
+    t.commit(&[append(&["picked", "other"])]).await;
+    let picked = t.table.current_snapshot().unwrap().snapshot_id();
+    let branch = crate::spec::MAIN_BRANCH.to_owned();
+    let rollback = crate::evolve::RefChange::Rollback { branch, snapshot_id: below };
+    t.commit(&[Change::Metadata(crate::MetadataChange::Ref(rollback))]).await;
+    t.commit(&[append(&["b"])]).await;
+    let properties = SnapshotProperties::from([(crate::SOURCE_SNAPSHOT_ID.to_owned(), picked.to_string())]);
+    t.commit(&[Change::Append { files: vec![file("picked")], properties }]).await;
+    let before = t.table.clone();
+    t.commit(&[Change::ExpireSnapshots { snapshot_ids: vec![picked] }]).await;
+    let gone = io::find_unreachable_files(&t.env.store, &t.cache, &before, &t.table).await.unwrap();
+    assert_eq!(gone.content_files.into_iter().collect::<Vec<_>>(), ["other"]);
 }
