@@ -168,13 +168,13 @@ fn client(options: &Checked, bounded: bool) -> Result<ClientConfig, String> {
 mod tests {
     use super::*;
     use crate::connectors::kafka::{KafkaSource, options};
-    use arrow::datatypes::Schema;
+    use arrow::datatypes::{DataType, Field, Schema};
 
     fn table(more: &[(&str, &str)]) -> TableDefinition {
         let mut all =
             vec![("connector", "kafka"), ("topic", "flights"), ("properties.bootstrap.servers", "127.0.0.1:9092")];
         all.extend_from_slice(more);
-        TableDefinition::new("t", &Schema::empty(), all)
+        TableDefinition::new("t", &Schema::new(vec![Field::new("id", DataType::Int64, true)]), all)
     }
 
     fn settings(more: &[(&str, &str)]) -> Result<Settings> {
