@@ -219,7 +219,7 @@ pub(crate) struct Job {
     #[arg(long, default_value = "1 s", value_name = "DURATION", value_parser = parse_interval)]
     pub(crate) checkpoint_interval: Duration,
     /// Names the job over all its runs; a run goes on where the last one of the same name stopped. Default: what SET
-    /// 'pipeline.name' says, else the script's file name with a hash of its INSERTs.
+    /// 'pipeline.name' says, else the script's file name.
     #[arg(long, value_name = "NAME", value_parser = parse_job_id)]
     pub(crate) job_id: Option<String>,
     /// Which of these were given by a person, so that the script's `SET` does not go over them.

@@ -49,11 +49,13 @@ impl Error {
         use frazil_engine::Error as Engine;
         use frazil_engine::connectors::SourceError;
         use frazil_reader::Error as Reader;
+        use frazil_writer::Error as Writer;
         match self {
             Self::BadInput(_) => 2,
             Self::Catalog(frazil_catalog::Error::BadRequest(_)) => 2,
             Self::Engine(Engine::Sql(_) | Engine::Option(_) | Engine::NotStreamable { .. }) => 2,
             Self::Engine(Engine::Compactor(Compactor::BadOption { .. })) => 2,
+            Self::Engine(Engine::Writer(Writer::OtherDefinition { .. })) => 2,
             Self::Engine(Engine::Reader(
                 Reader::UnknownColumn { .. }
                 | Reader::InvalidPredicate { .. }

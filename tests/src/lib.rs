@@ -7,8 +7,16 @@
 //!
 //! The tests are modules of one binary, `tests/main.rs`; a suite of `./test` is one of those modules.
 
+use std::path::PathBuf;
+
 pub mod data;
 pub mod peers;
 pub mod process;
 pub mod server;
 pub mod tidy;
+
+/// This package's folder: where cargo runs the tests says so, which is more than where they were built, since checkouts
+/// may share a target folder.
+pub(crate) fn package_folder() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+}

@@ -74,7 +74,7 @@ pub fn installed(component: &str) -> Result<PathBuf, Skip> {
 
 /// The committed helpers of the peers.
 fn helpers() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"))
+    crate::package_folder().join("peers")
 }
 
 /// The Java program to run.

@@ -11,6 +11,7 @@ pub use crates::{check_dependency_direction, check_duplicates, check_licences, l
 pub use files::{check_file_lengths, check_paths_and_hosts, tracked_files};
 
 /// The repository's root folder.
-pub fn root() -> &'static std::path::Path {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' package lies in the repository's root")
+pub fn root() -> std::path::PathBuf {
+    let package = crate::package_folder();
+    package.parent().expect("the tests' package lies in the repository's root").to_owned()
 }

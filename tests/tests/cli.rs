@@ -465,26 +465,44 @@ fn the_same_job_again_adds_only_what_is_new() {
 }
 
 #[test]
-fn two_scripts_of_one_file_name_are_two_jobs_and_a_name_makes_them_one() {
+fn a_job_whose_query_or_source_was_changed_goes_on_or_begins_anew_as_a_person_says() {
     let world = World::new();
     world.write("in/1.json", EVENTS);
     let job = events_job("in", "");
     let (tables, insert) = job.split_at(job.find("INSERT INTO").unwrap());
     world.write("a/job.sql", &job);
+    assert!(world.done(&["run", "a/job.sql"]).contains("starts from the beginning"));
     // The same but for how it is written.
     world.write("b/job.sql", &format!("{tables} -- again\n {}", insert.replace(' ', "\n  ")));
-    world.write("c/job.sql", &format!("{tables} {} WHERE id > 1;", insert.trim_end().trim_end_matches(';')));
-    assert!(world.done(&["run", "a/job.sql"]).contains("starts from the beginning"));
     assert!(world.done(&["run", "b/job.sql"]).contains("goes on from checkpoint 1"));
-    assert!(world.done(&["run", "c/job.sql"]).contains("starts from the beginning"));
+
+    // Another query, and another source: neither is guessed about, and nothing is changed.
+    world.write("in/2.json", "{\"id\":4}\n{\"id\":5}\n");
+    world.write("c/job.sql", &format!("{tables} {} WHERE id > 4;", insert.trim_end().trim_end_matches(';')));
+    world.write("other/1.json", "{\"id\":6}\n");
+    world.write("d/job.sql", &events_job("other", ""));
+    let before = world.warehouse();
+    for script in ["c/job.sql", "d/job.sql"] {
+        let says =
+            ["the job job has written", "up to checkpoint 1", "--job-id job the new one goes on", "another query"];
+        world.fails(2, &["run", script], &says);
+    }
+    assert_eq!(world.warehouse(), before);
+    let goes_on = world.done(&["run", "c/job.sql", "--job-id", "job"]);
+    assert!(goes_on.contains("goes on from checkpoint 1"), "{goes_on}");
+    assert_eq!(world.count("events"), 4);
+    // From now on it is the job's definition, and the old one is the other.
+    assert!(world.done(&["run", "c/job.sql"]).contains("goes on from checkpoint 2"));
+    world.fails(2, &["run", "a/job.sql"], &["up to checkpoint 2"]);
+    let begins = world.done(&["run", "d/job.sql", "--job-id", "job-2"]);
+    assert!(begins.contains("starts from the beginning"), "{begins}");
     assert_eq!(world.count("events"), 5);
-    world.write("d/job.sql", &format!("SET 'pipeline.name' = 'mine'; {job}"));
-    world.write(
-        "e/other.sql",
-        &format!("SET 'pipeline.name' = 'mine'; {tables} {} WHERE id > 2;", insert.trim_end().trim_end_matches(';')),
-    );
-    assert!(world.done(&["run", "d/job.sql"]).contains("starts from the beginning"));
-    assert!(world.done(&["run", "e/other.sql"]).contains("goes on from checkpoint 1"));
+
+    world.write("e/job.sql", &format!("SET 'pipeline.name' = 'mine'; {job}"));
+    let changed = format!("{tables} {} WHERE id > 2;", insert.trim_end().trim_end_matches(';'));
+    world.write("f/other.sql", &format!("SET 'pipeline.name' = 'mine'; {changed}"));
+    assert!(world.done(&["run", "e/job.sql"]).contains("starts from the beginning"));
+    assert!(world.done(&["run", "f/other.sql"]).contains("goes on from checkpoint 1"));
 }
 
 #[test]

@@ -46,6 +46,17 @@ pub struct Sink {
     pub follows: Option<usize>,
     /// Added to the summary of each snapshot that the sink makes, fences too. Never the ledger's own keys.
     pub summary: SnapshotProperties,
+    /// What makes its rows; `None` if it is never asked.
+    pub definition: Option<Definition>,
+}
+
+/// What makes a sink's rows, so that positions which another definition left behind are not taken for its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The same for the same sources and query.
+    pub fingerprint: String,
+    /// Whether a run of it may go on from where another definition stopped, because a person said so.
+    pub may_replace: bool,
 }
 
 /// What became of a sink's part of a checkpoint.
@@ -331,6 +342,7 @@ impl SinkState {
                 watermark_ms: flushed.watermark_ms.or(before),
                 committable: None,
                 counts: flushed.counts,
+                definition: self.sink.definition.as_ref().map(|definition| definition.fingerprint.clone()),
             },
             files: flushed.files,
             evolution: flushed.evolution,

@@ -33,6 +33,20 @@ pub enum Error {
         /// The checkpoint that the table's properties name.
         checkpoint_id: u64,
     },
+    /// The table's rows of this sink were made by another definition, and nobody said that the new one is to go on there.
+    #[error(
+        "the job {job_id} has written {table} up to checkpoint {checkpoint_id} with another query or from another source; \
+         with --job-id {job_id} the new one goes on from there, under any other --job-id it reads its source from the \
+         start and what the old one wrote stays in the table"
+    )]
+    OtherDefinition {
+        /// The table.
+        table: String,
+        /// The job.
+        job_id: String,
+        /// The last checkpoint of the other definition.
+        checkpoint_id: u64,
+    },
     /// A newer run of the same job has taken over. Stop; do not retry.
     #[error("table {table}: a newer run of {sink} took over from epoch {epoch}; this run must stop")]
     Fenced {

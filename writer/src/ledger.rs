@@ -109,6 +109,9 @@ pub(crate) struct LedgerEntry {
     /// Rows of the checkpoint that came behind the watermark, and that were put aside as bad.
     #[serde(skip_serializing_if = "RowCounts::is_zero", default)]
     pub(crate) counts: RowCounts,
+    /// What the sink's rows were made by ([`crate::Definition`]).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) definition: Option<String>,
 }
 
 /// Rows of a checkpoint that did not go the usual way.
@@ -139,6 +142,7 @@ const COMMITTABLE_LOCATION: &str = "frazil.committable-location";
 const COMMITTABLE_SHA256: &str = "frazil.committable-sha256";
 const LATE_ROWS: &str = "frazil.late-rows";
 const DEAD_LETTERS: &str = "frazil.dead-letters";
+const DEFINITION: &str = "frazil.definition";
 
 impl LedgerEntry {
     /// The entries of the snapshot's summary.
@@ -171,6 +175,7 @@ impl LedgerEntry {
                 summary.insert(key.to_owned(), count.to_string());
             }
         }
+        summary.extend(self.definition.iter().map(|definition| (DEFINITION.to_owned(), definition.clone())));
         summary
     }
 
@@ -222,6 +227,7 @@ impl LedgerEntry {
             watermark_ms: watermark_ms.transpose()?,
             committable,
             counts: RowCounts { late_rows: count(LATE_ROWS)?, dead_letters: count(DEAD_LETTERS)? },
+            definition: summary.get(DEFINITION).cloned(),
         }))
     }
 

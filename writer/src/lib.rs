@@ -91,7 +91,7 @@ mod upsert_planner;
 mod upsert_writer;
 
 pub use committable::{Committable, Flushed};
-pub use committer::{Committer, Landed, QUIET_CHECKPOINTS_MAX, Recovered, Sink};
+pub use committer::{Committer, Definition, Landed, QUIET_CHECKPOINTS_MAX, Recovered, Sink};
 pub use config::WriterConfig;
 pub use data_location::DataLocations;
 pub use deletion_vectors::write_deletion_vectors;

@@ -151,7 +151,7 @@ impl CommitterTask {
         }
         let id = dead_letter_sink(self.committer.sink(pipeline));
         let (queue, summary) = (Arc::clone(&table.queue), SnapshotProperties::new());
-        let new = Sink { id, queue, follows: Some(pipeline), summary };
+        let new = Sink { id, queue, follows: Some(pipeline), summary, definition: None };
         Ok(*sink.insert(self.committer.add_sink(new).await?))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::CommitQueue;
-use frazil_writer::{SinkId, SourcePositions, TableWriter, WriterConfig};
+use frazil_writer::{Definition, SinkId, SourcePositions, TableWriter, WriterConfig};
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,6 +28,8 @@ use crate::transform::TransformPlan;
 #[derive(Debug)]
 pub(crate) struct PipelineSpec {
     pub(crate) sink: SinkId,
+    /// Of the source and the query.
+    pub(crate) definition: Definition,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) source_parallelism: usize,
     pub(crate) transform: PipelineQuery,

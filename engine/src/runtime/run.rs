@@ -96,6 +96,7 @@ async fn sinks_of(specs: &[PipelineSpec], checkpoint_interval: Duration) -> Resu
         queue: Arc::clone(&spec.queue),
         follows: None,
         summary: if spec.compaction.config.enabled { lease(checkpoint_interval) } else { SnapshotProperties::new() },
+        definition: Some(spec.definition.clone()),
     });
     let mut sinks: Vec<Sink> = targets.collect();
     let mut dead_letters = Vec::with_capacity(specs.len());
@@ -108,7 +109,8 @@ async fn sinks_of(specs: &[PipelineSpec], checkpoint_interval: Duration) -> Resu
         dead_letters.push(Some((Arc::clone(table), exists.then_some(sinks.len()))));
         if exists {
             let (id, queue) = (dead_letter_sink(&spec.sink), Arc::clone(&table.queue));
-            sinks.push(Sink { id, queue, follows: Some(index), summary: SnapshotProperties::new() });
+            let summary = SnapshotProperties::new();
+            sinks.push(Sink { id, queue, follows: Some(index), summary, definition: None });
         }
     }
     Ok((sinks, dead_letters))

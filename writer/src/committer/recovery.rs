@@ -5,7 +5,7 @@ use std::sync::Arc;
 use frazil_catalog::CommitQueue;
 use frazil_storage::Step;
 
-use super::{Committer, Recovered, Sink, SinkState};
+use super::{Committer, Definition, Recovered, Sink, SinkState};
 use crate::committable::{Committable, SinkCommittable};
 use crate::ledger::{
     CheckpointId, FencingEpoch, Ledger, LedgerEntry, SinkId, SourcePositions, Standing, StoredPositions, standing,
@@ -40,7 +40,7 @@ impl Committer {
     /// every earlier run. What was found is in the order of the sinks.
     ///
     /// # Errors
-    /// [`Error::Undecidable`] if a table can't tell; [`Error::Fenced`] if a newer run fenced meanwhile.
+    /// [`Error::OtherDefinition`] before anything is changed; [`Error::Undecidable`] if a table can't tell; [`Error::Fenced`] if a newer run fenced meanwhile.
     pub async fn recover(sinks: Vec<Sink>) -> Result<(Self, Vec<Recovered>)> {
         assert!(!sinks.is_empty(), "a job without a sink has nothing to commit");
         let mut look = 1;
@@ -170,7 +170,7 @@ impl SinkState {
 }
 
 async fn look_at(sink: &Sink) -> Result<Found> {
-    let Sink { queue, id, .. } = sink;
+    let Sink { queue, id, definition, .. } = sink;
     let (newest, rolled_back_from) = match standing(&queue.load().await?, id)? {
         Standing::New => (None, None),
         Standing::At(entry) => (Some(entry), None),
@@ -183,11 +183,26 @@ async fn look_at(sink: &Sink) -> Result<Found> {
             });
         }
     };
+    for entry in [&newest, &rolled_back_from].into_iter().flatten() {
+        check_definition(definition.as_ref(), entry, sink)?;
+    }
     let positions = match &newest {
         Some(entry) => load_positions(queue, id, &entry.positions).await?,
         None => SourcePositions::new(),
     };
     Ok(Found { newest, rolled_back_from, positions })
+}
+
+fn check_definition(definition: Option<&Definition>, entry: &LedgerEntry, sink: &Sink) -> Result<()> {
+    let (Some(now), Some(then)) = (definition, &entry.definition) else { return Ok(()) };
+    if now.may_replace || now.fingerprint == *then {
+        return Ok(());
+    }
+    Err(Error::OtherDefinition {
+        table: sink.queue.ident().to_string(),
+        job_id: sink.id.job_id.clone(),
+        checkpoint_id: entry.checkpoint_id.0,
+    })
 }
 
 async fn load_positions(

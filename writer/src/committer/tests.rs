@@ -45,7 +45,7 @@ impl World {
     fn sink(&self, steps: Steps) -> Sink {
         let env = Env { steps, ..self.env.clone() };
         let queue = CommitQueue::new(self.catalog.clone(), env, self.ident.clone());
-        Sink { id: sink(), queue: Arc::new(queue), follows: None, summary: SnapshotProperties::new() }
+        Sink { id: sink(), queue: Arc::new(queue), follows: None, summary: SnapshotProperties::new(), definition: None }
     }
 
     async fn table(&self) -> Table {

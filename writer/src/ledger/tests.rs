@@ -13,10 +13,12 @@ fn a_summary_entry_names_job_run_and_checkpoint() {
         watermark_ms: Some(1_357_016_400_000),
         committable: None,
         counts: RowCounts::default(),
+        definition: Some("b2f7".to_owned()),
     };
     expect![[r#"
         {
             "frazil.checkpoint-id": "41",
+            "frazil.definition": "b2f7",
             "frazil.fencing-epoch": "2",
             "frazil.job-id": "flights",
             "frazil.sink-uid": "frazil.default.flights",
