@@ -294,10 +294,17 @@ async fn a_store_that_fails_fails_the_writer_for_good() {
 #[tokio::test]
 async fn a_cancelled_call_fails_the_writer_for_good() {
     let (env, table) = (Env::in_memory(1), table(ID_NAME, &[], &[]));
-    let mut writer = TableWriter::new(env, &table, WriterConfig::default()).unwrap();
+    let config = WriterConfig { encoders_max: 1, ..WriterConfig::default() };
+    let mut writer = TableWriter::new(env, &table, config).unwrap();
     writer.write(batch(&table, names(0..10))).await.unwrap();
-    // The first poll starts the encoder; the call is dropped while it runs.
+    // The first poll asks for the only thread, which is taken; the call is dropped while it waits.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let threads = writer.world.shared.threads.clone();
+    let mut busy = std::pin::pin!(threads.run(move || held.recv()));
+    assert!(futures::poll!(busy.as_mut()).is_pending());
     assert!(futures::FutureExt::now_or_never(writer.flush()).is_none());
+    drop(release);
+    busy.await.unwrap().unwrap_err();
     assert!(matches!(writer.flush().await, Err(Error::WriterFailed)));
 }
 
