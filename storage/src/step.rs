@@ -35,6 +35,8 @@ steps! {
     BarrierSent = "barrier-sent",
     /// A writer's data files are closed and durable, and nobody knows of them.
     FilesClosed = "files-closed",
+    /// The delete files of a checkpoint's upserts are durable, and nobody knows of them.
+    DeletesWritten = "deletes-written",
     /// A state manifest is durable.
     StateWritten = "state-written",
     /// A checkpoint of tables that can't commit together is prepared in a file, and nobody knows of it.

@@ -16,6 +16,7 @@ use frazil_table::Table;
 use frazil_table::arrow::murmur3;
 use frazil_table::spec::TableMetadata;
 
+use crate::key::KeyColumns;
 use crate::partition::PartitionSplitter;
 use crate::sort::SortKeys;
 use crate::{Error, Result};
@@ -24,6 +25,9 @@ const DISTRIBUTION_MODE: &str = "write.distribution-mode";
 
 /// Keys of a sample: enough that ranges of up to a hundred writers are of like sizes, within a few percent.
 const SAMPLE_KEYS: usize = 4096;
+
+/// All that share out by key agree on it.
+const KEY_SEED: u64 = 0x6672_617a_696c;
 
 /// A table's `write.distribution-mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct Distributor {
 enum Way {
     InTurn { next: usize },
     Hash(PartitionSplitter),
+    Key(Box<KeyColumns>),
     Range { keys: RangeKeys, sample: Box<Sample> },
 }
 
@@ -84,12 +89,13 @@ enum RangeKeys {
 
 impl std::fmt::Debug for Distributor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mode = match self.way {
-            Way::InTurn { .. } => DistributionMode::None,
-            Way::Hash(_) => DistributionMode::Hash,
-            Way::Range { .. } => DistributionMode::Range,
+        let by = match self.way {
+            Way::InTurn { .. } => "turn",
+            Way::Hash(_) => "partition",
+            Way::Key(_) => "key",
+            Way::Range { .. } => "range",
         };
-        f.debug_struct("Distributor").field("writers", &self.writers).field("mode", &mode).finish()
+        f.debug_struct("Distributor").field("writers", &self.writers).field("by", &by).finish()
     }
 }
 
@@ -116,11 +122,18 @@ impl Distributor {
         Ok(Self { writers: writers.max(1), way })
     }
 
+    /// Shares out among `writers` by key: all rows of one key go to one writer, whoever shares them out, for as long as
+    /// there are as many writers.
+    pub fn by_key(key: KeyColumns, writers: usize) -> Self {
+        Self { writers: writers.max(1), way: Way::Key(Box::new(key)) }
+    }
+
     /// The rows for each writer that gets some, by the writer's number; each in the order in which they came. The batch
     /// has the table's Arrow schema ([`TableWriter::schema`](crate::TableWriter::schema)).
     ///
     /// # Errors
-    /// [`Error::Table`] or [`Error::Arrow`] for columns of other types than the table's.
+    /// [`Error::Table`] or [`Error::Arrow`] for columns of other types than the table's; by key,
+    /// [`Error::RequiredNull`] for a key that is null.
     pub fn distribute(&mut self, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
         if batch.num_rows() == 0 {
             return Ok(Vec::new());
@@ -137,6 +150,10 @@ impl Distributor {
             Way::Hash(splitter) => {
                 let keys = splitter.keys(&batch)?;
                 keys.iter().map(|key| murmur3(key.data()) as usize % self.writers).collect()
+            }
+            Way::Key(key) => {
+                let keys = key.encode(&key.keys_of(&batch)?)?;
+                keys.hashes(KEY_SEED).map(|hash| (hash % self.writers as u64) as usize).collect()
             }
             Way::Range { keys, sample } => {
                 let keys = match keys {

@@ -95,7 +95,8 @@ struct Checkpoint {
 /// The data files that the index knows, by number.
 #[derive(Debug, Default)]
 struct Files {
-    known: Vec<Option<KnownFile>>,
+    /// Those that left keep their number, so what stays of them is small.
+    known: Vec<Option<Box<KnownFile>>>,
     by_path: HashMap<String, u32>,
 }
 
@@ -457,7 +458,7 @@ impl Files {
             return Err(Error::Table(frazil_table::Error::InvalidChange(reason)));
         }
         let number = u32::try_from(self.known.len()).expect("2^32 files are more than a catalog can list");
-        self.known.push(Some(KnownFile { file, is_new }));
+        self.known.push(Some(Box::new(KnownFile { file, is_new })));
         self.by_path.insert(path, number);
         Ok(number)
     }

@@ -33,6 +33,15 @@ pub struct Generation {
     pub equality_deletes: Vec<TableFile>,
 }
 
+impl Generation {
+    /// Takes the rows and keys of another writer's generation, which has none of its keys.
+    pub fn extend(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.deleted_keys.extend(other.deleted_keys);
+        self.equality_deletes.extend(other.equality_deletes);
+    }
+}
+
 /// Writes upserts and deletes of one table.
 ///
 /// Memory: what [`WriterConfig::memory_max_bytes`] says, half of it for rows that wait and half for those that are being
@@ -64,16 +73,7 @@ impl UpsertWriter {
     /// [`Error::BadKey`] for a table of format version 1, which has no deletes, and for one of version 2 that is
     /// partitioned by a column outside of the key; otherwise as [`TableWriter::new`].
     pub fn new(env: Env, table: &Table, key: KeyColumns, config: WriterConfig) -> Result<Self> {
-        match table.metadata().format_version() {
-            FormatVersion::V1 => {
-                return Err(Error::BadKey {
-                    field: "*".to_owned(),
-                    reason: "format version 1 has no deletes; upgrade the table to version 2 or 3".to_owned(),
-                });
-            }
-            FormatVersion::V2 => check_partitioned_by_key(table, &key)?,
-            FormatVersion::V3 => {}
-        }
+        Self::check(table, &key)?;
         let half = WriterConfig { memory_max_bytes: config.memory_max_bytes / 2, ..config.clone() };
         let rows = TableWriter::new(env.clone(), table, half)?;
         let seed = env.ids.uuid().as_u128() as u64;
@@ -88,6 +88,21 @@ impl UpsertWriter {
             generations: Vec::new(),
             seed,
         })
+    }
+
+    /// Whether a table takes upserts by a key.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`], as [`UpsertWriter::new`].
+    pub fn check(table: &Table, key: &KeyColumns) -> Result<()> {
+        match table.metadata().format_version() {
+            FormatVersion::V1 => Err(Error::BadKey {
+                field: "*".to_owned(),
+                reason: "format version 1 has no deletes; upgrade the table to version 2 or 3".to_owned(),
+            }),
+            FormatVersion::V2 => check_partitioned_by_key(table, key),
+            FormatVersion::V3 => Ok(()),
+        }
     }
 
     /// The key.

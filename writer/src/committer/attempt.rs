@@ -63,8 +63,9 @@ impl Committer {
     }
 }
 
-/// An append, or with deletes a row delta. Its base is checked before each attempt, so the delta itself need not look at
-/// what came since.
+/// An append, or with deletes a row delta. Deletes of rows that were in the table before name the state that they were
+/// planned on, which is checked before each attempt; position deletes of any other plan are of the part's own files. So
+/// the delta itself need not look at what came since.
 fn change_of(part: &SinkCommittable, properties: SnapshotProperties) -> Change {
     let data_files = part.files.clone();
     if part.deletes.is_empty() {
@@ -74,7 +75,10 @@ fn change_of(part: &SinkCommittable, properties: SnapshotProperties) -> Change {
         data_files,
         delete_files: part.deletes.delete_files.clone(),
         removed_delete_files: part.deletes.removed_delete_files.clone(),
-        validation: Validation::snapshot(part.deletes.base_snapshot_id.flatten()),
+        validation: Validation {
+            referenced_data_files: part.files.iter().map(|file| file.file.file_path().to_owned()).collect(),
+            ..Validation::snapshot(part.deletes.base_snapshot_id.flatten())
+        },
         properties,
     })
 }

@@ -72,6 +72,28 @@ fn by_hash_a_partition_has_one_writer() {
 }
 
 #[test]
+fn by_key_rows_of_one_key_stay_together_and_in_order() {
+    let table = table(FIELDS, &[], &[]);
+    let key = || KeyColumns::new(table.metadata().current_schema(), &[1]).unwrap();
+    let mut shares: BTreeMap<usize, Vec<(i64, i64)>> = BTreeMap::new();
+    for round in 0..20_i64 {
+        // Each source task has a distributor of its own.
+        let mut distributor = Distributor::by_key(key(), 3);
+        let ids = Int64Array::from_iter_values((0..60).map(|i| (i * 7 + round) % 30));
+        let names = StringArray::from_iter_values((0..60).map(|i| (round * 60 + i).to_string()));
+        for (writer, rows) in distributor.distribute(batch(&table, vec![Arc::new(ids), Arc::new(names)])).unwrap() {
+            let ids = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+            let numbers = rows.column(1).as_string::<i32>().iter().map(|name| name.unwrap().parse().unwrap());
+            shares.entry(writer).or_default().extend(ids.into_iter().zip(numbers));
+        }
+    }
+    assert_eq!(shares.len(), 3);
+    let keys = shares.values().map(|rows| rows.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len());
+    assert_eq!(keys.sum::<usize>(), 30, "no key is with two writers");
+    assert!(shares.values().all(|rows| rows.is_sorted_by_key(|(_, number)| *number)));
+}
+
+#[test]
 fn by_range_writers_get_like_shares_that_hardly_overlap() {
     let table = sorted_by(table(FIELDS, &[], &[]), &["id"]);
     let mut state = 7u64;

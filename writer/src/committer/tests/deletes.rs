@@ -63,3 +63,30 @@ async fn deletes_alone_are_worth_a_snapshot() {
     assert!(matches!(run.commit(Checkpoint { id, flushed }).await.unwrap(), Landed::Committed { .. }));
     assert_eq!(delete_files(&world).await, ["d1"]);
 }
+
+/// Position deletes of the checkpoint's own rows, in a file for several data files: what others did does not matter.
+#[tokio::test]
+async fn deletes_of_a_checkpoints_own_rows_hold_on_any_state() {
+    let world = World::new().await;
+    let (mut run, _) = world.run().await.unwrap();
+    let Checkpoint { id, mut flushed } = checkpoint(1);
+    flushed.deletes = UpsertPlan { base_snapshot_id: None, ..planned_on(&world.table().await, "d1") };
+    run.commit(Checkpoint { id, flushed }).await.unwrap();
+    let Checkpoint { id, mut flushed } = checkpoint(2);
+    let positions = DataFileBuilder::default()
+        .content(DataContentType::PositionDeletes)
+        .file_path("p2".to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::empty())
+        .record_count(2)
+        .file_size_in_bytes(1)
+        .build()
+        .unwrap();
+    flushed.deletes.delete_files.push(TableFile { file: positions, partition_spec_id: 0 });
+    world.foreign_append("foreign").await;
+    let landed = run.commit(Checkpoint { id, flushed }).await.unwrap();
+    assert!(matches!(landed, Landed::Committed { .. }), "{landed:?}");
+    let mut live = delete_files(&world).await;
+    live.sort();
+    assert_eq!(live, ["d1", "p2"]);
+}
