@@ -9,6 +9,7 @@ mod figure;
 mod lineitem;
 mod measure;
 mod peers;
+mod upsert;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ fn run() -> Result<bool> {
     let mut figures: Vec<Figure> = Vec::new();
     figures.extend(encode::run()?);
     figures.extend(commit::run()?);
+    figures.extend(upsert::run()?);
     let report = Report::new("writer", figures);
     report.print();
     report.store()?;
