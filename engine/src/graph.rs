@@ -44,6 +44,8 @@ pub struct Edge {
 pub enum Strategy {
     /// In turn to all tasks.
     Rebalance,
+    /// All rows of one key to the same task.
+    Hash,
     /// Each task to the one beside it, in the same thread of work.
     Chain,
     /// All to the one task.

@@ -33,6 +33,7 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan, one_partition};
+use crate::upsert::{check_together, check_upserts, describe_upserts};
 use crate::write_defaults::insert_schema;
 
 /// Settings of a job.
@@ -169,7 +170,9 @@ impl JobPlanner<'_> {
             }
         };
         let schema: SchemaRef = Arc::new(insert_schema(target.table.metadata().current_schema())?);
-        let evolves = options_of(&target, insert).get("schema.evolution").is_some_and(|kind| kind == "add-columns");
+        let options = options_of(&target, insert);
+        let evolves = options.get("schema.evolution").is_some_and(|kind| kind == "add-columns");
+        let upserts = check_upserts(&target, insert, &options, script)?;
         let (source, transform) = match evolves {
             true => self.plan_evolving(session, insert, script, (&target, &schema)).await?,
             false => {
@@ -177,7 +180,9 @@ impl JobPlanner<'_> {
                 (source, PipelineQuery::Fixed(Box::new(plan)))
             }
         };
-        let spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
+        let mut spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
+        spec.upserts = upserts;
+        check_together(&self.pipelines, &spec, insert, script)?;
         self.describe(&spec).await?;
         self.pipelines.push(spec);
         Ok(())
@@ -286,6 +291,7 @@ impl JobPlanner<'_> {
             queue,
             writer_parallelism: parallelism,
             writer_config: WriterConfig::default(),
+            upserts: false,
             compaction: CompactionSpec {
                 config: compaction,
                 parallelism,
@@ -340,13 +346,12 @@ impl JobPlanner<'_> {
             self.graph.operators.push(Operator { uid: uid(operator), kind, parallelism, details });
         };
         add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
-        add(
-            "transform",
-            "Transform",
-            spec.writer_parallelism,
-            vec![spec.transform.describe(&spec.source.schema()).await?],
-        );
-        add("writer", "Writer", spec.writer_parallelism, vec![format!("{}", spec.queue.ident())]);
+        let transforms = if spec.upserts { spec.source_parallelism } else { spec.writer_parallelism };
+        add("transform", "Transform", transforms, vec![spec.transform.describe(&spec.source.schema()).await?]);
+        let mut writer = vec![spec.queue.ident().to_string()];
+        let deletes = if spec.upserts { Some(describe_upserts(&spec.queue.load().await?)?) } else { None };
+        writer.extend(deletes);
+        add("writer", "Writer", spec.writer_parallelism, writer);
         let interval = format!("checkpoint every {:?}", self.config.checkpoint_interval);
         let retention = format!(
             "expires snapshots after {} s, keeps at least {}",
@@ -354,9 +359,13 @@ impl JobPlanner<'_> {
             compaction.retention.min_snapshots_to_keep
         );
         add("committer", "Committer", 1, vec![interval, retention]);
+        let (computed, written) = match spec.upserts {
+            false => (Strategy::Rebalance, Strategy::Chain),
+            true => (Strategy::Chain, Strategy::Hash),
+        };
         let mut edges = vec![
-            ("source", "transform", Strategy::Rebalance),
-            ("transform", "writer", Strategy::Chain),
+            ("source", "transform", computed),
+            ("transform", "writer", written),
             ("writer", "committer", Strategy::Gather),
         ];
         if compaction.config.enabled {

@@ -20,6 +20,7 @@ pub mod sql;
 mod stream_plan;
 pub mod suggest;
 mod transform;
+mod upsert;
 mod write_defaults;
 
 pub use dead_letter::{DEAD_LETTER_SUFFIX, DeadLetter, Origin, Records};

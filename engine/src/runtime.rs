@@ -8,6 +8,9 @@
 //!  coordinator ◀──────────── checkpoint done ───────────────┘    compact operators × n ──▶ compact committer
 //! ```
 //!
+//! Where rows take the place of older ones of their keys, the source tasks compute them, and each row goes to the writer of
+//! its key (`exchange.rs`); the committer plans the deletes.
+//!
 //! A checkpoint: the job's coordinator asks every source task for a barrier; each sends it, with its positions, to every
 //! writer task of its pipeline behind the batches read so far; a writer task that has it from all its inputs closes its
 //! files and hands them to the committer; the committer, with the files of all writers of all pipelines, commits rows and
@@ -21,11 +24,13 @@ mod compaction;
 mod coordinator;
 mod dead_letters;
 mod evolving_sink;
+mod exchange;
 mod gather;
 mod input;
 mod message;
 mod pipeline;
 mod row_transform;
+mod row_writer;
 mod run;
 mod source_task;
 mod writer_task;

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
+use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
-use frazil_writer::{CheckpointId, Committer, Flushed, Landed, RowCounts, Sink, SinkId, SourcePositions};
+use frazil_writer::{
+    CheckpointId, Committable, Committer, Flushed, Generation, Landed, RowCounts, Sink, SinkId, SourcePositions,
+    UpsertPlan, UpsertPlanner,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::compaction::Pace;
 use super::dead_letters::DeadLetterTable;
 use super::evolving_sink::EvolvingSink;
-use super::gather::{Gather, Gathered};
+use super::gather::{Gather, Gathered, PipelineShare};
 use super::message::WriterShare;
 use crate::progress::{Counters, Event, Progress};
 use crate::{Error, Result};
@@ -38,6 +43,8 @@ pub(super) struct CommittedPipeline {
     pub(super) counters: Arc<Counters>,
     /// Set if the table grows with its rows.
     pub(super) evolving: Option<Arc<EvolvingSink>>,
+    /// Of a pipeline whose rows take the place of older ones.
+    pub(super) upserts: Option<UpsertPlanner>,
     /// Where bad rows are put aside, and its index among the committer's sinks once it is one.
     pub(super) dead_letters: Option<(Arc<DeadLetterTable>, Option<usize>)>,
 }
@@ -77,67 +84,137 @@ impl CommitterTask {
         let mut flushed = Vec::with_capacity(pipelines.len());
         let mut put_aside = Vec::new();
         let mut sizes = Vec::with_capacity(pipelines.len());
-        for (index, share) in pipelines.into_iter().enumerate() {
+        let mut generations = Vec::with_capacity(pipelines.len());
+        for (index, mut share) in pipelines.into_iter().enumerate() {
             if !share.dead_letter_files.is_empty() {
-                put_aside.push((self.dead_letter_sink(index).await?, share.dead_letter_files));
+                let files = std::mem::take(&mut share.dead_letter_files);
+                put_aside.push((self.dead_letter_sink(index).await?, files));
             }
-            let pipeline = &mut self.pipelines[index];
-            pipeline.positions.extend(share.positions);
-            let evolution = match &pipeline.evolving {
-                Some(evolving) => evolving.evolution(share.schema_version).await,
-                None => None,
-            };
-            sizes.push(Size {
-                rows: share.files.iter().map(|file| file.file.record_count()).sum(),
-                files: share.files.len() as u64,
-                bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),
-                dead_letters: share.dead_letters,
-                schema_version: share.schema_version,
-            });
-            let positions = pipeline.positions.clone();
-            let counts = RowCounts { dead_letters: share.dead_letters, ..RowCounts::default() };
-            flushed.push(Flushed { files: share.files, positions, counts, evolution, ..Flushed::default() });
+            share.files.extend(share.generations.iter().flat_map(|generation| generation.files.clone()));
+            sizes.push(Size::of(&share));
+            generations.push(std::mem::take(&mut share.generations));
+            flushed.push(self.flush_pipeline(index, share, &generations[index]).await?);
         }
         flushed.resize_with(self.committer.sinks(), Flushed::default);
         for (sink, files) in put_aside {
             flushed[sink].files = files;
         }
-        let Some(committable) = self.committer.prepare(checkpoint_id, flushed, is_last).await? else {
-            return Ok(());
+        let landed = match self.committer.prepare(checkpoint_id, flushed, is_last).await? {
+            Some(committable) => self.land(committable, &generations).await?,
+            None => Vec::new(),
         };
-        for (pipeline, size) in self.pipelines.iter_mut().zip(&sizes) {
-            if size.rows > 0 {
-                pipeline.pace.wait().await;
-            }
+        for planner in self.pipelines.iter_mut().filter_map(|pipeline| pipeline.upserts.as_mut()) {
+            planner.landed();
         }
-        let landed = self.committer.commit(&committable).await?;
         for (index, (landed, size)) in landed.into_iter().zip(sizes).enumerate() {
-            let Landed::Committed { table, snapshot_id, retries } = landed else { continue };
-            let pipeline = &self.pipelines[index];
-            if let Some(evolving) = &pipeline.evolving {
-                evolving.landed(size.schema_version, &table).await;
+            if let Landed::Committed { table, snapshot_id, retries } = landed {
+                let commit = Commit { checkpoint_id, snapshot_id, retries, begun };
+                self.note_commit(index, table, commit, size).await;
             }
-            if size.rows + size.dead_letters > 0 {
-                pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
-                pipeline.counters.dead_letters.fetch_add(size.dead_letters, Relaxed);
-                pipeline.counters.commits.fetch_add(1, Relaxed);
-                pipeline.pace.note_commit();
-                self.progress.tell(Event::Committed {
-                    table: self.committer.queue(index).ident().to_string(),
-                    checkpoint_id: checkpoint_id.0,
-                    snapshot_id,
-                    rows: size.rows,
-                    files: size.files,
-                    bytes: size.bytes,
-                    dead_letters: size.dead_letters,
-                    elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    retries,
-                    data_files: data_files(&table),
-                });
-            }
-            pipeline.committed.send_replace(Some(table));
         }
         Ok(())
+    }
+
+    /// What a pipeline has for a checkpoint, with the deletes that it needs.
+    async fn flush_pipeline(
+        &mut self,
+        index: usize,
+        share: PipelineShare,
+        generations: &[Generation],
+    ) -> Result<Flushed> {
+        let pipeline = &mut self.pipelines[index];
+        if !share.files.is_empty() || !generations.is_empty() {
+            pipeline.pace.wait().await;
+        }
+        pipeline.positions.extend(share.positions);
+        let evolution = match &pipeline.evolving {
+            Some(evolving) => evolving.evolution(share.schema_version).await,
+            None => None,
+        };
+        let positions = pipeline.positions.clone();
+        let counts = RowCounts { dead_letters: share.dead_letters, ..RowCounts::default() };
+        let deletes = self.plan_deletes(index, generations).await?;
+        Ok(Flushed { files: share.files, deletes, positions, counts, evolution, ..Flushed::default() })
+    }
+
+    /// The deletes that a checkpoint's generations need, on the table as it is now.
+    async fn plan_deletes(&mut self, index: usize, generations: &[Generation]) -> Result<UpsertPlan> {
+        let queue = Arc::clone(self.committer.queue(index));
+        match &mut self.pipelines[index].upserts {
+            Some(planner) if !generations.is_empty() => {
+                let plan = planner.plan(&queue.load().await?, generations).await?;
+                if !plan.is_empty() {
+                    queue.env().steps.reach(Step::DeletesWritten)?;
+                }
+                Ok(plan)
+            }
+            _ => Ok(UpsertPlan::default()),
+        }
+    }
+
+    /// Commits; plans the deletes of upserting pipelines anew as long as others come first.
+    async fn land(&mut self, mut committable: Committable, generations: &[Vec<Generation>]) -> Result<Vec<Landed>> {
+        for _ in 0..PLANS_MAX {
+            match self.committer.commit(&committable).await {
+                Err(frazil_writer::Error::Stale { .. }) => {}
+                landed => return Ok(landed?),
+            }
+            for (index, generations) in generations.iter().enumerate() {
+                let deletes = self.plan_deletes(index, generations).await?;
+                committable.replace_deletes(self.committer.sink(index), deletes);
+            }
+        }
+        Ok(self.committer.commit(&committable).await?)
+    }
+
+    /// Tells those who wait for it of a commit.
+    async fn note_commit(&self, index: usize, table: Table, commit: Commit, size: Size) {
+        let pipeline = &self.pipelines[index];
+        if let Some(evolving) = &pipeline.evolving {
+            evolving.landed(size.schema_version, &table).await;
+        }
+        if size.rows + size.dead_letters > 0 {
+            pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
+            pipeline.counters.dead_letters.fetch_add(size.dead_letters, Relaxed);
+            pipeline.counters.commits.fetch_add(1, Relaxed);
+            pipeline.pace.note_commit();
+            self.progress.tell(Event::Committed {
+                table: self.committer.queue(index).ident().to_string(),
+                checkpoint_id: commit.checkpoint_id.0,
+                snapshot_id: commit.snapshot_id,
+                rows: size.rows,
+                files: size.files,
+                bytes: size.bytes,
+                dead_letters: size.dead_letters,
+                elapsed_ms: u64::try_from(commit.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                retries: commit.retries,
+                data_files: data_files(&table),
+            });
+        }
+        pipeline.committed.send_replace(Some(table));
+    }
+}
+
+/// Others that come first one after the other, each between a plan of deletes and its commit, before a job gives up.
+const PLANS_MAX: usize = 100;
+
+/// A checkpoint's snapshot in a table.
+struct Commit {
+    checkpoint_id: CheckpointId,
+    snapshot_id: i64,
+    retries: u32,
+    begun: Instant,
+}
+
+impl Size {
+    fn of(share: &PipelineShare) -> Self {
+        Self {
+            rows: share.files.iter().map(|file| file.file.record_count()).sum(),
+            files: share.files.len() as u64,
+            bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),
+            dead_letters: share.dead_letters,
+            schema_version: share.schema_version,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use frazil_table::TableFile;
-use frazil_writer::{CheckpointId, SourcePositions};
+use frazil_writer::{CheckpointId, Generation, SourcePositions};
 
 use super::message::WriterShare;
 
@@ -32,6 +32,9 @@ pub(super) struct Gathered {
 #[derive(Debug, Default)]
 pub(super) struct PipelineShare {
     pub(super) files: Vec<TableFile>,
+    /// Of writers that upsert: the first generations of all of them, then the second ones, and so on. No two writers have
+    /// rows of one key.
+    pub(super) generations: Vec<Generation>,
     /// The newest version of the sink's schema that any of the files has.
     pub(super) schema_version: u64,
     pub(super) dead_letter_files: Vec<TableFile>,
@@ -59,6 +62,12 @@ impl Gather {
         *missing = missing.checked_sub(1).expect("a writer task sends one share for each checkpoint");
         let pipeline = &mut gathered.pipelines[share.pipeline];
         pipeline.files.extend(share.files);
+        for (nth, generation) in share.generations.into_iter().enumerate() {
+            match pipeline.generations.get_mut(nth) {
+                Some(first) => first.extend(generation),
+                None => pipeline.generations.push(generation),
+            }
+        }
         pipeline.schema_version = pipeline.schema_version.max(share.schema_version);
         pipeline.dead_letter_files.extend(share.dead_letter_files);
         pipeline.dead_letters += share.dead_letters;
@@ -80,6 +89,7 @@ mod tests {
             pipeline,
             checkpoint_id: CheckpointId(checkpoint),
             files: Vec::new(),
+            generations: Vec::new(),
             schema_version: 0,
             dead_letter_files: Vec::new(),
             dead_letters: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use frazil_table::TableFile;
-use frazil_writer::{CheckpointId, SourcePositions};
+use frazil_writer::{CheckpointId, Generation, SourcePositions};
 
 use crate::dead_letter::{DeadLetter, Records};
 
@@ -54,6 +54,8 @@ pub(super) struct WriterShare {
     pub(super) pipeline: usize,
     pub(super) checkpoint_id: CheckpointId,
     pub(super) files: Vec<TableFile>,
+    /// Of a writer that upserts; it has no other files.
+    pub(super) generations: Vec<Generation>,
     /// The version of the sink's schema that the files go up to.
     pub(super) schema_version: u64,
     /// Files of the dead-letter table.

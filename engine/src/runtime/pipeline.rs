@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::CommitQueue;
-use frazil_writer::{Definition, SinkId, SourcePositions, TableWriter, WriterConfig};
+use frazil_table::Table;
+use frazil_writer::{Definition, Distributor, SinkId, SourcePositions, UpsertPlanner, WriterConfig};
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -13,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::compaction::CompactionSpec;
 use super::dead_letters::{DeadLetterTable, DeadLetterWriter};
 use super::evolving_sink::EvolvingSink;
+use super::exchange::Exchange;
 use super::input::AlignedInput;
-use super::message::{BarrierRequest, QUEUE_BATCHES, WriterShare};
+use super::message::{BarrierRequest, Message, QUEUE_BATCHES, WriterShare};
 use super::row_transform::{EvolvingTransform, RowTransform};
+use super::row_writer::{RowWriter, open_planner};
 use super::source_task::SourceTask;
 use super::writer_task::WriterTask;
 use crate::Result;
@@ -23,6 +26,7 @@ use crate::evolving_query::EvolvingQuery;
 use crate::progress::Counters;
 use crate::source::Source;
 use crate::transform::TransformPlan;
+use crate::upsert::key_of;
 
 /// Everything that a pipeline is made of.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(crate) struct PipelineSpec {
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) writer_parallelism: usize,
     pub(crate) writer_config: WriterConfig,
+    /// Rows take the place of older ones of their keys. Its query is a fixed one.
+    pub(crate) upserts: bool,
     pub(crate) compaction: CompactionSpec,
     /// Where bad rows go, if they are put aside.
     pub(crate) dead_letters: Option<Arc<DeadLetterTable>>,
@@ -86,7 +92,12 @@ pub(super) async fn spawn_pipeline(
     counters: &Arc<Counters>,
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<Spawned> {
-    let steps = spec.queue.env().steps.clone();
+    let upserts = open_planner(spec).await?;
+    let table = spec.queue.load().await?;
+    let evolving = match &spec.transform {
+        PipelineQuery::Fixed(_) => None,
+        PipelineQuery::Evolving(_) => Some(Arc::new(EvolvingSink::new(Arc::clone(&spec.queue), &table)?)),
+    };
     let streams = (0..spec.source_parallelism).map(|subtask| {
         let stop = connections.source_stop.clone();
         spec.source.start(subtask, spec.source_parallelism, positions, stop)
@@ -97,34 +108,23 @@ pub(super) async fn spawn_pipeline(
     for stream in streams {
         let (request_sender, request_receiver) = mpsc::channel(1);
         requests.push(request_sender);
+        let outputs = outputs.pop().expect("one set of outputs for each source task");
         let task = SourceTask {
             stream,
             requests: request_receiver,
-            outputs: outputs.pop().expect("one set of outputs for each source task"),
+            exchange: row_exchange(spec, &table, outputs).await?,
             ended: connections.ended.clone(),
             counters: Arc::clone(counters),
-            steps: steps.clone(),
+            steps: spec.queue.env().steps.clone(),
         };
         tasks.spawn(task.run());
     }
-    let table = spec.queue.load().await?;
-    let evolving = match &spec.transform {
-        PipelineQuery::Fixed(_) => None,
-        PipelineQuery::Evolving(_) => Some(Arc::new(EvolvingSink::new(Arc::clone(&spec.queue), &table)?)),
-    };
     for _ in 0..spec.writer_parallelism {
         let task = WriterTask {
             pipeline: index,
             input: AlignedInput::new(inputs.pop().expect("one set of inputs for each writer task")),
-            transform: match (&spec.transform, &evolving) {
-                (PipelineQuery::Evolving(query), Some(sink)) => {
-                    let transform = EvolvingTransform::new(Arc::clone(query), Arc::clone(sink));
-                    RowTransform::Evolving(Box::new(transform))
-                }
-                (PipelineQuery::Evolving(_), None) => unreachable!("it has been made above"),
-                (PipelineQuery::Fixed(plan), _) => RowTransform::Fixed(Box::new(plan.instantiate().await?)),
-            },
-            writer: TableWriter::new(spec.queue.env().clone(), &table, spec.writer_config.clone())?,
+            transform: if spec.upserts { None } else { Some(row_transform(spec, evolving.as_ref()).await?) },
+            writer: RowWriter::new(spec, &table)?,
             writer_config: spec.writer_config.clone(),
             schema_version: 0,
             files: Vec::new(),
@@ -136,7 +136,27 @@ pub(super) async fn spawn_pipeline(
         };
         tasks.spawn(task.run());
     }
-    Ok(Spawned { requests, evolving })
+    Ok(Spawned { requests, evolving, upserts })
+}
+
+/// How one source task's rows come to the writers.
+async fn row_exchange(spec: &PipelineSpec, table: &Table, outputs: Vec<mpsc::Sender<Message>>) -> Result<Exchange> {
+    if !spec.upserts {
+        return Ok(Exchange::in_turn(outputs));
+    }
+    let distributor = Distributor::by_key(key_of(table)?, outputs.len());
+    Ok(Exchange::by_key(outputs, row_transform(spec, None).await?, distributor))
+}
+
+/// The pipeline's query for one task.
+async fn row_transform(spec: &PipelineSpec, evolving: Option<&Arc<EvolvingSink>>) -> Result<RowTransform> {
+    Ok(match (&spec.transform, evolving) {
+        (PipelineQuery::Fixed(plan), _) => RowTransform::Fixed(Box::new(plan.instantiate().await?)),
+        (PipelineQuery::Evolving(query), Some(sink)) => {
+            RowTransform::Evolving(Box::new(EvolvingTransform::new(Arc::clone(query), Arc::clone(sink))))
+        }
+        (PipelineQuery::Evolving(_), None) => unreachable!("a table that is upserted into does not grow"),
+    })
 }
 
 /// What the rest of the job has to know of a pipeline's tasks.
@@ -145,6 +165,8 @@ pub(super) struct Spawned {
     pub(super) requests: Vec<mpsc::Sender<BarrierRequest>>,
     /// The schema of a table that grows.
     pub(super) evolving: Option<Arc<EvolvingSink>>,
+    /// What plans the deletes of a table that is upserted into.
+    pub(super) upserts: Option<UpsertPlanner>,
 }
 
 /// Queues from each of `from` tasks to each of `to` tasks: senders by sending task, receivers by receiving task.

@@ -88,10 +88,26 @@ impl RowTransform {
     ///
     /// # Errors
     /// A row that can't be computed or does not fit.
-    pub(super) async fn apply(&mut self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
+    async fn apply(&mut self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
         match self {
             Self::Fixed(transform) => transform.apply(batch).await,
             Self::Evolving(evolving) => evolving.apply(batch).await,
+        }
+    }
+
+    /// The same; rows that can't be computed are put aside where their records are given.
+    ///
+    /// # Errors
+    /// As [`RowTransform::apply`] without records, as [`RowTransform::apply_good`] with them.
+    pub(super) async fn apply_to(
+        &mut self,
+        batch: RecordBatch,
+        records: Option<&Records>,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Result<Vec<RecordBatch>> {
+        match records {
+            Some(records) => self.apply_good(batch, records, letters).await,
+            None => self.apply(batch).await,
         }
     }
 
@@ -100,7 +116,7 @@ impl RowTransform {
     ///
     /// # Errors
     /// What is not the fault of a row.
-    pub(super) async fn apply_good(
+    async fn apply_good(
         &mut self,
         batch: RecordBatch,
         records: &Records,

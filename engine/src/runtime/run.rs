@@ -16,7 +16,7 @@ use super::compaction::{self, CompactionTasks, Pace};
 use super::coordinator::Coordinator;
 use super::dead_letters::DeadLetterTable;
 use super::gather::Gather;
-use super::pipeline::{Connections, PipelineSpec, spawn_pipeline};
+use super::pipeline::{Connections, PipelineSpec, Spawned, spawn_pipeline};
 use crate::progress::{Counters, Event, Progress};
 use crate::{Error, Result};
 
@@ -57,10 +57,12 @@ pub(crate) async fn run_pipelines(
     let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
     for (index, (((spec, positions), counters), (committed, pace))) in parts.enumerate() {
         let spec = (index, spec);
-        let spawned = spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?;
-        requests.extend(spawned.requests);
-        let (evolving, dead_letters) = (spawned.evolving, dead_letters[index].take());
-        committed_pipelines.push(CommittedPipeline { positions, committed, pace, counters, evolving, dead_letters });
+        let Spawned { requests: of_sources, evolving, upserts } =
+            spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?;
+        requests.extend(of_sources);
+        let dead_letters = dead_letters[index].take();
+        let pipeline = CommittedPipeline { positions, committed, pace, counters, evolving, upserts, dead_letters };
+        committed_pipelines.push(pipeline);
     }
     drop(connections);
     let coordinator =

@@ -7,17 +7,17 @@ use frazil_storage::{Step, Steps};
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 
-use super::message::{Barrier, BarrierRequest, Message, Rows};
+use super::exchange::Exchange;
+use super::message::{Barrier, BarrierRequest, Rows};
+use crate::Result;
 use crate::progress::Counters;
 use crate::source::{SourceBatch, SourceStream};
-use crate::{Error, Result};
 
 /// One source task.
 pub(super) struct SourceTask {
     pub(super) stream: SourceStream,
     pub(super) requests: mpsc::Receiver<BarrierRequest>,
-    /// One queue for each writer task; batches go to them in turn.
-    pub(super) outputs: Vec<mpsc::Sender<Message>>,
+    pub(super) exchange: Exchange,
     /// Told once when the source has come to its end.
     pub(super) ended: mpsc::Sender<()>,
     pub(super) counters: Arc<Counters>,
@@ -28,7 +28,6 @@ impl SourceTask {
     /// Runs until the last barrier is sent.
     pub(super) async fn run(mut self) -> Result<()> {
         let mut positions = SourcePositions::new();
-        let mut turn = 0;
         let mut open = true;
         loop {
             tokio::select! {
@@ -42,9 +41,7 @@ impl SourceTask {
                         positions: positions.clone(),
                         is_last: request.is_last,
                     };
-                    for output in &self.outputs {
-                        send(output, Message::Barrier(barrier.clone())).await?;
-                    }
+                    self.exchange.send_barrier(&barrier).await?;
                     if request.is_last {
                         return Ok(());
                     }
@@ -64,15 +61,10 @@ impl SourceTask {
                             continue;
                         }
                         self.counters.rows_in.fetch_add(count as u64, Relaxed);
-                        send(&self.outputs[turn], Message::Rows(rows)).await?;
-                        turn = (turn + 1) % self.outputs.len();
+                        self.exchange.send_rows(rows).await?;
                     }
                 },
             }
         }
     }
-}
-
-async fn send(output: &mpsc::Sender<Message>, message: Message) -> Result<()> {
-    output.send(message).await.map_err(|_| Error::Cancelled)
 }

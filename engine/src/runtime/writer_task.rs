@@ -12,6 +12,7 @@ use super::dead_letters::DeadLetterWriter;
 use super::input::{Aligned, AlignedInput};
 use super::message::{Rows, WriterShare};
 use super::row_transform::RowTransform;
+use super::row_writer::RowWriter;
 use crate::progress::Counters;
 use crate::{Error, Result};
 
@@ -19,8 +20,9 @@ use crate::{Error, Result};
 pub(super) struct WriterTask {
     pub(super) pipeline: usize,
     pub(super) input: AlignedInput,
-    pub(super) transform: RowTransform,
-    pub(super) writer: TableWriter,
+    /// `None`: the rows come computed.
+    pub(super) transform: Option<RowTransform>,
+    pub(super) writer: RowWriter,
     pub(super) writer_config: WriterConfig,
     /// The version of the sink's schema that the writer has.
     pub(super) schema_version: u64,
@@ -47,18 +49,20 @@ impl WriterTask {
                 Aligned::Barrier(barrier) => barrier,
             };
             let mut files = std::mem::take(&mut self.files);
-            files.extend(self.writer.flush().await?);
+            let (flushed, generations) = self.writer.flush().await?;
+            files.extend(flushed);
             let dead_letter_files = match &mut self.dead_letters {
                 Some(dead_letters) => dead_letters.flush().await?,
                 None => Vec::new(),
             };
-            if !files.is_empty() || !dead_letter_files.is_empty() {
+            if !files.is_empty() || !generations.is_empty() || !dead_letter_files.is_empty() {
                 self.env.steps.reach(Step::FilesClosed)?;
             }
             let share = WriterShare {
                 pipeline: self.pipeline,
                 checkpoint_id: barrier.checkpoint_id,
                 files,
+                generations,
                 schema_version: self.schema_version,
                 dead_letter_files,
                 dead_letters: std::mem::take(&mut self.dead_letter_count),
@@ -74,15 +78,15 @@ impl WriterTask {
 
     async fn take(&mut self, rows: Rows) -> Result<()> {
         let Rows { batch, split, mut dead_letters, records } = rows;
-        let results = match &records {
-            Some(records) => self.transform.apply_good(batch, records, &mut dead_letters).await?,
-            None => self.transform.apply(batch).await?,
+        let results = match &mut self.transform {
+            Some(transform) => transform.apply_to(batch, records.as_deref(), &mut dead_letters).await?,
+            None => vec![batch],
         };
         if let Some(writer) = &mut self.dead_letters {
             writer.write(&dead_letters, &split).await?;
             self.dead_letter_count += dead_letters.len() as u64;
         }
-        for result in results {
+        for result in results.into_iter().filter(|result| result.num_rows() > 0) {
             self.counters.rows_out.fetch_add(result.num_rows() as u64, Relaxed);
             self.fit_writer().await?;
             self.writer.write(result).await?;
@@ -92,11 +96,14 @@ impl WriterTask {
 
     /// A writer of the schema that the rows have: another one when the schema grew.
     async fn fit_writer(&mut self) -> Result<()> {
-        let Some(now) = self.transform.sink_schema().filter(|now| now.version != self.schema_version) else {
+        let schema = self.transform.as_ref().and_then(RowTransform::sink_schema);
+        let Some(now) = schema.filter(|now| now.version != self.schema_version) else {
             return Ok(());
         };
-        self.files.extend(self.writer.flush().await?);
-        self.writer = TableWriter::new(self.env.clone(), &now.table, self.writer_config.clone())?;
+        let (files, _) = self.writer.flush().await?;
+        self.files.extend(files);
+        let writer = TableWriter::new(self.env.clone(), &now.table, self.writer_config.clone())?;
+        self.writer = RowWriter::Append(Box::new(writer));
         self.schema_version = now.version;
         Ok(())
     }

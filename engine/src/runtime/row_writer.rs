@@ -1,0 +1,73 @@
+//! What a writer task writes with: rows are added, or take the place of older rows of their keys.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use frazil_reader::{ReadContext, RowReader};
+use frazil_table::{Table, TableFile};
+use frazil_writer::{Generation, TableWriter, UpsertPlanner, UpsertWriter};
+
+use super::pipeline::PipelineSpec;
+use crate::Result;
+use crate::upsert::key_of;
+
+/// A writer of one of the two kinds.
+#[derive(Debug)]
+pub(super) enum RowWriter {
+    Append(Box<TableWriter>),
+    Upsert(Box<UpsertWriter>),
+}
+
+impl RowWriter {
+    /// A writer for a table as it is now.
+    ///
+    /// # Errors
+    /// As [`TableWriter::new`] and [`UpsertWriter::new`].
+    pub(super) fn new(spec: &PipelineSpec, table: &Table) -> Result<Self> {
+        let (env, config) = (spec.queue.env().clone(), spec.writer_config.clone());
+        Ok(match spec.upserts {
+            false => Self::Append(Box::new(TableWriter::new(env, table, config)?)),
+            true => Self::Upsert(Box::new(UpsertWriter::new(env, table, key_of(table)?, config)?)),
+        })
+    }
+
+    pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        match self {
+            Self::Append(writer) => Ok(writer.write(rows).await?),
+            Self::Upsert(writer) => Ok(writer.upsert(rows).await?),
+        }
+    }
+
+    /// What was written since the last flush: files of a writer that appends, generations of one that upserts.
+    pub(super) async fn flush(&mut self) -> Result<(Vec<TableFile>, Vec<Generation>)> {
+        match self {
+            Self::Append(writer) => Ok((writer.flush().await?, Vec::new())),
+            Self::Upsert(writer) => Ok((Vec::new(), writer.flush().await?)),
+        }
+    }
+}
+
+/// The index of keys may take so much memory, room for 16 million keys and more; beyond that it lies on disk.
+const KEY_INDEX_BYTES_MAX: usize = 256 << 20;
+
+/// Files whose keys are read at the same time.
+const KEY_READERS: usize = 2;
+
+/// What plans a pipeline's deletes, with its index up to date; `None` for a pipeline that appends.
+///
+/// Cost: in format version 3 the key columns of the whole table.
+///
+/// # Errors
+/// What keeps the table's keys from being read.
+pub(super) async fn open_planner(spec: &PipelineSpec) -> Result<Option<UpsertPlanner>> {
+    if !spec.upserts {
+        return Ok(None);
+    }
+    let (env, cache) = (spec.queue.env().clone(), spec.queue.cache().clone());
+    let stored = Arc::new(RowReader::new(&ReadContext::with_manifests(&env, &cache), KEY_READERS));
+    let table = spec.queue.load().await?;
+    let settings = (spec.writer_config.clone(), KEY_INDEX_BYTES_MAX);
+    let mut planner = UpsertPlanner::new(env, stored, cache, key_of(&table)?, settings);
+    planner.open(&table).await?;
+    Ok(Some(planner))
+}
