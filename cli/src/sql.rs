@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::time::Instant;
 
 use frazil_engine::Session;
-use frazil_engine::batch::{self, Outcome, Rows};
+use frazil_engine::batch::{self, Outcome, Rows, RowsChanged};
 use frazil_engine::sql::{Explain, Spanned, Statement, parse_script};
 use futures::TryStreamExt;
 use rustyline::DefaultEditor;
@@ -56,7 +56,7 @@ pub(crate) async fn explain_script(session: &mut Session, script: &str, output: 
                     explain_statement(session, Spanned { node, span, text }, output).await?;
                 }
             }
-            node @ (Statement::Query(_) | Statement::Insert(_)) => {
+            node @ (Statement::Query(_) | Statement::Insert(_) | Statement::RowChange(_) | Statement::Truncate(_)) => {
                 explain_statement(session, Spanned { node, span, text }, output).await?;
             }
             node => _ = batch::execute(session, &Spanned { node, span, text }).await?,
@@ -78,6 +78,13 @@ pub(crate) async fn print_outcome(outcome: Outcome, begun: Instant, output: Outp
     match (outcome, output) {
         (Outcome::Done(what), Output::Text) => say(&what),
         (Outcome::Done(what), Output::Json) => say(&serde_json::json!({ "done": what }).to_string()),
+        (Outcome::Changed(changed), Output::Text) => say(&in_words(&changed)),
+        (Outcome::Changed(changed), Output::Json) => say(&serde_json::json!({
+            "changed": changed.table.name().to_string(), "by": changed.kind, "rows": changed.rows,
+            "removed-files": changed.removed_files, "added-files": changed.added_files,
+            "delete-files": changed.delete_files, "snapshot-id": changed.snapshot_id,
+        })
+        .to_string()),
         (Outcome::Rows(rows), output) => print_rows(rows, begun, output).await?,
         (Outcome::Inserted(inserted), output) => {
             for insert in inserted {
@@ -94,6 +101,22 @@ pub(crate) async fn print_outcome(outcome: Outcome, begun: Instant, output: Outp
         }
     }
     Ok(())
+}
+
+/// `default.t: 3 rows deleted; 1 data file removed, 1 added`
+fn in_words(changed: &RowsChanged) -> String {
+    let done = if changed.kind == "UPDATE" { "updated" } else { "deleted" };
+    let mut text = format!("{}: {} rows {done}", changed.table.name(), changed.rows);
+    let counts = [
+        (changed.removed_files, "data files removed"),
+        (changed.added_files, "data files added"),
+        (changed.delete_files, "delete files added"),
+    ];
+    for (index, (count, what)) in counts.into_iter().filter(|(count, _)| *count > 0).enumerate() {
+        text.push_str(if index == 0 { "; " } else { ", " });
+        text.push_str(&format!("{count} {what}"));
+    }
+    text
 }
 
 async fn print_rows(mut rows: Rows, begun: Instant, output: Output) -> Result<()> {

@@ -31,10 +31,14 @@
 //! ```
 
 mod cost;
+mod files;
 mod insert;
 mod query;
+mod row_change;
+mod row_parts;
 #[cfg(test)]
 mod tests;
+mod whole_files;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -45,6 +49,7 @@ use futures::{StreamExt, TryStreamExt};
 pub use cost::Cost;
 pub use insert::{Inserted, run_create_table_as, run_insert};
 pub use query::{explain, run_query};
+pub use row_change::{RowsChanged, run_row_change, run_truncate};
 
 use crate::session::{Executed, placed, script_around};
 use crate::sql::{Spanned, Statement};
@@ -59,6 +64,8 @@ pub enum Outcome {
     Rows(Rows),
     /// Rows were written. A statement set has several.
     Inserted(Vec<Inserted>),
+    /// Rows that were there went or got other values.
+    Changed(RowsChanged),
 }
 
 /// The rows of a query as they come.
@@ -118,6 +125,8 @@ async fn execute_in(session: &mut Session, statement: &Spanned<Statement>, scrip
             }
             Outcome::Inserted(inserted)
         }
+        Statement::RowChange(change) => Outcome::Changed(run_row_change(session, change, script).await?),
+        Statement::Truncate(target) => Outcome::Changed(run_truncate(session, target, script).await?),
         Statement::CreateTable(create) => run_create_table_as(session, create, script).await?,
         Statement::Explain(asked) => Outcome::Rows(explain(session, asked, script).await?),
         other => {

@@ -24,11 +24,15 @@ use datafusion::catalog::{Session as DfSession, TableProvider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use frazil_reader::{Predicate, Projection, ReadContext, ScanRequest, SnapshotSelector, plan_scan, select_snapshot};
-use frazil_table::spec::SchemaRef as TableSchemaRef;
+use frazil_reader::{
+    FILE_COLUMN, POS_COLUMN, Predicate, Projection, ROW_ID_COLUMN, ReadContext, ScanRequest, SnapshotSelector,
+    plan_scan, select_snapshot,
+};
+use frazil_table::spec::{FormatVersion, SchemaRef as TableSchemaRef};
 use frazil_table::{Table, TableState, io};
 
-use crate::Result;
+use crate::{Error, Result};
+pub(crate) use filter::equal_to;
 use path::Output;
 
 pub use scan::IcebergScanExec;
@@ -40,6 +44,7 @@ pub struct IcebergTableProvider {
     state: Arc<TableState>,
     selector: SnapshotSelector,
     table_schema: TableSchemaRef,
+    /// The table's columns, then those of metadata that were asked for.
     schema: SchemaRef,
 }
 
@@ -71,6 +76,34 @@ impl IcebergTableProvider {
         let state = Arc::new(state.await?);
         let schema = Arc::new(bare_schema(&frazil_table::arrow::arrow_schema(&selected.schema)?));
         Ok(Self { context, state, selector, table_schema: selected.schema, schema })
+    }
+
+    /// The same with metadata columns behind the table's own: `_file` and `_pos`, and in a table of format version 3
+    /// `_row_id`. Where rows are changed, they say which.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if the table has a column of such a name.
+    pub fn with_places(mut self) -> Result<Self> {
+        let mut fields: Vec<_> = self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for place in place_fields(self.table()) {
+            if self.schema.field_with_name(place.name()).is_ok() {
+                let reason = "the name is one of Iceberg's own; rename the column first".to_owned();
+                return Err(Error::Unfit { column: place.name().clone(), reason });
+            }
+            fields.push(place);
+        }
+        self.schema = Arc::new(ArrowSchema::new(fields));
+        Ok(self)
+    }
+
+    /// The condition on rows that all of the filters make, if the reader decides each of them exactly.
+    pub fn predicate_of(&self, filters: &[Expr]) -> Option<Predicate> {
+        filters.iter().map(|filter| self.predicate(filter)).try_fold(Predicate::True, |all, one| Some(all.and(one?)))
+    }
+
+    /// The snapshot with all of its files.
+    pub fn state(&self) -> &Arc<TableState> {
+        &self.state
     }
 
     /// The table.
@@ -143,6 +176,16 @@ impl TableProvider for IcebergTableProvider {
         })?;
         Ok(Arc::new(scan))
     }
+}
+
+/// The columns of [`IcebergTableProvider::with_places`].
+pub(crate) fn place_fields(table: &Table) -> Vec<Field> {
+    let mut fields =
+        vec![Field::new(FILE_COLUMN, DataType::Utf8, false), Field::new(POS_COLUMN, DataType::Int64, false)];
+    if table.metadata().format_version() >= FormatVersion::V3 {
+        fields.push(Field::new(ROW_ID_COLUMN, DataType::Int64, true));
+    }
+    fields
 }
 
 fn projection_of(outputs: &[Output]) -> Projection {

@@ -180,6 +180,8 @@ impl Session {
             | Statement::StatementSet(_)
             | Statement::Explain(_)
             | Statement::Query(_)
+            | Statement::RowChange(_)
+            | Statement::Truncate(_)
             | Statement::Other(_) => return Ok(None),
         };
         Ok(Some(Executed::Done(done)))

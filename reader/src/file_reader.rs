@@ -16,7 +16,7 @@ use crate::footer::{Footer, load_footer};
 use crate::parquet_rows::ParquetRows;
 use crate::predicate::{BoundPredicate, evaluate};
 use crate::row_groups::{choose_row_groups, select_rows};
-use crate::row_plan::{RowPlan, RowPlanner};
+use crate::row_plan::{FileLineage, RowPlan, RowPlanner};
 use crate::stats::ByteKind;
 use crate::{Error, ReadContext, ReadSpec, Result, ScanTask};
 
@@ -82,6 +82,10 @@ impl FileReader {
             file: &file,
             leaf_bytes: &leaf_bytes(&footer),
             constants: &spec.constants(task.partition_spec_id, task.file.partition()),
+            lineage: FileLineage {
+                first_row_id: task.file.first_row_id(),
+                data_sequence_number: task.data_sequence_number,
+            },
         };
         let plan = planner.plan(spec.projected(), &keys)?;
         let rows = ParquetRows::new(context, location, ByteKind::Leaf, &footer).read(

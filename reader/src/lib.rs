@@ -82,7 +82,9 @@ pub use plan::{
 };
 pub use position::{Part, Position, StartPosition};
 pub use predicate::{BoundColumn, BoundPredicate, Comparison, Predicate, Test};
-pub use projection::{FILE_COLUMN, POS_COLUMN, ProjectedSchema, Projection, project};
+pub use projection::{
+    FILE_COLUMN, LAST_UPDATED_COLUMN, POS_COLUMN, ProjectedSchema, Projection, ROW_ID_COLUMN, project,
+};
 pub use raw::{load_page_indexes, load_parquet};
 pub use row_predicate::RowPredicate;
 pub use scan::{ScanStream, read_tasks, scan};

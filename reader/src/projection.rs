@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use frazil_table::arrow::arrow_schema;
+use frazil_table::row_lineage;
 use frazil_table::spec::{
     ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, SchemaRef, StructType, Type,
 };
@@ -21,7 +22,7 @@ pub enum Projection {
     #[default]
     All,
     /// Columns and leaves by dotted path: `a.b.c`, `items.element.price` or `items.price`, `attributes.value.x`, and the
-    /// metadata columns `_file` and `_pos`. Top-level columns come out in the order in which they are first named.
+    /// metadata columns `_file`, `_pos`, `_row_id` and `_last_updated_sequence_number`. Top-level columns come out in the order in which they are first named.
     Paths(Vec<String>),
 }
 
@@ -36,6 +37,12 @@ impl Projection {
 pub const FILE_COLUMN: &str = "_file";
 /// The metadata column with the row's position in its data file, from 0.
 pub const POS_COLUMN: &str = "_pos";
+/// The metadata column with the row's id, which it keeps over rewrites; null before format version 3 (Iceberg spec, "Row
+/// Lineage").
+pub const ROW_ID_COLUMN: &str = row_lineage::ROW_ID_NAME;
+/// The metadata column with the sequence number of the commit that last wrote the row's values; null before format version
+/// 3.
+pub const LAST_UPDATED_COLUMN: &str = row_lineage::LAST_UPDATED_SEQUENCE_NUMBER_NAME;
 pub(crate) const FILE_FIELD_ID: i32 = i32::MAX - 1;
 pub(crate) const POS_FIELD_ID: i32 = i32::MAX - 2;
 
@@ -172,7 +179,7 @@ fn metadata_field(path: &str, schema: &Schema) -> Option<NestedFieldRef> {
     let field = match path {
         FILE_COLUMN => NestedField::required(FILE_FIELD_ID, FILE_COLUMN, Type::Primitive(PrimitiveType::String)),
         POS_COLUMN => NestedField::required(POS_FIELD_ID, POS_COLUMN, Type::Primitive(PrimitiveType::Long)),
-        _ => return None,
+        _ => return row_lineage::fields().into_iter().find(|field| field.name == path),
     };
     Some(Arc::new(field))
 }

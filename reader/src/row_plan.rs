@@ -7,10 +7,13 @@
 //! 2. build the steps that turn what is then read into the projected types: pick children by id, widen, fill in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, SchemaRef as ArrowSchemaRef};
+use arrow::error::ArrowError;
 use frazil_table::arrow::arrow_type;
+use frazil_table::row_lineage::{LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
 use frazil_table::spec::{Literal, NestedField, PrimitiveLiteral, Type};
 
 use crate::context::KeyField;
@@ -44,6 +47,19 @@ pub(crate) enum OutputColumn {
     File,
     /// The row's position.
     Position,
+    /// The row's id: what the file says, else counted from the file's first row id.
+    RowId(Option<usize>, Option<i64>),
+    /// The sequence number of the commit that last wrote the row's values: what the file says, else the file's own. Only
+    /// of rows that have an id.
+    LastUpdated(Option<usize>, Option<i64>),
+}
+
+/// What the table says of a file's rows as a whole (Iceberg spec, "Row Lineage").
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FileLineage {
+    /// `None` before format version 3.
+    pub first_row_id: Option<i64>,
+    pub data_sequence_number: i64,
 }
 
 /// What a plan is made from.
@@ -53,6 +69,7 @@ pub(crate) struct RowPlanner<'a> {
     /// Compressed bytes of each Parquet leaf column.
     pub leaf_bytes: &'a [u64],
     pub constants: &'a Constants,
+    pub lineage: FileLineage,
 }
 
 impl RowPlanner<'_> {
@@ -130,6 +147,15 @@ impl RowPlanner<'_> {
         }
         let file = by_id(self.file, field.id);
         let index = file.and_then(|file| index_in(self.file, file, leaves));
+        let first_row_id = self.lineage.first_row_id;
+        match field.id {
+            ROW_ID => return Ok(OutputColumn::RowId(index, first_row_id)),
+            LAST_UPDATED_SEQUENCE_NUMBER => {
+                let number = first_row_id.map(|_| self.lineage.data_sequence_number);
+                return Ok(OutputColumn::LastUpdated(index, number));
+            }
+            _ => {}
+        }
         Ok(OutputColumn::Read(index, self.step(field, arrow, file, leaves, &field.name)?))
     }
 
@@ -311,18 +337,13 @@ fn kind_of(data_type: &DataType) -> String {
 impl RowPlan {
     /// Whether a row's position is wanted.
     pub(crate) fn has_positions(&self) -> bool {
-        self.columns.iter().any(|column| matches!(column, OutputColumn::Position))
+        self.columns.iter().any(|column| matches!(column, OutputColumn::Position | OutputColumn::RowId(_, Some(_))))
     }
 
     /// The output rows of a batch as it was read. `positions` are those of its rows, where they are wanted.
-    pub(crate) fn output(
-        &self,
-        read: &RecordBatch,
-        positions: &arrow::array::Int64Array,
-        location: &str,
-    ) -> Result<RecordBatch> {
+    pub(crate) fn output(&self, read: &RecordBatch, positions: &Int64Array, location: &str) -> Result<RecordBatch> {
         let rows = read.num_rows();
-        let damaged = |error: arrow::error::ArrowError| Error::damaged(location, error);
+        let damaged = |error: ArrowError| Error::damaged(location, error);
         let mut columns = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             columns.push(match column {
@@ -337,7 +358,14 @@ impl RowPlan {
                     );
                     crate::literal::repeat(&file.expect("a string is a string"), rows)
                 }
-                OutputColumn::Position => std::sync::Arc::new(positions.clone()),
+                OutputColumn::Position => Arc::new(positions.clone()),
+                OutputColumn::RowId(index, first) => {
+                    let inherited = |row: usize| first.map(|first| first + positions.value(row));
+                    inherit(index.map(|index| read.column(index)), rows, inherited).map_err(damaged)?
+                }
+                OutputColumn::LastUpdated(index, number) => {
+                    inherit(index.map(|index| read.column(index)), rows, |_| *number).map_err(damaged)?
+                }
             });
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
@@ -345,7 +373,7 @@ impl RowPlan {
     }
 
     /// The columns for conditions and keys.
-    pub(crate) fn keys(&self, read: &RecordBatch, location: &str) -> Result<HashMap<i32, arrow::array::ArrayRef>> {
+    pub(crate) fn keys(&self, read: &RecordBatch, location: &str) -> Result<HashMap<i32, ArrayRef>> {
         self.keys
             .iter()
             .map(|(id, leaf)| {
@@ -354,4 +382,21 @@ impl RowPlan {
             })
             .collect()
     }
+}
+
+/// The stored values of a lineage column, and where there are none what the row inherits.
+fn inherit(
+    stored: Option<&ArrayRef>,
+    rows: usize,
+    inherited: impl Fn(usize) -> Option<i64>,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    let Some(stored) = stored else {
+        return Ok(Arc::new((0..rows).map(inherited).collect::<Int64Array>()));
+    };
+    let Some(stored) = stored.as_primitive_opt::<Int64Type>() else {
+        let reason = format!("a lineage column is {}", stored.data_type());
+        return Err(ArrowError::InvalidArgumentError(reason));
+    };
+    let values = stored.iter().enumerate().map(|(row, value)| value.or_else(|| inherited(row)));
+    Ok(Arc::new(values.collect::<Int64Array>()))
 }

@@ -6,7 +6,12 @@
 //! [`LAST_UPDATED_SEQUENCE_NUMBER`] beside it; a file that is copied as a whole, row by row, may instead keep the first
 //! row id of its source.
 
-use crate::spec::{DataFile, DataFileBuilder, ManifestEntry, ManifestFile, ManifestStatus};
+use std::sync::Arc;
+
+use crate::spec::{
+    DataFile, DataFileBuilder, ManifestEntry, ManifestFile, ManifestStatus, NestedField, NestedFieldRef, PrimitiveType,
+    Type,
+};
 use crate::{Error, Result, TableFile};
 
 /// Field id of the column `_row_id`, an optional long.
@@ -14,6 +19,18 @@ pub const ROW_ID: i32 = i32::MAX - 107;
 
 /// Field id of the column `_last_updated_sequence_number`, an optional long.
 pub const LAST_UPDATED_SEQUENCE_NUMBER: i32 = i32::MAX - 108;
+
+/// The name of the column [`ROW_ID`].
+pub const ROW_ID_NAME: &str = "_row_id";
+
+/// The name of the column [`LAST_UPDATED_SEQUENCE_NUMBER`].
+pub const LAST_UPDATED_SEQUENCE_NUMBER_NAME: &str = "_last_updated_sequence_number";
+
+/// The lineage columns, in the order in which files have them behind the table's own.
+pub fn fields() -> [NestedFieldRef; 2] {
+    let long = |id, name: &str| Arc::new(NestedField::optional(id, name, Type::Primitive(PrimitiveType::Long)));
+    [long(ROW_ID, ROW_ID_NAME), long(LAST_UPDATED_SEQUENCE_NUMBER, LAST_UPDATED_SEQUENCE_NUMBER_NAME)]
+}
 
 /// Whether a file has both lineage columns, as its column sizes or value counts tell.
 pub fn has_lineage_columns(file: &DataFile) -> bool {

@@ -39,6 +39,9 @@ async fn answers(session: &mut Session, script: &str) -> Result<String> {
             Outcome::Rows(rows) => {
                 writeln!(shown, "{}", pretty_format_batches(&rows.collect().await?).unwrap()).unwrap();
             }
+            Outcome::Changed(changed) => {
+                writeln!(shown, "{} {} rows of {}", changed.kind, changed.rows, changed.table).unwrap();
+            }
             Outcome::Inserted(inserted) => {
                 for one in inserted {
                     writeln!(shown, "{} rows into {}", one.rows, one.table).unwrap();

@@ -9,6 +9,7 @@
 mod flights;
 mod kafka;
 mod matrix;
+mod row_changes;
 mod rows;
 mod two_snapshots;
 

@@ -31,6 +31,10 @@ pub struct WriterConfig {
     /// ([`TableWriter::take_sketches`](crate::TableWriter::take_sketches)). Costs a hash for each value, which is about
     /// half as much as encoding it.
     pub ndv_sketches: bool,
+    /// Batches and files have the columns `_row_id` and `_last_updated_sequence_number` behind the table's own, so that
+    /// rows that come from other files of a format version 3 table keep their ids (Iceberg spec, "Row Lineage"). Null
+    /// values are given out as for new rows.
+    pub row_lineage: bool,
 }
 
 impl Default for WriterConfig {
@@ -43,6 +47,7 @@ impl Default for WriterConfig {
             spill_dir: None,
             spill_max_bytes: 64 << 30,
             ndv_sketches: false,
+            row_lineage: false,
         }
     }
 }

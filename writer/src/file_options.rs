@@ -57,7 +57,7 @@ pub struct FileOptions {
     pub parquet: WriterPropertiesPtr,
     /// Which columns have which metrics.
     pub metrics: MetricsConfig,
-    /// The table's current schema in Arrow's terms.
+    /// The columns of the files in Arrow's terms: the table's current schema.
     pub arrow_schema: SchemaRef,
     /// The same in Parquet's terms, with field ids and logical types as the specification has them (Iceberg spec,
     /// "Parquet").
@@ -70,11 +70,15 @@ impl FileOptions {
     /// # Errors
     /// [`Error::BadProperty`] for a value that means nothing; [`Error::Table`] for a schema that Arrow can't hold.
     pub fn of(table: &Table) -> Result<Self> {
+        Self::for_schema(table, table.metadata().current_schema())
+    }
+
+    /// As [`FileOptions::of`], for files that have other columns than the table: with those of row lineage behind its own.
+    pub(crate) fn for_schema(table: &Table, schema: &Schema) -> Result<Self> {
         let metadata = table.metadata();
         let read = Reader { properties: metadata.properties() };
         read.check_format()?;
         let metrics = MetricsConfig::of(metadata)?;
-        let schema = metadata.current_schema();
         let arrow_schema = Arc::new(frazil_table::arrow::arrow_schema(schema)?);
         let parquet_schema = parquet_schema_of(schema, &arrow_schema)
             .map_err(|source| Error::Encode { location: table.ident().to_string(), source })?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use frazil_storage::Env;
-use frazil_table::Table;
-use frazil_table::spec::SchemaRef;
+use frazil_table::spec::{Schema, SchemaRef};
+use frazil_table::{Table, row_lineage};
 
 use crate::memory::MemoryPool;
 use crate::threads::Threads;
@@ -23,16 +23,28 @@ pub(crate) struct Shared {
     pub memory: MemoryPool,
 }
 
+/// The columns of row lineage behind those of a schema.
+fn with_lineage(schema: &Schema) -> Result<Schema> {
+    let fields = schema.as_struct().fields().iter().cloned().chain(row_lineage::fields());
+    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields).build();
+    built
+        .map_err(|error| frazil_table::Error::InvalidChange(format!("with the columns of row lineage: {error}")).into())
+}
+
 impl Shared {
     pub fn new(env: Env, table: &Table, config: WriterConfig) -> Result<Self> {
         config.check()?;
         let metadata = table.metadata();
+        let schema = match config.row_lineage {
+            true => Arc::new(with_lineage(metadata.current_schema())?),
+            false => Arc::clone(metadata.current_schema()),
+        };
         Ok(Self {
             env,
             threads: Threads::new(config.encoders_max),
             config,
-            options: Arc::new(FileOptions::of(table)?),
-            schema: Arc::clone(metadata.current_schema()),
+            options: Arc::new(FileOptions::for_schema(table, &schema)?),
+            schema,
             spec_id: metadata.default_partition_spec_id(),
             sort_order_id: None,
             locations: DataLocations::of(metadata)?,

@@ -134,7 +134,8 @@ impl TableWriter {
         })
     }
 
-    /// The Arrow schema that batches have: the table's current one.
+    /// The Arrow schema that batches have: the table's current one, with the columns of row lineage behind it where the
+    /// settings say so.
     pub fn schema(&self) -> &arrow::datatypes::SchemaRef {
         &self.world.shared.options.arrow_schema
     }

@@ -28,6 +28,7 @@ use roaring::{RoaringBitmap, RoaringTreemap};
 use crate::key::{KeyColumns, Keys};
 use crate::key_index::{KeyIndex, RowRef};
 use crate::position_deletes::DeletedRows;
+use crate::row_deletes::absorbed_by;
 use crate::{Error, Generation, Result, WriterConfig, write_deletion_vectors, write_position_deletes};
 
 /// The delete files of a checkpoint.
@@ -211,13 +212,7 @@ impl UpsertPlanner {
         let deleted = self.deleted_rows(&state).await?;
         let delete_files = write_deletion_vectors(&self.env, table, &self.config, &deleted).await?;
         self.checkpoint.written = paths_of(&delete_files);
-        let concerned: BTreeSet<&str> = deleted.iter().map(|deleted| deleted.path.as_str()).collect();
-        let absorbed = state.live_delete_files()?;
-        let absorbed = absorbed.iter().filter(|live| {
-            live.content() == DataContentType::PositionDeletes
-                && frazil_table::referenced_data_file(live.file).is_some_and(|path| concerned.contains(path.as_str()))
-        });
-        let removed_delete_files = absorbed.map(|live| table_file(live, live.file.clone())).collect();
+        let removed_delete_files = absorbed_by(&state, &deleted)?;
         Ok(UpsertPlan { base_snapshot_id: Some(state.snapshot_id()), delete_files, removed_delete_files })
     }
 

@@ -1,22 +1,26 @@
-//! `INSERT INTO`: a query's rows become data files of one commit.
+//! `INSERT INTO`, `INSERT OVERWRITE`: a query's rows become data files of one commit.
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
-use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
-use frazil_storage::{Env, Step};
-use frazil_table::{Change, CommitIdentity, SnapshotProperties, Table, TableFile};
-use frazil_writer::{TableWriter, WriterConfig};
-use futures::StreamExt;
-use tokio::task::JoinSet;
+use frazil_catalog::Precheck;
+use frazil_reader::{Predicate, RowPredicate};
+use frazil_storage::Env;
+use frazil_table::spec::{PartitionField, Transform};
+use frazil_table::{
+    Change, Conflict, Overwrite, PartitionFilter, RemovedFiles, RowFilterRef, SnapshotProperties, Table, TableFile,
+    Validation,
+};
+use frazil_writer::TableWriter;
 
+use super::files::{Landing, batches, commit, same_table, shared_config, write_all, write_rows};
 use super::query::{plan_query, state_for};
+use super::row_change::{Attempts, writable};
 use super::{Outcome, unwrapped};
-use crate::coerce::coerce;
-use crate::session::{IcebergTable, Resolved, TablePath};
+use crate::provider::equal_to;
+use crate::session::{IcebergTable, TablePath, UsedTable};
 use crate::sql::{Column, ColumnKind, CreateTable, DataType, Insert, Query, Replace, Span, SqlError, planner};
 use crate::write_defaults::insert_schema;
 use crate::{Error, Result, Session};
@@ -41,16 +45,20 @@ pub struct Inserted {
 /// catalog fails of. Then nothing of it is in the table, except after
 /// [`frazil_catalog::Error::Unavailable`], which leaves it open.
 pub async fn run_insert(session: &Session, insert: &Insert, script: &str) -> Result<Inserted> {
-    let target = target_of(session, insert, script).await?;
+    if insert.overwrite {
+        let mut attempts = Attempts::new(&insert.target);
+        loop {
+            match overwrite(session, insert, script).await? {
+                Ok(inserted) => return Ok(inserted),
+                Err(conflict) => attempts.again(conflict)?,
+            }
+        }
+    }
+    let target = writable(session, &insert.target, "INSERT", script).await?;
     let (state, plan) = plan_insert_into(session, insert, &target.table, script).await?;
     let physical = physical_of(insert, &state, &plan, script).await?;
     let files = write(session, &target.table, &state, physical).await?;
-    let uuid = target.table.metadata().uuid();
-    let precheck = |now: &Table| match now.metadata().uuid() == uuid {
-        true => Precheck::Proceed,
-        false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
-    };
-    commit(session.env(), &target, Vec::new(), files, &precheck).await
+    append(session.env(), &target, Vec::new(), files, &same_table(&target.table)).await
 }
 
 pub(super) async fn plan_insert(
@@ -58,7 +66,7 @@ pub(super) async fn plan_insert(
     insert: &Insert,
     script: &str,
 ) -> Result<(SessionState, LogicalPlan)> {
-    let target = target_of(session, insert, script).await?;
+    let target = writable(session, &insert.target, "INSERT", script).await?;
     plan_insert_into(session, insert, &target.table, script).await
 }
 
@@ -72,24 +80,6 @@ async fn plan_insert_into(
     let schema = insert_schema(target.metadata().current_schema())?;
     let plan = planner::plan_insert(insert, &schema, &state, script).await?;
     Ok((state, plan))
-}
-
-async fn target_of(session: &Session, insert: &Insert, script: &str) -> Result<IcebergTable> {
-    let refuse = |message: String, help: &str| {
-        let error = SqlError::new(message, insert.target.span(), script);
-        Err(error.help(help).in_statement("INSERT").into())
-    };
-    if insert.overwrite {
-        return refuse("INSERT OVERWRITE is not supported yet".to_owned(), "INSERT INTO adds the rows");
-    }
-    match session.resolve(&insert.target, script).await? {
-        Resolved::Iceberg(table) => Ok(table),
-        Resolved::External(table) => {
-            let message = format!("'{}' is a {} table, which is only read", insert.target, table.connector());
-            refuse(message, "write into a table of 'connector' = 'iceberg'")
-        }
-        Resolved::View(_) => refuse(format!("'{}' is a view", insert.target), "write into the tables that it reads"),
-    }
 }
 
 /// `CREATE TABLE … AS SELECT`: makes the table, then inserts. When the query fails, the table goes again.
@@ -142,7 +132,7 @@ async fn replace_as(session: &Session, create: &CreateTable, insert: &Insert, sc
         false => Precheck::Refuse("the table's columns or partitions were changed meanwhile; run it again".to_owned()),
     };
     let first = vec![replacement.change.clone()];
-    let inserted = commit(session.env(), &replacement.base, first, files, &precheck).await?;
+    let inserted = append(session.env(), &replacement.base, first, files, &precheck).await?;
     Ok(Outcome::Inserted(vec![inserted]))
 }
 
@@ -190,84 +180,126 @@ async fn write(
     physical: Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<TableFile>> {
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
-    let env = session.env();
-    let mut config = WriterConfig::default();
-    // The partitions' writers share what one may hold.
-    config.memory_max_bytes /= streams.len().max(1);
-    config.open_files_max = (config.open_files_max / streams.len().max(1)).max(1);
-    let mut writers = JoinSet::new();
+    let config = shared_config(streams.len());
+    let mut parts = Vec::with_capacity(streams.len());
     for stream in streams {
-        let writer = TableWriter::new(env.clone(), target, config.clone())?;
-        let schema = Arc::clone(writer.schema());
-        writers.spawn(write_partition(writer, schema, stream));
+        let writer = TableWriter::new(session.env().clone(), target, config.clone())?;
+        parts.push(write_rows(writer, batches(stream)));
     }
-    let mut files: Vec<TableFile> = Vec::new();
-    let mut failed = None;
-    while let Some(written) = writers.join_next().await {
-        match written.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string()))) {
-            Ok(written) => files.extend(written),
-            Err(error) => {
-                writers.abort_all();
-                // The first error is the cause; the others may only be of the abort.
-                failed.get_or_insert(error);
-            }
-        }
-    }
-    if let Some(error) = failed {
-        // No commit has named them.
-        delete(env, &files).await?;
-        return Err(error);
-    }
-    env.steps.reach(Step::FilesClosed)?;
-    Ok(files)
-}
-
-async fn write_partition(
-    mut writer: TableWriter,
-    schema: SchemaRef,
-    mut rows: SendableRecordBatchStream,
-) -> Result<Vec<TableFile>> {
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(unwrapped)?;
-        writer.write(coerce(&batch, &schema)?).await?;
-    }
-    Ok(writer.close().await?)
+    Ok(write_all(session.env(), parts).await?.files)
 }
 
 /// Commits `first` and an append of the files as one. Without files there is no append.
-async fn commit(
+async fn append(
     env: &Env,
     target: &IcebergTable,
     first: Vec<Change>,
     files: Vec<TableFile>,
     precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
 ) -> Result<Inserted> {
-    let rows = files.iter().map(|file| file.file.record_count()).sum();
-    let mut inserted = Inserted { table: target.path.clone(), rows, files: files.len(), snapshot_id: None };
+    let mut inserted = Inserted::new(target, &files);
     let written = files.clone();
-    let queue = CommitQueue::new(Arc::clone(&target.catalog), env.clone(), target.path.ident());
-    let identity = CommitIdentity::draw(env, 1);
     let mut changes = first;
     if !files.is_empty() {
-        inserted.snapshot_id = Some(identity.snapshot_ids[0]);
         changes.push(Change::Append { files, properties: SnapshotProperties::new() });
     }
     if changes.is_empty() {
         return Ok(inserted);
     }
-    match queue.commit(&changes, identity, precheck).await? {
-        CommitEnd::Committed(_) | CommitEnd::AlreadyLanded(_) => Ok(inserted),
-        CommitEnd::Conflict(conflict) => {
-            // Proven not to be in the table, and never to be: the files are nobody's.
-            delete(env, &written).await?;
+    match commit(env, target, &changes, &written, precheck).await? {
+        Landing::Landed(snapshot_id) => {
+            inserted.snapshot_id = snapshot_id;
+            Ok(inserted)
+        }
+        Landing::Conflict(conflict) => {
             Err(frazil_writer::Error::Conflict { table: target.path.to_string(), conflict }.into())
         }
     }
 }
 
-async fn delete(env: &Env, files: &[TableFile]) -> Result<()> {
-    for file in files {
-        env.store.delete(file.file.file_path()).await?;
+impl Inserted {
+    fn new(target: &IcebergTable, files: &[TableFile]) -> Self {
+        let rows = files.iter().map(|file| file.file.record_count()).sum();
+        Self { table: target.path.clone(), rows, files: files.len(), snapshot_id: None }
     }
-    Ok(())
+}
+
+/// `INSERT OVERWRITE`: the rows take the place of what is there: of the partitions that `PARTITION (…)` names; else of
+/// those that they are in; of all rows in a table without partitions.
+async fn overwrite(
+    session: &Session,
+    insert: &Insert,
+    script: &str,
+) -> Result<std::result::Result<Inserted, Conflict>> {
+    let target = writable(session, &insert.target, "INSERT", script).await?;
+    let table = &target.table;
+    let named = named_partitions(session, insert, table, script)?;
+    let (state, plan) = plan_insert_into(session, insert, table, script).await?;
+    let physical = physical_of(insert, &state, &plan, script).await?;
+    let files = write(session, table, &state, physical).await?;
+    let mut inserted = Inserted::new(&target, &files);
+    let is_partitioned = !table.metadata().default_partition_spec().is_unpartitioned();
+    let (removed, filter): (_, RowFilterRef) = match named {
+        Some(named) => (RemovedFiles::Filter(Arc::clone(&named)), named),
+        None if is_partitioned => (RemovedFiles::PartitionsOfAdded, Arc::new(PartitionFilter::of(&files))),
+        None => {
+            let every_row: RowFilterRef = Arc::new(RowPredicate::new(table, &Predicate::True)?);
+            (RemovedFiles::Filter(Arc::clone(&every_row)), every_row)
+        }
+    };
+    if files.is_empty() && matches!(removed, RemovedFiles::PartitionsOfAdded) {
+        return Ok(Ok(inserted));
+    }
+    let base_snapshot_id = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+    let reads_target = session.tables_of(&insert.query, script).await?.tables().iter().any(|used| match &used.table {
+        UsedTable::Iceberg(read) => read.path == target.path,
+        UsedTable::External(_) => false,
+    });
+    // Rows that came meanwhile go as if they had come before, unless the query should have read them.
+    let validation = match reads_target {
+        true => Validation::serializable(base_snapshot_id, Some(filter)),
+        false => Validation::snapshot(base_snapshot_id),
+    };
+    let properties = SnapshotProperties::new();
+    let change = Change::Overwrite(Overwrite { removed, added: files.clone(), validation, properties });
+    match commit(session.env(), &target, &[change], &files, &same_table(table)).await? {
+        Landing::Landed(snapshot_id) => {
+            inserted.snapshot_id = snapshot_id;
+            Ok(Ok(inserted))
+        }
+        Landing::Conflict(conflict) => Ok(Err(conflict)),
+    }
+}
+
+/// The rows of the partitions that `PARTITION (column = value, …)` names.
+fn named_partitions(session: &Session, insert: &Insert, table: &Table, script: &str) -> Result<Option<RowFilterRef>> {
+    if insert.partition.is_empty() {
+        return Ok(None);
+    }
+    let metadata = table.metadata();
+    let schema = frazil_table::arrow::arrow_schema(metadata.current_schema())?;
+    let mut condition = Predicate::True;
+    for (column, value) in &insert.partition {
+        let spec = metadata.default_partition_spec();
+        let is_partition = metadata.current_schema().field_by_name(column).is_some_and(|field| {
+            let is_source = |part: &PartitionField| part.source_id == field.id && part.transform == Transform::Identity;
+            spec.fields().iter().any(is_source)
+        });
+        if !is_partition {
+            let message = format!("{} is not partitioned by '{column}' as it is", insert.target);
+            let help = "delete the rows first, then INSERT INTO; or overwrite the partitions that the rows are in, without \
+                        PARTITION (…)";
+            return Err(SqlError::new(message, insert.target.span(), script).help(help).in_statement("INSERT").into());
+        }
+        let field = schema.field_with_name(column).expect("the table has the column");
+        let value = session.constant(value, script)?.cast_to(field.data_type())?;
+        condition = condition.and(match value.is_null() {
+            true => Predicate::IsNull(column.clone()),
+            false => equal_to(column, value).ok_or_else(|| {
+                let message = format!("rows can't be told apart by a value of '{column}'");
+                SqlError::new(message, insert.target.span(), script).in_statement("INSERT")
+            })?,
+        });
+    }
+    Ok(Some(Arc::new(RowPredicate::new(table, &condition)?)))
 }

@@ -56,8 +56,11 @@ pub async fn explain(session: &Session, asked: &Explain, script: &str) -> Result
         Statement::Insert(insert) if !asked.analyze => {
             (super::insert::plan_insert(session, insert, script).await?, &insert.query)
         }
-        Statement::Insert(insert) => {
-            let error = SqlError::new("EXPLAIN ANALYZE would have to write", insert.target.span(), script);
+        Statement::RowChange(change) if !asked.analyze => {
+            (super::row_change::plan_rows(session, change, script).await?, &change.rows)
+        }
+        Statement::Insert(_) | Statement::RowChange(_) => {
+            let error = SqlError::new("EXPLAIN ANALYZE would have to write", crate::sql::Span::empty(), script);
             return Err(error.help("write EXPLAIN without ANALYZE").into());
         }
         other => {
@@ -84,9 +87,15 @@ pub(super) async fn state_for(session: &Session, query: &Query, script: &str) ->
     session.planning_state(&scope, &provide).await
 }
 
-async fn providers(session: &Session, scope: &Scope, script: &str) -> Result<HashMap<usize, Arc<dyn TableProvider>>> {
+/// A provider for each table of a query, by its use, but for the table whose rows are changed.
+pub(super) async fn providers(
+    session: &Session,
+    scope: &Scope,
+    script: &str,
+) -> Result<HashMap<usize, Arc<dyn TableProvider>>> {
     let context = ReadContext::with_manifests(session.env(), session.manifests());
-    let loading = scope.tables().iter().map(|used| async {
+    let plain = scope.tables().iter().filter(|used| !used.with_places);
+    let loading = plain.map(|used| async {
         let provider: Arc<dyn TableProvider> = match &used.table {
             UsedTable::Iceberg(table) => {
                 let selector = selector(session, table, used, script)?;

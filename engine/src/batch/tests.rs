@@ -11,7 +11,7 @@ use frazil_storage::{Env, ManualClock};
 use super::*;
 use crate::sql::{parse_one, parse_script};
 
-async fn session() -> Session {
+pub(super) async fn session() -> Session {
     session_in(Env::in_memory(7)).await
 }
 
@@ -24,7 +24,7 @@ async fn session_in(env: Env) -> Session {
 }
 
 /// Runs statements that have to succeed.
-async fn done(session: &mut Session, script: &str) {
+pub(super) async fn done(session: &mut Session, script: &str) {
     for statement in parse_script(script).expect("the script parses") {
         let outcome = execute(session, &statement).await.unwrap_or_else(|error| panic!("{script}: {error}"));
         if let Outcome::Rows(rows) = outcome {
@@ -41,11 +41,15 @@ async fn answer(session: &mut Session, statement: &Spanned<Statement>) -> Result
             let told = inserted.iter().map(|one| format!("{} rows into {}", one.rows, one.table));
             told.collect::<Vec<_>>().join(", ")
         }
+        Outcome::Changed(changed) => {
+            let RowsChanged { kind, rows, removed_files, added_files, delete_files, .. } = changed;
+            format!("{kind} {rows} rows; files -{removed_files} +{added_files}, deletes +{delete_files}")
+        }
     })
 }
 
 /// The answers of a script's statements.
-async fn check(session: &mut Session, script: &str, expected: Expect) {
+pub(super) async fn check(session: &mut Session, script: &str, expected: Expect) {
     let mut shown = String::new();
     for statement in parse_script(script).expect("the script parses") {
         match answer(session, &statement).await {
@@ -214,12 +218,7 @@ async fn inserts_convert_by_position_or_refuse() {
              8 |          INSERT INTO flights SELECT id, day, origin, 'late', stops FROM flights
                |                                                      ^^^^^^
                = STRING is not converted to INT by itself; write CAST(… AS INT)
-            INSERT OVERWRITE is not supported yet
-              --> line 9, column 27, in INSERT
-               |
-             9 |          INSERT OVERWRITE flights SELECT * FROM flights
-               |                           ^^^^^^^
-               = INSERT INTO adds the rows
+            5 rows into frazil.default.flights
             0 rows into frazil.default.flights
             +----------+
             | count(*) |

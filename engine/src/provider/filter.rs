@@ -58,6 +58,11 @@ pub(super) fn predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
     }
 }
 
+/// The rows whose column has a value, which is not NULL; `None` for a type that the reader does not compare.
+pub(crate) fn equal_to(column: &str, value: ScalarValue) -> Option<Predicate> {
+    Some(Predicate::equal(column, literal(&Expr::Literal(value, None))?))
+}
+
 fn negated_if(negated: bool, predicate: Predicate) -> Option<Predicate> {
     Some(if negated { predicate.negate() } else { predicate })
 }

@@ -29,7 +29,7 @@ use super::text::refuse;
 use super::{Current, Session};
 use crate::Result;
 use crate::options::Options;
-use crate::sql::{AsOf, Name, Query, Span, planner};
+use crate::sql::{AsOf, Name, Query, Span, TableRef, planner};
 
 /// How deep views may stand on views.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -52,6 +52,8 @@ pub struct TableUse {
     pub options: Options,
     /// As of when it is read.
     pub as_of: Option<AsOf>,
+    /// Whether it has the columns that say where each row is ([`crate::sql::TableRef::with_places`]).
+    pub with_places: bool,
     /// Where its name stands.
     pub span: Span,
 }
@@ -148,10 +150,9 @@ impl Session {
                 };
                 let path = self.path_from(&name, &current);
                 let resolved = self.resolve_path(&path, &name, script).await?;
-                let hint = hinted.map(|hinted| (&hinted.options, hinted.as_of.as_ref()));
                 let entry = match resolved {
                     Resolved::View(view) => {
-                        if hint.is_some() {
+                        if hinted.is_some() {
                             let help = Some("write them at the tables inside of the view".to_owned());
                             return refuse(
                                 format!("the view '{name}' has no options and no versions"),
@@ -175,14 +176,14 @@ impl Session {
                     Resolved::Iceberg(table) => {
                         // All uses of a table see the same snapshot.
                         let table = known(tables, &path).unwrap_or(table);
-                        let options = overlaid(&table.options, hint);
+                        let options = overlaid(&table.options, hinted);
                         iceberg_schema_of_options().check(&options)?;
-                        Bound::Table(put(tables, UsedTable::Iceberg(table), options, hint, span))
+                        Bound::Table(put(tables, UsedTable::Iceberg(table), options, hinted, span))
                     }
                     Resolved::External(table) => {
-                        check_has_versions(&table, hint, &name, script)?;
-                        let options = overlaid(table.options(), hint);
-                        Bound::Table(put(tables, UsedTable::External(table), options, hint, span))
+                        check_has_versions(&table, hinted, &name, script)?;
+                        let options = overlaid(table.options(), hinted);
+                        Bound::Table(put(tables, UsedTable::External(table), options, hinted, span))
                     }
                 };
                 bound.push((reference, entry));
@@ -227,13 +228,9 @@ impl Session {
 }
 
 /// Only Iceberg tables can be read as they were.
-fn check_has_versions(
-    table: &ExternalTable,
-    hint: Option<(&Options, Option<&AsOf>)>,
-    name: &Name,
-    script: &str,
-) -> Result<()> {
-    let Some((_, Some(AsOf::Time(_) | AsOf::Snapshot(_) | AsOf::Ref(_)))) = hint else { return Ok(()) };
+fn check_has_versions(table: &ExternalTable, hinted: Option<&TableRef>, name: &Name, script: &str) -> Result<()> {
+    let as_of = hinted.and_then(|hinted| hinted.as_of.as_ref());
+    let Some(AsOf::Time(_) | AsOf::Snapshot(_) | AsOf::Ref(_)) = as_of else { return Ok(()) };
     let message = format!("'{name}' is a {} table, which has no versions", table.connector());
     let help = "FOR SYSTEM_TIME AS OF a constant is for Iceberg tables";
     refuse(message, Some(help.to_owned()), name, script)
@@ -250,8 +247,8 @@ fn empty_table(used: &TableUse) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(EmptyTable::new(schema)))
 }
 
-fn overlaid(own: &Options, hint: Option<(&Options, Option<&AsOf>)>) -> Options {
-    hint.map_or_else(|| own.clone(), |(options, _)| own.overlaid(options))
+fn overlaid(own: &Options, hinted: Option<&TableRef>) -> Options {
+    hinted.map_or_else(|| own.clone(), |hinted| own.overlaid(&hinted.options))
 }
 
 fn known(tables: &[TableUse], path: &TablePath) -> Option<IcebergTable> {
@@ -261,16 +258,11 @@ fn known(tables: &[TableUse], path: &TablePath) -> Option<IcebergTable> {
     })
 }
 
-fn put(
-    tables: &mut Vec<TableUse>,
-    table: UsedTable,
-    options: Options,
-    hint: Option<(&Options, Option<&AsOf>)>,
-    span: Span,
-) -> usize {
+fn put(tables: &mut Vec<TableUse>, table: UsedTable, options: Options, hinted: Option<&TableRef>, span: Span) -> usize {
     let id = tables.len();
-    let as_of = hint.and_then(|(_, as_of)| as_of.cloned());
-    tables.push(TableUse { id, table, options, as_of, span });
+    let as_of = hinted.and_then(|hinted| hinted.as_of.clone());
+    let with_places = hinted.is_some_and(|hinted| hinted.with_places);
+    tables.push(TableUse { id, table, options, as_of, with_places, span });
     id
 }
 

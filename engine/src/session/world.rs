@@ -49,6 +49,7 @@ impl World {
                     let told = inserted.iter().map(|one| format!("{} rows into {}", one.rows, one.table));
                     told.collect::<Vec<_>>().join(", ")
                 }
+                Ok(Outcome::Changed(changed)) => format!("{} {} rows", changed.kind, changed.rows),
                 Err(error) => error.to_string(),
             };
             writeln!(shown, "{answer}").expect("a text");

@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::tokens::{err_at, is_word};
 
 /// The first words of the statements that exist.
-pub(super) const OPENINGS: [&str; 21] = [
+pub(super) const OPENINGS: [&str; 22] = [
     "CREATE", "DROP", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN",
-    "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE", "CALL", "REPLACE",
+    "SELECT", "WITH", "VALUES", "DELETE", "UPDATE", "ALTER", "MERGE", "CALL", "REPLACE", "TRUNCATE",
 ];
 
 /// Statements of Flink that are read and refused: the words that they begin with, and what to do instead.

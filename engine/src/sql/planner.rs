@@ -7,6 +7,7 @@
 mod insert;
 mod map;
 mod place;
+mod row_change;
 #[cfg(test)]
 mod tests;
 mod unnest;
@@ -34,6 +35,7 @@ use crate::suggest::nearest;
 
 pub use insert::plan_insert;
 pub(crate) use place::{locate, planning_error};
+pub use row_change::plan_row_change;
 pub(super) use unnest::wrap_unnest;
 
 /// A session's state, to which the caller adds its catalogs and tables.

@@ -54,6 +54,8 @@ pub struct TableRef {
     pub options: Options,
     /// As of when it is read.
     pub as_of: Option<AsOf>,
+    /// Whether it has the columns that say where each row is: the table whose rows are changed.
+    pub with_places: bool,
 }
 
 /// As of when a table is read.
@@ -157,7 +159,11 @@ impl ConstructKind {
 
 /// Reads a query at the parser's place and gives its tables their hints.
 pub(super) fn parse_query(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Query, ParserError> {
-    let ast = parser.parse_query()?;
+    query_of(parser.parse_query()?, hints)
+}
+
+/// A query as it was read, with its tables' hints.
+pub(super) fn query_of(ast: Box<ast::Query>, hints: &mut Hints) -> Result<Query, ParserError> {
     let mut query = Query { ast, tables: Vec::new(), hints: hints.at_queries(), constructs: Vec::new() };
     let mut ast = std::mem::replace(&mut query.ast, empty_query());
     let mut collector = Collector { query: &mut query, hints, common: HashSet::new() };
@@ -168,7 +174,8 @@ pub(super) fn parse_query(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<
     Ok(query)
 }
 
-fn empty_query() -> Box<ast::Query> {
+/// `SELECT 1`
+pub(super) fn empty_query() -> Box<ast::Query> {
     let mut parser = Parser::new(&FlinkDialect);
     parser = parser.try_with_sql("SELECT 1").expect("the text is a query");
     parser.parse_query().expect("the text is a query")
@@ -260,7 +267,7 @@ impl Collector<'_> {
         let ident = Ident::with_quote_and_span('`', place, planned_name.clone());
         *name = ObjectName::from(ident);
         let options = options.unwrap_or_default();
-        self.query.tables.push(TableRef { planned_name, name: table, options, as_of });
+        self.query.tables.push(TableRef { planned_name, name: table, options, as_of, with_places: false });
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::alter_table::AlterTable;
 use super::call::Call;
 use super::create_table::CreateTable;
 use super::query::Query;
+use super::row_change::RowChange;
 use super::{Name, Span};
 use crate::options::Options;
 
@@ -87,6 +88,10 @@ pub enum Statement {
     Insert(Box<Insert>),
     /// `EXECUTE STATEMENT SET BEGIN … END`: inserts that run as one job. There is at least one.
     StatementSet(Vec<Spanned<Insert>>),
+    /// `DELETE FROM …`, `UPDATE … SET …`
+    RowChange(Box<RowChange>),
+    /// `TRUNCATE TABLE name`
+    Truncate(Name),
     /// `EXPLAIN …`
     Explain(Box<Explain>),
     /// `SELECT …`, `WITH … SELECT …`, `VALUES …`
@@ -232,6 +237,8 @@ impl Statement {
             Statement::Reset(_) => "RESET",
             Statement::Insert(_) => "INSERT",
             Statement::StatementSet(_) => "STATEMENT SET",
+            Statement::RowChange(change) => change.kind(),
+            Statement::Truncate(_) => "TRUNCATE",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Query(_) => "SELECT",
             Statement::Other(_) => "statement",

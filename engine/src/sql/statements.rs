@@ -15,6 +15,7 @@ use super::insert::{column_list, insert};
 use super::opening::{OPENINGS, refuse_not_yet};
 use super::options_clause::{parse_with, text};
 use super::query::parse_query;
+use super::row_change::parse_row_change;
 use super::setting::{reset, set};
 use super::statement::{CreateCatalog, CreateDatabase, CreateView, Explain, Insert, Show, Spanned, Statement};
 use super::tokens::{err_at, expect_word, found, is_word, take_word, take_words};
@@ -110,6 +111,12 @@ fn statement(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pa
         "INSERT" => {
             parser.advance_token();
             insert(parser, hints).map(|insert| Statement::Insert(Box::new(insert)))
+        }
+        "DELETE" | "UPDATE" => parse_row_change(parser, hints).map(|change| Statement::RowChange(Box::new(change))),
+        "TRUNCATE" => {
+            parser.advance_token();
+            expect_word(parser, "TABLE")?;
+            parse_name(parser).map(Statement::Truncate)
         }
         "EXPLAIN" => explain(parser, hints),
         "SELECT" | "WITH" | "VALUES" => parse_query(parser, hints).map(|query| Statement::Query(Box::new(query))),
@@ -356,7 +363,7 @@ fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, Pars
     }
     let statement = statement(parser, hints)?;
     match statement {
-        Statement::Insert(_) | Statement::Query(_) | Statement::Other(_) => {}
+        Statement::Insert(_) | Statement::RowChange(_) | Statement::Query(_) | Statement::Other(_) => {}
         other => {
             let message = format!("{} can't be explained", other.kind());
             return err_at(message, &token, Some("EXPLAIN takes a query, an INSERT or a STATEMENT SET"));

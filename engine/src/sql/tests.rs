@@ -331,6 +331,12 @@ fn shown(statement: &Statement) -> String {
             Show::CreateTable(name) => format!("{kind} create table {name}"),
             show => format!("{kind} {show:?}"),
         },
+        Statement::RowChange(change) => {
+            let set = change.assignments.iter().map(|set| format!("\n  {} = {}", set.path.join("."), set.value));
+            let rows = &change.rows.ast;
+            format!("{kind} {} as {}{}\n  {rows}", change.target, change.alias, set.collect::<String>())
+        }
+        Statement::Truncate(name) => format!("{kind} {name}"),
         Statement::Set(None) | Statement::Reset(_) => format!("{statement:?}"),
     }
 }

@@ -20,7 +20,7 @@ use crate::footer::load_footer;
 use crate::parquet_rows::ParquetRows;
 use crate::predicate::BoundPredicate;
 use crate::row_groups::choose_row_groups;
-use crate::row_plan::{Constants, RowPlanner};
+use crate::row_plan::{Constants, FileLineage, RowPlanner};
 use crate::stats::ByteKind;
 use crate::{Error, Projection, ReadContext, ReadSpec, Result, project};
 
@@ -152,8 +152,13 @@ pub(super) async fn read_keys(
     let footer = load_footer(&context.env.store, &context.footers, &context.counters, opened).await?;
     let fields = file_fields(location, footer.metadata.schema(), mapping)?;
     let (groups, _) = choose_row_groups(footer.metadata.metadata(), &fields, None, 0, &BoundPredicate::True);
-    let planner =
-        RowPlanner { location, file: &fields, leaf_bytes: &leaf_bytes(&footer), constants: &Constants::new() };
+    let planner = RowPlanner {
+        location,
+        file: &fields,
+        leaf_bytes: &leaf_bytes(&footer),
+        constants: &Constants::new(),
+        lineage: FileLineage::default(),
+    };
     let nothing =
         project(&Schema::builder().build().expect("an empty schema has no two fields alike"), &Projection::All)?;
     let plan = planner.plan(&nothing, keys)?;

@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use arrow::datatypes::{Field, Schema};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned as _};
+use datafusion::sql::sqlparser::ast::{self, Ident, SelectItem, SetExpr, Spanned as _};
 
 use super::{locate, plan_query, with_help};
 use crate::coerce::check_coercion;
-use crate::sql::{Insert, Span, SqlError};
+use crate::sql::query::empty_query;
+use crate::sql::{DataType, Insert, Query, Span, SqlError};
 use crate::suggest::nearest_one;
 use crate::write_defaults::value_of_unnamed;
 use crate::{Error, Result};
@@ -32,6 +33,9 @@ pub async fn plan_insert(insert: &Insert, target: &Schema, state: &SessionState,
     let written = written_columns(insert, target, script)?;
     let mut query = insert.query.clone();
     tell_apart(&mut query.ast.body);
+    if !insert.partition.is_empty() {
+        with_constants(&mut query, &insert.partition, target);
+    }
     let plan = plan_query(&query, state, script).await?;
     let given = plan.schema().fields().len();
     if given != written.len() {
@@ -83,14 +87,6 @@ fn tell_apart(body: &mut SetExpr) {
 
 /// For each column of the query the index of its column in the target.
 fn written_columns(insert: &Insert, target: &Schema, script: &str) -> Result<Vec<usize>> {
-    if let Some((column, _)) = insert.partition.first() {
-        let message = format!("PARTITION ({column} = …) is not supported");
-        let help = format!("select the value as the column '{column}'");
-        return Err(refuse(message, insert.target.span(), Some(help), script));
-    }
-    if insert.columns.is_empty() {
-        return Ok((0..target.fields().len()).collect());
-    }
     let names = || target.fields().iter().map(|field| field.name().as_str());
     let find = |(name, span): &(String, Span)| {
         names().position(|known| known == name).ok_or_else(|| {
@@ -102,7 +98,34 @@ fn written_columns(insert: &Insert, target: &Schema, script: &str) -> Result<Vec
             refuse(message, *span, Some(help), script)
         })
     };
-    insert.columns.iter().map(find).collect()
+    let constants = insert.partition.iter().map(|(name, _)| find(&(name.clone(), insert.target.span())));
+    let constants = constants.collect::<Result<Vec<_>>>()?;
+    let mut written = match insert.columns.is_empty() {
+        true => (0..target.fields().len()).filter(|index| !constants.contains(index)).collect(),
+        false => insert.columns.iter().map(find).collect::<Result<Vec<_>>>()?,
+    };
+    if let Some(twice) = constants.iter().find(|index| written.contains(index)) {
+        let message = format!("'{}' gets its value from PARTITION (…) already", target.field(*twice).name());
+        return Err(refuse(message, insert.target.span(), None, script));
+    }
+    written.extend(constants);
+    Ok(written)
+}
+
+/// Puts the values of `PARTITION (column = value, …)` behind the query's columns.
+fn with_constants(query: &mut Query, constants: &[(String, ast::Expr)], target: &Schema) {
+    let mut outer = empty_query();
+    let SetExpr::Select(select) = outer.body.as_mut() else { unreachable!("SELECT 1 is a select") };
+    let all = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
+    let values = constants.iter().enumerate().map(|(index, (column, value))| SelectItem::ExprWithAlias {
+        expr: in_type_of(column, value, target),
+        alias: Ident::with_quote('`', format!("partition {}", index + 1)),
+    });
+    select.projection = std::iter::once(all).chain(values).collect();
+    let inner = std::mem::replace(&mut query.ast, outer);
+    let SetExpr::Select(select) = query.ast.body.as_mut() else { unreachable!("it was made above") };
+    let relation = ast::TableFactor::Derived { lateral: false, subquery: inner, alias: None, sample: None };
+    select.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
 }
 
 fn column_list_help(plan: &LogicalPlan, target: &Schema, written: &[usize]) -> String {
@@ -123,6 +146,21 @@ fn output(insert: &Insert, plan: &LogicalPlan, position: usize, target: &Field, 
             Err(refuse(message, span.unwrap_or(insert.target.span()), Some(reason), script))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// A constant in its column's type, which a text may stand for: `day = '2024-01-31'`.
+fn in_type_of(column: &str, value: &ast::Expr, target: &Schema) -> ast::Expr {
+    let field = target.field_with_name(column).ok();
+    match field.and_then(|field| DataType::from_arrow(field.data_type(), true).ok()) {
+        None => value.clone(),
+        Some(data_type) => ast::Expr::Cast {
+            kind: ast::CastKind::Cast,
+            expr: Box::new(value.clone()),
+            data_type: ast::DataType::Custom(Ident::new(data_type.to_string()).into(), Vec::new()),
+            array: false,
+            format: None,
+        },
     }
 }
 

@@ -1,0 +1,415 @@
+//! `DELETE`, `UPDATE` and `TRUNCATE`: rows that are there go or get other values, in one commit.
+//!
+//! 1. *Find*: the statement's query says of each row that it changes in which file it is and where, and for an `UPDATE`
+//!    its new values, which go into new files at once. A `DELETE` whose condition the files' metadata decides finds
+//!    nothing and drops whole files.
+//! 2. *Plan*: the rows become a [`RowChangePlan`].
+//! 3. *Write*: copy-on-write copies what is left of the files concerned, merge-on-read writes position deletes or deletion
+//!    vectors (`write.delete.mode`, `write.update.mode`). From format version 3 on, rows keep their ids.
+//! 4. *Commit*, checked against all that others did meanwhile (`write.delete.isolation-level`,
+//!    `write.update.isolation-level`). After a conflict it begins anew on the table as it is then.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream_partitioned;
+use frazil_reader::{
+    LAST_UPDATED_COLUMN, POS_COLUMN, Predicate, Projection, ROW_ID_COLUMN, ReadContext, RowPredicate, RowReader,
+    ScanRequest, ScanTask, SnapshotSelector, plan_scan,
+};
+use frazil_table::spec::FormatVersion;
+use frazil_table::{
+    Change, Conflict, Isolation, Overwrite, RemovedFiles, RowDelta, RowFilterRef, SnapshotProperties, Table, TableFile,
+    TableState, Validation,
+};
+use frazil_writer::{DeletedRows, TableWriter, WriterConfig, write_row_deletes};
+use roaring::RoaringTreemap;
+
+use super::files::{Landing, Places, Written, batches, commit, same_table, shared_config, write_all};
+use super::query::providers;
+use super::row_parts::{copy_part, find_part};
+use super::unwrapped;
+use super::whole_files::{are_whole_files, remove_whole_files, whole_condition};
+use crate::provider::{IcebergTableProvider, place_fields};
+use crate::session::{IcebergTable, Resolved, TablePath, TableUse, UsedTable};
+use crate::sql::{Name, RowChange, SqlError, planner};
+use crate::write_defaults::insert_schema;
+use crate::{Result, Session};
+
+/// How often a statement begins anew after a conflict.
+const ATTEMPTS_MAX: usize = 10;
+
+/// What a change of rows has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowsChanged {
+    /// The table.
+    pub table: TablePath,
+    /// `DELETE`, `UPDATE` or `TRUNCATE`.
+    pub kind: &'static str,
+    /// Rows that went or have other values.
+    pub rows: u64,
+    /// Data files that are not in the table any more.
+    pub removed_files: usize,
+    /// New data files.
+    pub added_files: usize,
+    /// New delete files and deletion vectors.
+    pub delete_files: usize,
+    /// The snapshot; `None` when no row was concerned.
+    pub snapshot_id: Option<i64>,
+}
+
+/// How rows leave a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    CopyOnWrite,
+    MergeOnRead,
+}
+
+/// What a statement changes, as worked out on one snapshot. Prints for a person.
+#[derive(Debug)]
+struct RowChangePlan {
+    base_snapshot_id: Option<i64>,
+    mode: Mode,
+    /// The rows, by file.
+    deleted: Vec<DeletedRows>,
+}
+
+/// What the table's properties say of a kind of statement.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    mode: Mode,
+    isolation: Isolation,
+}
+
+/// Runs a `DELETE` or `UPDATE` as one commit. `script` is the text that it was parsed from.
+///
+/// # Errors
+/// What is wrong with the statement, with its place; a value that does not fit its column; what reading, writing or the
+/// catalog fails of. Then nothing of it is in the table, except after [`frazil_catalog::Error::Unavailable`], which leaves
+/// it open. A conflict, if others change the same rows again and again.
+pub async fn run_row_change(session: &Session, change: &RowChange, script: &str) -> Result<RowsChanged> {
+    writable(session, &change.target, change.kind(), script).await?;
+    let mut attempts = Attempts::new(&change.target);
+    loop {
+        match Statement::bind(session, change, script).await?.run().await? {
+            Ok(done) => return Ok(done),
+            Err(conflict) => attempts.again(conflict)?,
+        }
+    }
+}
+
+/// Removes all rows.
+///
+/// # Errors
+/// As [`run_row_change`].
+pub async fn run_truncate(session: &Session, target: &Name, script: &str) -> Result<RowsChanged> {
+    const KIND: &str = "TRUNCATE";
+    let mut attempts = Attempts::new(target);
+    loop {
+        let target = writable(session, target, KIND, script).await?;
+        let context = ReadContext::with_manifests(session.env(), session.manifests());
+        let provider = IcebergTableProvider::load(context.clone(), &target.table, SnapshotSelector::Latest).await?;
+        let every_row: RowFilterRef = Arc::new(RowPredicate::new(&target.table, &Predicate::True)?);
+        let how = (KIND, Isolation::Snapshot);
+        match remove_whole_files(&context, &target, provider.state(), how, every_row).await? {
+            Ok(done) => return Ok(done),
+            Err(conflict) => attempts.again(conflict)?,
+        }
+    }
+}
+
+/// The plan of the query that finds the rows.
+pub(super) async fn plan_rows(
+    session: &Session,
+    change: &RowChange,
+    script: &str,
+) -> Result<(SessionState, LogicalPlan)> {
+    writable(session, &change.target, change.kind(), script).await?;
+    let statement = Statement::bind(session, change, script).await?;
+    Ok((statement.state, statement.plan))
+}
+
+/// The table that a statement changes.
+pub(super) async fn writable(session: &Session, name: &Name, kind: &'static str, script: &str) -> Result<IcebergTable> {
+    let refuse = |message: String, help: &str| {
+        let error = SqlError::new(message, name.span(), script);
+        Err(error.help(help).in_statement(kind).into())
+    };
+    match session.resolve(name, script).await? {
+        Resolved::Iceberg(table) => Ok(table),
+        Resolved::External(table) => {
+            let message = format!("'{name}' is a {} table, which is only read", table.connector());
+            refuse(message, "write into a table of 'connector' = 'iceberg'")
+        }
+        Resolved::View(_) => refuse(format!("'{name}' is a view"), "write into the tables that it reads"),
+    }
+}
+
+/// The attempts of a statement, each on the table as it is then.
+pub(super) struct Attempts<'a> {
+    target: &'a Name,
+    failed: usize,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(target: &'a Name) -> Self {
+        Self { target, failed: 0 }
+    }
+
+    /// After a conflict: whether there is another attempt.
+    ///
+    /// # Errors
+    /// The conflict, if there is none.
+    pub(super) fn again(&mut self, conflict: Conflict) -> Result<()> {
+        self.failed += 1;
+        if self.failed >= ATTEMPTS_MAX || matches!(conflict, Conflict::Refused { .. }) {
+            return Err(frazil_writer::Error::Conflict { table: self.target.to_string(), conflict }.into());
+        }
+        tracing::info!(table = %self.target, %conflict, attempt = self.failed, "begins anew");
+        Ok(())
+    }
+}
+
+/// A statement over one state of its table.
+struct Statement<'a> {
+    change: &'a RowChange,
+    context: ReadContext,
+    target: IcebergTable,
+    provider: Arc<IcebergTableProvider>,
+    settings: Settings,
+    state: SessionState,
+    /// The rows: where they are, then their new values.
+    plan: LogicalPlan,
+    /// How many columns say where a row is.
+    places: usize,
+    /// The condition, if the reader decides all of it.
+    filter: Option<RowFilterRef>,
+}
+
+impl<'a> Statement<'a> {
+    async fn bind(session: &Session, change: &'a RowChange, script: &str) -> Result<Self> {
+        let context = ReadContext::with_manifests(session.env(), session.manifests());
+        let scope = session.tables_of(&change.rows, script).await?;
+        let target = scope.tables().iter().find(|used| used.with_places).map(|used| &used.table);
+        let Some(UsedTable::Iceberg(target)) = target.cloned() else {
+            unreachable!("the target is a table of the query, and it was looked at before")
+        };
+        let settings = Settings::of(&target.table, change.kind())?;
+        let provider = IcebergTableProvider::load(context.clone(), &target.table, SnapshotSelector::Latest).await?;
+        let provider = Arc::new(provider.with_places()?);
+        let others = providers(session, &scope, script).await?;
+        let provide = |used: &TableUse| -> Result<Arc<dyn TableProvider>> {
+            Ok(match used.with_places {
+                true => Arc::clone(&provider) as _,
+                false => Arc::clone(&others[&used.id]),
+            })
+        };
+        let state = session.planning_state(&scope, &provide).await?;
+        let mut places = place_fields(&target.table);
+        if change.assignments.is_empty() {
+            // Deleted rows need no id.
+            places.truncate(2);
+        }
+        let schema = insert_schema(target.table.metadata().current_schema())?;
+        let plan = planner::plan_row_change(change, &places, &schema, &state, script).await?;
+        let plan = match state.optimize(&plan) {
+            Ok(plan) => plan,
+            Err(error) => return Err(planner::locate(error, &change.rows, &state, script).await),
+        };
+        let condition = whole_condition(&plan).and_then(|filters| provider.predicate_of(&filters));
+        let filter = match condition {
+            None => None,
+            Some(condition) => Some(Arc::new(RowPredicate::new(&target.table, &condition)?) as RowFilterRef),
+        };
+        Ok(Self { change, context, target, provider, settings, state, plan, places: places.len(), filter })
+    }
+
+    async fn run(&self) -> Result<std::result::Result<RowsChanged, Conflict>> {
+        let state = self.provider.state();
+        if self.change.assignments.is_empty()
+            && let Some(filter) = &self.filter
+            && are_whole_files(state, filter)?
+        {
+            let how = (self.change.kind(), self.settings.isolation);
+            return remove_whole_files(&self.context, &self.target, state, how, Arc::clone(filter)).await;
+        }
+        let found = self.find().await?;
+        let plan = RowChangePlan::new(state, found.places, self.settings.mode)?;
+        tracing::info!(table = %self.target.path, %plan, "{}", self.change.kind());
+        match plan.deleted.is_empty() {
+            true => Ok(Ok(self.done(&plan, 0, None))),
+            false => self.carry_out(plan, found.files).await,
+        }
+    }
+
+    /// Finds the rows; writes their new values into files.
+    async fn find(&self) -> Result<Written> {
+        let physical = self.state.create_physical_plan(&self.plan).await.map_err(unwrapped)?;
+        let streams = execute_stream_partitioned(physical, self.state.task_ctx()).map_err(unwrapped)?;
+        let config = self.config(streams.len());
+        let mut parts = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let writer = match self.change.assignments.is_empty() {
+                true => None,
+                false => Some(TableWriter::new(self.context.env.clone(), &self.target.table, config.clone())?),
+            };
+            parts.push(find_part(batches(stream), self.places, writer));
+        }
+        write_all(&self.context.env, parts).await
+    }
+
+    async fn carry_out(
+        &self,
+        plan: RowChangePlan,
+        mut files: Vec<TableFile>,
+    ) -> Result<std::result::Result<RowsChanged, Conflict>> {
+        let state = self.provider.state();
+        let paths: Vec<String> = plan.deleted.iter().map(|deleted| deleted.path.clone()).collect();
+        let validation = Validation {
+            base_snapshot_id: plan.base_snapshot_id,
+            isolation: self.settings.isolation,
+            conflict_filter: self.filter.clone(),
+            referenced_data_files: Vec::new(),
+        };
+        let properties = SnapshotProperties::new();
+        let (change, delete_files) = match plan.mode {
+            Mode::CopyOnWrite => {
+                files.extend(self.copy_rest(&plan).await?);
+                let removed = RemovedFiles::Files(paths);
+                (Change::Overwrite(Overwrite { removed, added: files.clone(), validation, properties }), 0)
+            }
+            Mode::MergeOnRead => {
+                let stored = RowReader::new(&self.context, 2);
+                let config = WriterConfig::default();
+                let deletes =
+                    write_row_deletes(&self.context.env, &stored, state, &config, plan.deleted.clone()).await?;
+                let count = deletes.delete_files.len();
+                let delta = RowDelta {
+                    data_files: files.clone(),
+                    delete_files: deletes.delete_files.clone(),
+                    removed_delete_files: deletes.removed_delete_files,
+                    validation: Validation { referenced_data_files: paths, ..validation },
+                    properties,
+                };
+                files.extend(deletes.delete_files);
+                (Change::RowDelta(delta), count)
+            }
+        };
+        let precheck = same_table(&self.target.table);
+        match commit(&self.context.env, &self.target, &[change], &files, &precheck).await? {
+            Landing::Landed(snapshot_id) => {
+                let done = self.done(&plan, delete_files, snapshot_id);
+                Ok(Ok(RowsChanged { added_files: files.len() - delete_files, ..done }))
+            }
+            Landing::Conflict(conflict) => Ok(Err(conflict)),
+        }
+    }
+
+    /// Copies the rows that stay of the files concerned into new files.
+    async fn copy_rest(&self, plan: &RowChangePlan) -> Result<Vec<TableFile>> {
+        let table = &self.target.table;
+        let columns = table.metadata().current_schema().as_struct().fields().iter().map(|field| field.name.clone());
+        let mut columns: Vec<String> = columns.collect();
+        if keeps_ids(table) {
+            columns.extend([ROW_ID_COLUMN.to_owned(), LAST_UPDATED_COLUMN.to_owned()]);
+        }
+        columns.push(POS_COLUMN.to_owned());
+        let projection = Projection::Paths(columns);
+        let request = ScanRequest { projection, split_size_bytes: Some(u64::MAX), ..ScanRequest::default() };
+        let scan = plan_scan(self.provider.state(), &request)?;
+        let gone: HashMap<&str, &RoaringTreemap> =
+            plan.deleted.iter().map(|deleted| (deleted.path.as_str(), &deleted.rows)).collect();
+        let tasks = scan.tasks.iter().filter_map(|task| Some((task.clone(), (*gone.get(task.path())?).clone())));
+        let tasks: Vec<_> = tasks.collect();
+        let writers = self.state.config().target_partitions().clamp(1, tasks.len().max(1));
+        let config = self.config(writers);
+        let mut shares: Vec<Vec<(ScanTask, RoaringTreemap)>> = (0..writers).map(|_| Vec::new()).collect();
+        for (index, task) in tasks.into_iter().enumerate() {
+            shares[index % writers].push(task);
+        }
+        let mut parts = Vec::with_capacity(writers);
+        for share in shares {
+            let writer = TableWriter::new(self.context.env.clone(), table, config.clone())?;
+            parts.push(copy_part(self.context.clone(), scan.spec.clone(), share, writer));
+        }
+        Ok(write_all(&self.context.env, parts).await?.files)
+    }
+
+    fn config(&self, writers: usize) -> WriterConfig {
+        WriterConfig { row_lineage: keeps_ids(&self.target.table), ..shared_config(writers) }
+    }
+
+    fn done(&self, plan: &RowChangePlan, delete_files: usize, snapshot_id: Option<i64>) -> RowsChanged {
+        RowsChanged {
+            table: self.target.path.clone(),
+            kind: self.change.kind(),
+            rows: plan.rows(),
+            removed_files: if plan.mode == Mode::CopyOnWrite { plan.deleted.len() } else { 0 },
+            added_files: 0,
+            delete_files,
+            snapshot_id,
+        }
+    }
+}
+
+impl Settings {
+    fn of(table: &Table, kind: &str) -> Result<Self> {
+        let word = kind.to_ascii_lowercase();
+        let read = |name: &str, first: &'static str, second: &'static str| {
+            let property = format!("write.{word}.{name}");
+            match table.property(&property) {
+                None => Ok(true),
+                Some(value) if value == first => Ok(true),
+                Some(value) if value == second => Ok(false),
+                Some(value) => {
+                    let (value, wanted) = (value.to_owned(), format!("{first} or {second}"));
+                    Err(frazil_writer::Error::BadProperty { property, value, wanted })
+                }
+            }
+        };
+        let is_copied = read("mode", "copy-on-write", "merge-on-read")?;
+        let is_serializable = read("isolation-level", "serializable", "snapshot")?;
+        Ok(Self {
+            mode: if is_copied { Mode::CopyOnWrite } else { Mode::MergeOnRead },
+            isolation: if is_serializable { Isolation::Serializable } else { Isolation::Snapshot },
+        })
+    }
+}
+
+impl RowChangePlan {
+    fn new(state: &TableState, places: Places, mode: Mode) -> Result<Self> {
+        let live = state.live_data_files_by_path()?;
+        let deleted = places.into_iter().map(|(path, rows)| {
+            let file = live.get(path.as_str()).expect("rows were found in files of this state alone");
+            let (partition_spec_id, partition) = (file.partition_spec_id, file.file.partition().clone());
+            DeletedRows { path, partition_spec_id, partition, rows }
+        });
+        Ok(Self { base_snapshot_id: state.snapshot_id(), mode, deleted: deleted.collect() })
+    }
+
+    fn rows(&self) -> u64 {
+        self.deleted.iter().map(|deleted| deleted.rows.len()).sum()
+    }
+}
+
+impl fmt::Display for RowChangePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.mode {
+            Mode::CopyOnWrite => "are written anew",
+            Mode::MergeOnRead => "get deletes",
+        };
+        write!(f, "{} rows; {} files {how}", self.rows(), self.deleted.len())
+    }
+}
+
+/// From format version 3 on rows have ids, which they keep in whatever file they are.
+fn keeps_ids(table: &Table) -> bool {
+    table.metadata().format_version() >= FormatVersion::V3
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,376 @@
+//! Statements that change rows, in every format version and both modes, against what the table then answers.
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use expect_test::expect;
+use frazil_reader::{LAST_UPDATED_COLUMN, Projection, ROW_ID_COLUMN, ReadContext, ScanRequest, load_scan, scan};
+use futures::TryStreamExt;
+
+use crate::Session;
+use crate::batch::tests::{check, done, session};
+use crate::batch::{Outcome, execute};
+use crate::sql::parse_one;
+
+/// Two files in two partitions; a nested column; a NULL in each nullable one.
+fn orders(version: u8, mode: &str) -> String {
+    format!(
+        "CREATE TABLE orders (id BIGINT NOT NULL, day DATE, place ROW<city STRING, at ROW<lat DOUBLE, lon DOUBLE>>, amount INT)
+             PARTITIONED BY (day) WITH ('format-version' = '{version}', 'write.delete.mode' = '{mode}',
+             'write.update.mode' = '{mode}');
+         INSERT INTO orders VALUES
+             (1, DATE '2024-01-01', ROW('Oslo', ROW(59.9, 10.7)), 10), (2, DATE '2024-01-01', NULL, 20),
+             (3, DATE '2024-01-01', ROW('Rome', NULL), NULL);
+         INSERT INTO orders VALUES
+             (4, DATE '2024-01-02', ROW('Bern', ROW(46.9, 7.4)), 40), (5, DATE '2024-01-02', ROW('Lima', NULL), 50);"
+    )
+}
+
+const KINDS: [(u8, &str); 5] =
+    [(1, "copy-on-write"), (2, "copy-on-write"), (2, "merge-on-read"), (3, "copy-on-write"), (3, "merge-on-read")];
+
+async fn text(session: &mut Session, query: &str) -> String {
+    let statement = parse_one(query).unwrap();
+    let Outcome::Rows(rows) = execute(session, &statement).await.unwrap() else { panic!("a query") };
+    arrow::util::pretty::pretty_format_batches(&rows.collect().await.unwrap()).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn rows_go_and_change_alike_in_every_format_version_and_mode() {
+    let mut answers = Vec::new();
+    for (version, mode) in KINDS {
+        let mut session = session().await;
+        done(&mut session, &orders(version, mode)).await;
+        done(
+            &mut session,
+            "CREATE TABLE closed (city STRING); INSERT INTO closed VALUES ('Bern');
+             DELETE FROM orders AS o WHERE o.place.city IN (SELECT city FROM closed);
+             UPDATE orders SET amount = amount + id, place.at.lat = 1.5 WHERE id <> 2 AND day < DATE '2024-01-02';
+             UPDATE orders SET day = DATE '2024-01-02' WHERE id = (SELECT max(id) FROM orders WHERE amount < 15);
+             DELETE FROM orders WHERE amount IS NULL;
+             UPDATE orders SET place = ROW('Nice', ROW(43.7, 7.3)) WHERE place IS NULL;",
+        )
+        .await;
+        answers.push(text(&mut session, "SELECT * FROM orders ORDER BY id").await);
+        answers.push(text(&mut session, "SELECT day, count(*) AS n FROM orders GROUP BY day ORDER BY day").await);
+    }
+    assert!(answers.chunks(2).all(|pair| pair == &answers[..2]), "{answers:#?}");
+    expect![[r#"
+        +----+------------+-----------------------------------------+--------+
+        | id | day        | place                                   | amount |
+        +----+------------+-----------------------------------------+--------+
+        | 1  | 2024-01-02 | {city: Oslo, at: {lat: 1.5, lon: 10.7}} | 11     |
+        | 2  | 2024-01-01 | {city: Nice, at: {lat: 43.7, lon: 7.3}} | 20     |
+        | 5  | 2024-01-02 | {city: Lima, at: }                      | 50     |
+        +----+------------+-----------------------------------------+--------+
+        +------------+---+
+        | day        | n |
+        +------------+---+
+        | 2024-01-01 | 1 |
+        | 2024-01-02 | 2 |
+        +------------+---+"#]]
+    .assert_eq(&answers[..2].join("\n"));
+}
+
+#[tokio::test]
+async fn each_mode_leaves_the_files_that_it_should() {
+    let mut shown = String::new();
+    for (version, mode) in KINDS {
+        let mut session = session().await;
+        done(&mut session, &orders(version, mode)).await;
+        for statement in [
+            "DELETE FROM orders WHERE id = 1",
+            "DELETE FROM orders WHERE id = 1",
+            "UPDATE orders SET amount = 0 WHERE id IN (2, 5)",
+            "DELETE FROM orders WHERE id = 3",
+            "DELETE FROM orders WHERE day = DATE '2024-01-02'",
+        ] {
+            let outcome = execute(&mut session, &parse_one(statement).unwrap()).await.unwrap();
+            let Outcome::Changed(changed) = outcome else { panic!("a change") };
+            shown += &format!(
+                "v{version} {mode}: {statement}: {} rows, -{} +{} files, +{} deletes\n",
+                changed.rows, changed.removed_files, changed.added_files, changed.delete_files
+            );
+            assert_eq!(changed.snapshot_id.is_some(), changed.rows > 0);
+        }
+        assert_eq!(text(&mut session, "SELECT id FROM orders").await.matches('\n').count(), 4, "one row is left");
+    }
+    expect![[r#"
+        v1 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
+        v1 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
+        v1 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
+        v1 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
+        v1 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
+        v2 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v2 merge-on-read: DELETE FROM orders WHERE id = 1: 1 rows, -0 +0 files, +1 deletes
+        v2 merge-on-read: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
+        v2 merge-on-read: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -0 +2 files, +2 deletes
+        v2 merge-on-read: DELETE FROM orders WHERE id = 3: 1 rows, -0 +0 files, +1 deletes
+        v2 merge-on-read: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -0 +0 files, +1 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
+        v3 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v3 merge-on-read: DELETE FROM orders WHERE id = 1: 1 rows, -0 +0 files, +1 deletes
+        v3 merge-on-read: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
+        v3 merge-on-read: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -0 +2 files, +2 deletes
+        v3 merge-on-read: DELETE FROM orders WHERE id = 3: 1 rows, -0 +0 files, +1 deletes
+        v3 merge-on-read: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -0 +0 files, +2 deletes
+    "#]]
+    .assert_eq(&shown);
+}
+
+/// Row ids and sequence numbers by `id`.
+async fn lineage(session: &Session) -> Vec<(i64, i64, i64)> {
+    let name = crate::sql::Name::new(["orders"]);
+    let crate::session::Resolved::Iceberg(target) = session.resolve(&name, "").await.unwrap() else {
+        panic!("a table")
+    };
+    let context = ReadContext::new(session.env());
+    let projection = Projection::paths(["id", ROW_ID_COLUMN, LAST_UPDATED_COLUMN]);
+    let request = ScanRequest { projection, ..ScanRequest::default() };
+    let plan = load_scan(&context, &target.table, &request).await.unwrap();
+    let batches: Vec<_> = scan(&context, &plan, 1).try_collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let column = |index: usize| batch.column(index).as_primitive::<Int64Type>();
+        rows.extend(
+            (0..batch.num_rows()).map(|row| (column(0).value(row), column(1).value(row), column(2).value(row))),
+        );
+    }
+    rows.sort_unstable();
+    rows
+}
+
+#[tokio::test]
+async fn rows_of_version_3_keep_their_ids_and_say_when_they_were_written_last() {
+    for mode in ["copy-on-write", "merge-on-read"] {
+        let mut session = session().await;
+        done(&mut session, &orders(3, mode)).await;
+        let before = lineage(&session).await;
+        let ids: Vec<i64> = before.iter().map(|(_, row_id, _)| *row_id).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4]);
+        done(&mut session, "UPDATE orders SET amount = 7 WHERE id = 2; DELETE FROM orders WHERE id = 4").await;
+        let after = lineage(&session).await;
+        let expected: Vec<_> = before
+            .iter()
+            .filter(|(id, ..)| *id != 4)
+            .map(|(id, row_id, number)| (*id, *row_id, if *id == 2 { 3 } else { *number }))
+            .collect();
+        assert_eq!(after, expected, "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_update_is_lost_between_statements_that_run_at_the_same_time() {
+    for (version, mode) in KINDS {
+        let mut first = session().await;
+        done(&mut first, &orders(version, mode)).await;
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let mut own = first.clone();
+            running.spawn(async move { done(&mut own, "UPDATE orders SET amount = COALESCE(amount, 0) + 1").await });
+        }
+        let mut own = first.clone();
+        running.spawn(async move { done(&mut own, "DELETE FROM orders WHERE id = 3").await });
+        running.join_all().await;
+        check(
+            &mut first,
+            "SELECT id, amount FROM orders ORDER BY id",
+            expect![[r#"
+                +----+--------+
+                | id | amount |
+                +----+--------+
+                | 1  | 14     |
+                | 2  | 24     |
+                | 4  | 44     |
+                | 5  | 54     |
+                +----+--------+
+            "#]],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_overwrite_takes_the_place_of_what_it_says() {
+    let mut session = session().await;
+    done(&mut session, &orders(2, "copy-on-write")).await;
+    check(
+        &mut session,
+        "INSERT OVERWRITE orders SELECT id + 10, day, place, amount FROM orders WHERE id = 4;
+         SELECT id, day FROM orders ORDER BY id;
+         INSERT OVERWRITE orders PARTITION (day = DATE '2024-01-01') SELECT id, place, amount FROM orders WHERE id > 1;
+         SELECT id, day FROM orders ORDER BY id, day;
+         INSERT OVERWRITE orders PARTITION (day = '2024-01-01') SELECT id, place, amount FROM orders WHERE false;
+         INSERT OVERWRITE orders SELECT * FROM orders WHERE false;
+         INSERT INTO orders PARTITION (day = DATE '2024-03-01') (id) VALUES (9);
+         SELECT id, day FROM orders ORDER BY id, day;
+         TRUNCATE TABLE orders;
+         SELECT count(*) AS n FROM orders;
+         CREATE TABLE plain (a INT); INSERT INTO plain VALUES (1), (2);
+         INSERT OVERWRITE plain SELECT a + 1 FROM plain WHERE a = 2;
+         SELECT a FROM plain;
+         INSERT OVERWRITE plain SELECT a FROM plain WHERE a > 100;
+         SELECT count(*) AS n FROM plain;",
+        expect![[r#"
+            1 rows into frazil.default.orders
+            +----+------------+
+            | id | day        |
+            +----+------------+
+            | 1  | 2024-01-01 |
+            | 2  | 2024-01-01 |
+            | 3  | 2024-01-01 |
+            | 14 | 2024-01-02 |
+            +----+------------+
+            3 rows into frazil.default.orders
+            +----+------------+
+            | id | day        |
+            +----+------------+
+            | 2  | 2024-01-01 |
+            | 3  | 2024-01-01 |
+            | 14 | 2024-01-01 |
+            | 14 | 2024-01-02 |
+            +----+------------+
+            0 rows into frazil.default.orders
+            0 rows into frazil.default.orders
+            1 rows into frazil.default.orders
+            +----+------------+
+            | id | day        |
+            +----+------------+
+            | 9  | 2024-03-01 |
+            | 14 | 2024-01-02 |
+            +----+------------+
+            TRUNCATE 2 rows; files -2 +0, deletes +0
+            +---+
+            | n |
+            +---+
+            | 0 |
+            +---+
+            table plain is made at memory://warehouse/default/plain
+            2 rows into frazil.default.plain
+            1 rows into frazil.default.plain
+            +---+
+            | a |
+            +---+
+            | 3 |
+            +---+
+            0 rows into frazil.default.plain
+            +---+
+            | n |
+            +---+
+            | 0 |
+            +---+
+        "#]],
+    )
+    .await;
+}
+
+#[test]
+fn other_tables_are_asked_by_subqueries() {
+    for (statement, help) in [
+        ("UPDATE orders SET amount = 1 FROM other WHERE orders.id = other.id", "SET a = (SELECT"),
+        ("DELETE FROM orders USING other WHERE id = 1", "WHERE id IN (SELECT"),
+        ("DELETE FROM orders WHERE id = 1 LIMIT 1", "WHERE id IN (SELECT"),
+        ("UPDATE orders SET (id, amount) = (1, 2)", "SET a = …, b = …"),
+        ("DELETE FROM orders AS o JOIN other AS x ON o.id = x.id", "its name alone"),
+    ] {
+        let error = parse_one(statement).unwrap_err().to_string();
+        assert!(error.contains(help), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_are_told_at_their_place() {
+    let mut session = session().await;
+    done(&mut session, &orders(2, "copy-on-write")).await;
+    check(
+        &mut session,
+        "UPDATE orders SET amuont = 1;
+         UPDATE orders SET place.city.x = 'a';
+         UPDATE orders SET place = NULL, place.city = 'a';
+         UPDATE orders SET amount = 'many' WHERE id = 1;
+         UPDATE orders SET amount = ROW(1) WHERE id = 1;
+         UPDATE orders SET id = NULL WHERE id = 1;
+         DELETE FROM orders WHERE amuont = 1;
+         DELETE FROM nobody;
+         INSERT INTO orders PARTITION (id = 1) (id) VALUES (9);
+         INSERT OVERWRITE orders PARTITION (id = 1) SELECT day, place, amount FROM orders;
+         ALTER TABLE orders SET ('write.delete.mode' = 'both');
+         DELETE FROM orders WHERE id = 1;
+         SELECT count(*) AS n FROM orders;
+         CREATE TABLE old (a INT) WITH ('format-version' = '1', 'write.delete.mode' = 'merge-on-read');
+         INSERT INTO old VALUES (1), (2);
+         DELETE FROM old WHERE a = 1;",
+        expect![[r#"
+            there is no column 'amuont'
+              --> line 1, column 19, in UPDATE
+               |
+             1 | UPDATE orders SET amuont = 1
+               |                   ^^^^^^
+               = did you mean 'amount'?
+            'place.city' has no fields to set
+              --> line 2, column 28, in UPDATE
+               |
+             2 |          UPDATE orders SET place.city.x = 'a'
+               |                            ^^^^^^^^^^^^
+               = set the column as a whole
+            'place.city' is set twice
+              --> line 3, column 42, in UPDATE
+               |
+             3 |          UPDATE orders SET place = NULL, place.city = 'a'
+               |                                          ^^^^^^^^^^
+            the value does not fit the column 'amount'
+              --> line 4, column 37, in UPDATE
+               |
+             4 |          UPDATE orders SET amount = 'many' WHERE id = 1
+               |                                     ^^^^^^
+               = STRING is not converted to INT by itself; write CAST(… AS INT)
+            the value does not fit the column 'amount'
+              --> line 5, column 37, in UPDATE
+               |
+             5 |          UPDATE orders SET amount = ROW(1) WHERE id = 1
+               |                                     ^^^^^
+               = ROW<c0 BIGINT> is not converted to INT by itself; write CAST(… AS INT)
+            column id: it is NOT NULL, but is NULL in row 1 of a batch
+            there is no column 'amuont'
+              --> line 7, column 35, in DELETE
+               |
+             7 |          DELETE FROM orders WHERE amuont = 1
+               |                                   ^^^^^^
+               = did you mean 'amount'?
+            there is no table 'nobody' in frazil.default
+              --> line 8, column 22, in DELETE
+               |
+             8 |          DELETE FROM nobody
+               |                      ^^^^^^
+               = there is only orders
+            'id' gets its value from PARTITION (…) already
+              --> line 9, column 22, in INSERT
+               |
+             9 |          INSERT INTO orders PARTITION (id = 1) (id) VALUES (9)
+               |                      ^^^^^^
+            orders is not partitioned by 'id' as it is
+              --> line 10, column 27, in INSERT
+                |
+             10 |          INSERT OVERWRITE orders PARTITION (id = 1) SELECT day, place, amount FROM orders
+                |                           ^^^^^^
+                = delete the rows first, then INSERT INTO; or overwrite the partitions that the rows are in, without PARTITION (…)
+            table orders is altered
+            table property write.delete.mode is "both", but it must be copy-on-write or merge-on-read
+            +---+
+            | n |
+            +---+
+            | 5 |
+            +---+
+            table old is made at memory://warehouse/default/old
+            2 rows into frazil.default.old
+            the change can't be made: a table of format version 1 has no delete files; upgrade it to version 2 or 3
+        "#]],
+    )
+    .await;
+}
