@@ -39,9 +39,11 @@ pub async fn plan_insert(insert: &Insert, target: &Schema, state: &SessionState,
     let plan = plan_query(&query, state, script).await?;
     let given = plan.schema().fields().len();
     if given != written.len() {
-        let (table, wanted) = (&insert.target, written.len());
+        // Those of PARTITION (…) stand behind the query's own.
+        let constants = insert.partition.len();
+        let (table, given, wanted) = (&insert.target, given - constants, written.len() - constants);
         let message = format!("the query has {given} columns, but {table} takes {wanted}");
-        let help = column_list_help(&plan, target, &written);
+        let help = column_list_help(&plan, target, (&written[..wanted], given));
         return Err(refuse(message, insert.target.span(), Some(help), script));
     }
     let mut outputs = Vec::with_capacity(target.fields().len());
@@ -128,8 +130,8 @@ fn with_constants(query: &mut Query, constants: &[(String, ast::Expr)], target: 
     select.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
 }
 
-fn column_list_help(plan: &LogicalPlan, target: &Schema, written: &[usize]) -> String {
-    let query: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+fn column_list_help(plan: &LogicalPlan, target: &Schema, (written, given): (&[usize], usize)) -> String {
+    let query: Vec<&str> = plan.schema().fields().iter().take(given).map(|field| field.name().as_str()).collect();
     let table: Vec<&str> = written.iter().map(|index| target.field(*index).name().as_str()).collect();
     format!("the query has ({}), the table ({})", query.join(", "), table.join(", "))
 }
