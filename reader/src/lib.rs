@@ -49,6 +49,7 @@ mod follower;
 mod footer;
 mod increment;
 mod literal;
+mod pages;
 mod parquet_rows;
 mod plan;
 mod position;

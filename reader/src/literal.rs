@@ -51,9 +51,14 @@ pub(crate) fn to_array(value: &PrimitiveLiteral, primitive: &PrimitiveType) -> O
     Some(match (primitive, value) {
         (T::Boolean, L::Boolean(v)) => Arc::new(BooleanArray::from(vec![*v])),
         (T::Int, L::Int(v)) => Arc::new(Int32Array::from(vec![*v])),
+        // A partition value in the type of now, read by the schema of an older snapshot.
+        (T::Int, L::Long(v)) => Arc::new(Int32Array::from(vec![i32::try_from(*v).ok()?])),
         (T::Long, L::Long(v)) => Arc::new(Int64Array::from(vec![*v])),
         (T::Long, L::Int(v)) => Arc::new(Int64Array::from(vec![i64::from(*v)])),
         (T::Float, L::Float(v)) => Arc::new(Float32Array::from(vec![v.0])),
+        (T::Float, L::Double(v)) if v.is_nan() || f64::from(v.0 as f32) == v.0 => {
+            Arc::new(Float32Array::from(vec![v.0 as f32]))
+        }
         (T::Double, L::Double(v)) => Arc::new(Float64Array::from(vec![v.0])),
         (T::Double, L::Float(v)) => Arc::new(Float64Array::from(vec![f64::from(v.0)])),
         (T::Decimal { precision, scale }, L::Int128(v)) => Arc::new(

@@ -1,18 +1,23 @@
 //! Some leaves of some row groups, decoded.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema as ArrowSchema;
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::basic::Compression;
+use parquet::file::metadata::RowGroupMetaData;
 
 use crate::fetch::fetch;
 use crate::footer::Footer;
+use crate::pages::check_pages;
 use crate::row_groups::RowGroup;
 use crate::stats::ByteKind;
 use crate::{Error, ReadContext, Result};
@@ -32,6 +37,8 @@ pub(crate) struct ParquetRows {
 
 #[derive(Debug)]
 struct Current {
+    /// The row group's place in the file.
+    group: usize,
     /// `None` where no leaf is wanted: then rows are only counted.
     decoder: Option<Box<ParquetPushDecoder>>,
     next_row: u64,
@@ -87,6 +94,8 @@ impl ParquetRows {
                 DecodeResult::NeedsData(ranges) => {
                     let from = (self.location.as_str(), &self.footer.tail, self.kind);
                     let bytes = fetch(&self.context.env.store, &self.context.counters, from, &ranges).await?;
+                    check_chunks(self.footer.metadata.metadata().row_group(current.group), &ranges, &bytes)
+                        .map_err(|reason| Error::damaged(&self.location, reason))?;
                     decoder.push_ranges(ranges, bytes).map_err(|error| Error::damaged(&self.location, error))?;
                 }
                 DecodeResult::Data(batch) => {
@@ -114,7 +123,7 @@ impl ParquetRows {
             Some(only) => (group.rows.start, group.rows.start + only.row_count() as u64),
         };
         if self.leaves.is_empty() {
-            return Ok(Current { decoder: None, next_row, end_row });
+            return Ok(Current { group: group.index, decoder: None, next_row, end_row });
         }
         let schema = self.footer.metadata.parquet_schema();
         let mask = ProjectionMask::leaves(schema, self.leaves.iter().copied());
@@ -130,7 +139,7 @@ impl ParquetRows {
             builder = builder.with_row_selection(RowSelection::from(selectors));
         }
         let decoder = builder.build().map_err(|error| Error::damaged(&self.location, error))?;
-        Ok(Current { decoder: Some(Box::new(decoder)), next_row, end_row })
+        Ok(Current { group: group.index, decoder: Some(Box::new(decoder)), next_row, end_row })
     }
 }
 
@@ -140,6 +149,15 @@ fn decode(decoder: &mut ParquetPushDecoder, location: &str) -> Result<DecodeResu
         Ok(decoded) => decoded.map_err(|error| Error::damaged(location, error)),
         Err(_) => Err(Error::damaged(location, "a page can't be decoded")),
     }
+}
+
+/// Looks at the pages of the column chunks that were read. Without page indexes the decoder asks for whole chunks.
+fn check_chunks(group: &RowGroupMetaData, ranges: &[Range<u64>], bytes: &[Bytes]) -> std::result::Result<(), String> {
+    for (range, bytes) in ranges.iter().zip(bytes) {
+        let chunk = group.columns().iter().find(|chunk| chunk.byte_range().0 == range.start);
+        check_pages(bytes, chunk.map_or(Compression::UNCOMPRESSED, |chunk| chunk.compression()))?;
+    }
+    Ok(())
 }
 
 fn rows_without_columns(rows: usize) -> RecordBatch {

@@ -27,6 +27,36 @@ pub(crate) fn check_struct(bytes: &[u8]) -> Result<(), String> {
     Walker { bytes, at: 0, children: Vec::new() }.read_struct(0, Place::Elsewhere)
 }
 
+/// What the header of a page says of its size (parquet.thrift, `PageHeader`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PageHeader {
+    /// Of the header itself.
+    pub header_bytes: usize,
+    /// Of the page once it is decompressed.
+    pub bytes: i64,
+    /// Of the page as it is stored.
+    pub stored_bytes: i64,
+    /// Of a dictionary page.
+    pub dictionary_values: Option<i64>,
+}
+
+/// Reads the header of the page that begins there.
+pub(crate) fn read_page_header(bytes: &[u8]) -> Result<PageHeader, String> {
+    const STRUCT: u8 = 12;
+    let mut walker = Walker { bytes, at: 0, children: Vec::new() };
+    let (mut header, mut id) = (PageHeader::default(), 0);
+    while let Some(kind) = walker.field(&mut id)? {
+        match (id, kind) {
+            (2, 5) => header.bytes = walker.zig_zag()?,
+            (3, 5) => header.stored_bytes = walker.zig_zag()?,
+            (7, STRUCT) => header.dictionary_values = Some(walker.dictionary_values()?),
+            _ => walker.skip(kind, 0, false)?,
+        }
+    }
+    header.header_bytes = walker.at;
+    Ok(header)
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     FileMetaData,
@@ -50,16 +80,7 @@ impl Walker<'_> {
             self.children.push(0);
         }
         let mut id = 0_i16;
-        loop {
-            let header = self.byte()?;
-            let kind = header & 0x0f;
-            if header == 0 || kind == 0 {
-                return Ok(());
-            }
-            id = match header >> 4 {
-                0 => i16::try_from(self.zig_zag()?).map_err(|_| self.wrong("a field id"))?,
-                delta => id.checked_add(i16::from(delta)).ok_or_else(|| self.wrong("a field id"))?,
-            };
+        while let Some(kind) = self.field(&mut id)? {
             match (place, id, kind) {
                 (Place::FileMetaData, SCHEMA_FIELD, 9) => self.read_list(depth, Place::SchemaElement)?,
                 (Place::SchemaElement, NUM_CHILDREN_FIELD, 5) => {
@@ -70,6 +91,32 @@ impl Walker<'_> {
                 _ => self.skip(kind, depth, false)?,
             }
         }
+        Ok(())
+    }
+
+    /// The type of a struct's next field, whose id goes to `id`; `None` at the struct's end.
+    fn field(&mut self, id: &mut i16) -> Result<Option<u8>, String> {
+        let header = self.byte()?;
+        let kind = header & 0x0f;
+        if kind == 0 {
+            return Ok(None);
+        }
+        *id = match header >> 4 {
+            0 => i16::try_from(self.zig_zag()?).map_err(|_| self.wrong("a field id"))?,
+            delta => id.checked_add(i16::from(delta)).ok_or_else(|| self.wrong("a field id"))?,
+        };
+        Ok(Some(kind))
+    }
+
+    fn dictionary_values(&mut self) -> Result<i64, String> {
+        let (mut values, mut id) = (0, 0);
+        while let Some(kind) = self.field(&mut id)? {
+            match (id, kind) {
+                (1, 5) => values = self.zig_zag()?,
+                _ => self.skip(kind, 1, false)?,
+            }
+        }
+        Ok(values)
     }
 
     fn read_list(&mut self, depth: usize, place: Place) -> Result<(), String> {

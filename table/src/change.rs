@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::MetadataChange;
+use crate::promotion::widest_tuple;
 use crate::spec::{DataFile, Struct};
 
 pub use crate::spec::Operation;
@@ -227,12 +228,12 @@ pub struct PartitionFilter(HashSet<(i32, Struct)>);
 impl PartitionFilter {
     /// The partitions of files.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a TableFile>) -> Self {
-        Self(files.into_iter().map(|file| (file.partition_spec_id, file.file.partition().clone())).collect())
+        Self::new(files.into_iter().map(|file| (file.partition_spec_id, file.file.partition().clone())))
     }
 
     /// Partitions by spec id and tuple.
     pub fn new(partitions: impl IntoIterator<Item = (i32, Struct)>) -> Self {
-        Self(partitions.into_iter().collect())
+        Self(partitions.into_iter().map(|(spec_id, tuple)| (spec_id, widest_tuple(&tuple))).collect())
     }
 }
 
@@ -243,7 +244,7 @@ impl RowFilter for PartitionFilter {
     }
 
     fn all_match(&self, file: &DataFile, partition_spec_id: i32) -> bool {
-        self.0.contains(&(partition_spec_id, file.partition().clone()))
+        self.0.contains(&(partition_spec_id, widest_tuple(file.partition())))
     }
 }
 

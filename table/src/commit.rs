@@ -15,6 +15,7 @@ use frazil_storage::Env;
 use uuid::Uuid;
 
 use crate::evolve::Described;
+use crate::promotion::Promotions;
 use crate::spec::{
     DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestStatus, Operation, SnapshotReference,
     SnapshotRetention, TableRequirement, TableUpdate,
@@ -180,7 +181,8 @@ pub fn plan_commit(
 ) -> Result<std::result::Result<CommitPlan, Conflict>> {
     let evolved = evolved::evolve(state, changes)?;
     let mut planner = Planner::new(evolved.state(state), identity, now_ms)?;
-    for change in changes {
+    let changes = Promotions::of(evolved.state(state).table().metadata()).widen_changes(changes);
+    for change in changes.iter() {
         match planner.apply(change) {
             Ok(()) => {}
             Err(Stop::Conflict(conflict)) => return Ok(Err(conflict)),

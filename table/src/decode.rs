@@ -39,6 +39,10 @@ pub(crate) async fn manifest(bytes: &[u8], manifest: &ManifestFile) -> Result<Ve
     if manifest.key_metadata.is_some() {
         return Err("it is encrypted".to_owned());
     }
+    // An Avro file that ends behind a block is whole in itself.
+    if i64::try_from(bytes.len()).is_ok_and(|length| length < manifest.manifest_length) {
+        return Err(format!("it has {} bytes, its manifest list says {}", bytes.len(), manifest.manifest_length));
+    }
     let container = manifest_with_avro_names(check_container(bytes, Kept::Record)?.into_owned().into());
     // The crate reads manifests only through its own storage.
     let decode = async {

@@ -107,6 +107,9 @@ pub async fn load_manifest(
 /// Of the retained snapshots those are read whose parent is not retained: a snapshot lists what its parent listed and
 /// what it added itself, so what was live before the expiry and is live in any retained snapshot is live in one of those,
 /// unless a later one added it once more. Cherry-picks do, and other programs may: what such snapshots added is read too.
+/// And what a retained snapshot added, expired ones above it list as well: where snapshots expire from the middle of the
+/// history, or of a branch, every retained one that is not newer than all of them is read. In format version 1, whose
+/// snapshots have no sequence numbers, that is every one.
 /// Cost: the lists and manifests of the expired snapshots and of the oldest retained one of each branch.
 ///
 /// # Errors
@@ -121,6 +124,7 @@ pub async fn find_unreachable_files(
     let mut lists = BTreeSet::new();
     let mut dropped: HashMap<String, ManifestFile> = HashMap::new();
     let expired: Vec<_> = before.metadata().snapshots().filter(|s| !kept.contains(&s.snapshot_id())).collect();
+    let newest_expired = expired.iter().map(|snapshot| snapshot.sequence_number()).max();
     for snapshot in expired {
         lists.insert(snapshot.manifest_list().to_owned());
         for manifest in unless_gone(load_manifest_list(store, before.metadata(), snapshot).await)? {
@@ -131,11 +135,12 @@ pub async fn find_unreachable_files(
     for snapshot in after.metadata().snapshots() {
         lists.remove(snapshot.manifest_list());
         let has_parent = snapshot.parent_snapshot_id().is_some_and(|parent| kept.contains(&parent));
-        if has_parent && !may_add_again(snapshot) {
+        let is_below_expired = newest_expired.is_some_and(|expired| snapshot.sequence_number() <= expired);
+        if has_parent && !is_below_expired && !may_add_again(snapshot) {
             continue;
         }
         for manifest in load_manifest_list(store, after.metadata(), snapshot).await? {
-            if has_parent && manifest.added_snapshot_id != snapshot.snapshot_id() {
+            if has_parent && !is_below_expired && manifest.added_snapshot_id != snapshot.snapshot_id() {
                 continue;
             }
             dropped.remove(&manifest.manifest_path);

@@ -31,6 +31,7 @@ pub mod layout;
 mod manifest;
 mod manifest_set;
 mod needs;
+mod promotion;
 mod retention;
 pub mod row_lineage;
 pub mod spec;

@@ -82,6 +82,12 @@ pub(crate) fn with_first_row_id(file: &DataFile, partition_spec_id: i32, first_r
 }
 
 fn with_row_id_of(file: &DataFile, partition_spec_id: i32, first_row_id: Option<i64>) -> DataFile {
+    let mut builder = builder_of(file, partition_spec_id);
+    builder.first_row_id(first_row_id).build().expect("every field that must be set is set")
+}
+
+/// What builds the same file again.
+pub(crate) fn builder_of(file: &DataFile, partition_spec_id: i32) -> DataFileBuilder {
     let mut builder = DataFileBuilder::default();
     builder
         .content(file.content_type())
@@ -100,12 +106,12 @@ fn with_row_id_of(file: &DataFile, partition_spec_id: i32, first_row_id: Option<
         .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
         .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
         .equality_ids(file.equality_ids())
-        .first_row_id(first_row_id)
+        .first_row_id(file.first_row_id())
         .referenced_data_file(file.referenced_data_file())
         .content_offset(file.content_offset())
         .content_size_in_bytes(file.content_size_in_bytes());
     if let Some(id) = file.sort_order_id() {
         builder.sort_order_id(id);
     }
-    builder.build().expect("every field that must be set is set")
+    builder
 }

@@ -1,8 +1,10 @@
 //! A table with the listing of its files: what planning works on.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use crate::history::{EntriesByPath, History, not_loaded};
+use crate::promotion::Promotions;
 use crate::spec::{
     DataContentType, DataFile, MAIN_BRANCH, ManifestContentType, ManifestEntry, ManifestFile, SnapshotRef,
 };
@@ -73,6 +75,17 @@ pub struct LiveFile<'a> {
 }
 
 impl TableState {
+    /// Brings the partitions of the entries into the types of the table's schema.
+    pub(crate) fn widen_partitions(&mut self) {
+        let promotions = Promotions::of(self.table.metadata());
+        let below = self.history.steps.iter().flat_map(|step| &step.manifests);
+        for manifest in self.manifests.iter().chain(below) {
+            if let Some(entries) = self.entries.get_mut(&manifest.manifest_path) {
+                *entries = promotions.widen_entries(manifest.partition_spec_id, Arc::clone(entries));
+            }
+        }
+    }
+
     /// The table.
     pub fn table(&self) -> &Table {
         &self.table

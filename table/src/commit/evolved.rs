@@ -52,6 +52,9 @@ pub(super) fn evolve(state: &TableState, changes: &[Change]) -> Result<Evolved> 
             evolution.state.forget_snapshot();
         }
     }
+    if let Some(evolution) = &mut evolution {
+        evolution.state.widen_partitions();
+    }
     // Only a snapshot looks at the time.
     if let Some(evolution) = evolution.as_mut().filter(|_| changes.iter().any(Change::makes_snapshot)) {
         evolution.state.table = evolve::dated(&evolution.state.table, state.table().metadata().last_updated_ms())?;

@@ -3,14 +3,15 @@
 use super::tree::Tree;
 use super::{FieldPath, MetadataPlan};
 use crate::spec::{
-    NullOrder, SortDirection, SortField, SortOrder, TableMetadata, TableRequirement, TableUpdate, Transform, Type,
+    NestedFieldRef, NullOrder, SortDirection, SortField, SortOrder, TableMetadata, TableRequirement, TableUpdate,
+    Transform, Type,
 };
 use crate::{Error, Result};
 
 /// One term of a sort order.
 #[derive(Clone, Debug)]
 pub struct SortTerm {
-    /// A column of a primitive type.
+    /// A column of a primitive type, not inside of a list or map.
     pub source: FieldPath,
     /// What is compared.
     pub transform: Transform,
@@ -47,6 +48,10 @@ pub(super) fn plan(metadata: &TableMetadata, terms: &[SortTerm]) -> Result<Metad
 fn sort_field(tree: &Tree, term: &SortTerm) -> Result<SortField> {
     let located = tree.locate(&term.source)?;
     let field_type = located.field.field_type.as_ref();
+    if let (Type::Primitive(_), true) = (field_type, in_list_or_map(tree, located.field.id)) {
+        let reason = "a table can't be sorted by it: it is inside of a list or map, so a row has any number of them";
+        return Err(Error::invalid_schema(&located.path.to_string(), reason));
+    }
     if !matches!(field_type, Type::Primitive(_)) {
         let reason = format!("a table can't be sorted by it: it is {field_type}");
         return Err(Error::invalid_schema(&located.path.to_string(), reason));
@@ -57,6 +62,11 @@ fn sort_field(tree: &Tree, term: &SortTerm) -> Result<SortField> {
     }
     let SortTerm { transform, direction, null_order, .. } = term;
     Ok(SortField { source_id: located.field.id, transform: *transform, direction: *direction, null_order: *null_order })
+}
+
+fn in_list_or_map(tree: &Tree, id: i32) -> bool {
+    let is_repeated = |around: &NestedFieldRef| matches!(around.field_type.as_ref(), Type::List(_) | Type::Map(_));
+    tree.way_to(id).is_some_and(|way| way.iter().any(is_repeated))
 }
 
 /// The fields of an order in a few words.

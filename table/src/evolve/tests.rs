@@ -494,12 +494,16 @@ fn a_sort_order_replaces_the_one_before() {
     let refused = [
         steps([SchemaStep::Drop("place".into())]),
         MetadataChange::SortOrder(vec![sort_term("place", Transform::Identity)]),
+        MetadataChange::SortOrder(vec![sort_term("points.element.x", Transform::Identity)]),
+        MetadataChange::SortOrder(vec![sort_term("prices.key", Transform::Identity)]),
         MetadataChange::SortOrder(vec![sort_term("id", Transform::Identity), sort_term("id", Transform::Identity)]),
     ];
     let texts: String = refused.iter().map(|change| text(&sorted, change)).collect();
     expect![[r#"
         field place.lat: the table is sorted by it; set another WRITE ORDERED BY, or WRITE UNORDERED, first
         field place: a table can't be sorted by it: it is struct<floatfloat>
+        field points.element.x: a table can't be sorted by it: it is inside of a list or map, so a row has any number of them
+        field prices.key: a table can't be sorted by it: it is inside of a list or map, so a row has any number of them
         field id: the order has it twice
     "#]]
     .assert_eq(&texts);

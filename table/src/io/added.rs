@@ -3,6 +3,7 @@
 use frazil_storage::Store;
 
 use super::{load_manifest, load_manifest_list};
+use crate::promotion::Promotions;
 use crate::spec::{ManifestContentType, ManifestStatus};
 use crate::{Error, ManifestCache, Result, Table, TableFile};
 
@@ -23,12 +24,14 @@ pub async fn load_added_files(
     let snapshot = metadata
         .snapshot_by_id(snapshot_id)
         .ok_or_else(|| Error::InvalidChange(format!("the table has no snapshot {snapshot_id}")))?;
+    let promotions = Promotions::of(metadata);
     let mut files = Vec::new();
     for manifest in load_manifest_list(store, metadata, snapshot).await? {
         if manifest.added_snapshot_id != snapshot_id {
             continue;
         }
         let entries = load_manifest(store, cache, &manifest).await?;
+        let entries = promotions.widen_entries(manifest.partition_spec_id, entries);
         let added = entries.iter().filter(|e| e.status == ManifestStatus::Added && e.snapshot_id == Some(snapshot_id));
         for entry in added {
             if manifest.content == ManifestContentType::Deletes {

@@ -63,6 +63,7 @@ pub async fn load_state_at(
     };
     if entries == Entries::All {
         state.entries = load_entries(store, cache, &state.manifests).await?;
+        state.widen_partitions();
     }
     Ok(state)
 }
@@ -99,6 +100,7 @@ pub async fn load_state_for(
     state.history = load_history(store, table, branch, &needs.bases).await?;
     wanted.extend(state.history.steps.iter().flat_map(|step| &step.manifests).cloned());
     state.entries = load_entries(store, cache, &wanted).await?;
+    state.widen_partitions();
     if let CommitTarget::Staged { wap_id } = target {
         state.wap_id = Some(wap_id.clone());
     }

@@ -10,9 +10,10 @@ use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder};
 
 use crate::avro_name::with_avro_names;
 use crate::commit::{CommitPlan, ManifestPlan, ManifestRef, PreparedCommit, SnapshotPlan};
+use crate::promotion::schema_of_spec;
 use crate::spec::{
-    FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, PartitionSpec, SchemaRef,
-    Snapshot, Summary, TableMetadata, TableUpdate,
+    FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Snapshot, Summary, TableMetadata,
+    TableUpdate,
 };
 use crate::{Error, ManifestCache, Result, TableState};
 
@@ -80,18 +81,6 @@ pub async fn store_commit(
         snapshot_ids: plan.snapshots.iter().map(|snapshot| snapshot.snapshot_id).collect(),
         attempt_files,
     })
-}
-
-/// The schema that a manifest of a partition spec is written with: the current one, or the newest that still has the
-/// columns that the spec is made from. A column may go once no new file is partitioned by it, and its old files stay.
-fn schema_of_spec(metadata: &TableMetadata, spec: &PartitionSpec) -> SchemaRef {
-    let current = metadata.current_schema();
-    let has_sources = |schema: &SchemaRef| spec.partition_type(schema).is_ok();
-    let older = metadata.schemas_iter().filter(|schema| has_sources(schema)).max_by_key(|schema| schema.schema_id());
-    match has_sources(current) {
-        true => current.clone(),
-        false => older.unwrap_or(current).clone(),
-    }
 }
 
 async fn store_manifest(env: &Env, metadata: &TableMetadata, plan: &ManifestPlan) -> Result<ManifestFile> {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use frazil_catalog::{CommitEnd, CommitRequest, Precheck, Retry, commit_transaction};
 use frazil_reader::{Predicate, RowPredicate, SnapshotSelector};
-use frazil_table::evolve::{IfThere, MetadataChange, RefChange};
-use frazil_table::spec::{Datum, FormatVersion, Operation, SnapshotRetention, UnboundPartitionSpec};
+use frazil_table::evolve::{FieldPath, IfThere, MetadataChange, RefChange, SchemaChange, SchemaStep};
+use frazil_table::spec::{Datum, FormatVersion, Operation, PrimitiveType, SnapshotRetention, UnboundPartitionSpec};
 use frazil_table::{
-    Change, CommitIdentity, CommitTarget, Conflict, DeleteFiles, Overwrite, RemovedFiles, RowDelta, Validation,
+    Change, CommitIdentity, CommitTarget, Conflict, DeleteFiles, Overwrite, PartitionFilter, RemovedFiles,
+    RewriteManifests, RowDelta, Validation,
 };
 
 use crate::table::world::{World, append, create};
@@ -38,6 +39,39 @@ async fn a_branch_is_written_to_without_main() {
     let missing = CommitTarget::Branch("c".to_owned());
     let error = world.try_commit_to(missing, &[append(vec![])]).await.unwrap_err().to_string();
     assert!(error.contains("the table has no branch c: create it first"), "{error}");
+}
+
+/// Found by random histories: files of before and after share a partition, and a manifest.
+#[tokio::test]
+async fn a_partition_stays_what_it_is_when_its_column_becomes_wider() {
+    let world = World::partitioned(FormatVersion::V2).await;
+    world.set_properties(&[("commit.manifest.min-count-to-merge", "2")]).await;
+    let old = world.append(&[(1, 7, "a"), (2, 7, "a")]).await;
+    world.append(&[(3, 8, "a")]).await;
+    let before = world.write_one(&[(4, 7, "a")]).await;
+    let p = FieldPath::from("p");
+    let wider = SchemaStep::SetType { path: p.clone(), field_type: PrimitiveType::Long };
+    world.evolve(MetadataChange::Schema(SchemaChange { steps: vec![wider], ..SchemaChange::default() })).await;
+    world.commit(&[append(vec![before.clone()])]).await;
+    let new = world.append(&[(5, 7, "a")]).await;
+    assert_eq!(world.ids().await, [1, 2, 3, 4, 5]);
+
+    // Deletes of the partition as it is called now find the rows of before, and the reverse.
+    let delta = world.delta(vec![], vec![world.equality(&[1], &new).await, world.equality(&[5], &before).await]).await;
+    world.commit(&[delta]).await;
+    assert_eq!(world.ids().await, [2, 3, 4]);
+    let delta = world.delta(vec![], vec![world.wide_positions(&[(&old, 1)]).await]).await;
+    world.commit(&[delta]).await;
+    assert_eq!(world.ids().await, [3, 4]);
+    let rewrite = RewriteManifests { target_size_bytes: None, properties: Default::default() };
+    world.commit(&[Change::RewriteManifests(rewrite)]).await;
+    let delete = DeleteFiles {
+        removed: RemovedFiles::Filter(Arc::new(PartitionFilter::of([&before]))),
+        validation: Validation::snapshot(Some(world.head().await)),
+        properties: Default::default(),
+    };
+    world.commit(&[Change::DeleteFiles(delete)]).await;
+    assert_eq!(world.ids().await, [3]);
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type, Schema as ArrowSchema};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema as ArrowSchema};
 use frazil_catalog::{CatalogRef, CommitEnd, CommitRequest, Committed, Precheck, Retry, SqlCatalog, commit};
 use frazil_reader::{ReadContext, ScanRequest, SnapshotSelector, load_scan, scan};
 use frazil_storage::{Clock, Env, ManualClock, SystemClock};
@@ -176,7 +177,8 @@ impl World {
         let batches: Vec<RecordBatch> = scan(&context, &plan, 2).try_collect().await.unwrap();
         let mut rows = Vec::new();
         for batch in &batches {
-            let (id, p) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int32Type>());
+            let p = cast(batch.column(1), &DataType::Int32).unwrap();
+            let (id, p) = (batch.column(0).as_primitive::<Int64Type>(), p.as_primitive::<Int32Type>());
             let v = batch.column(2).as_string::<i32>();
             rows.extend(id.iter().zip(p).zip(v).map(|((id, p), v)| (id.unwrap(), p, v.unwrap_or_default().to_owned())));
         }
@@ -416,7 +418,8 @@ fn parse(json: &str) -> Schema {
 fn batch(schema: &Arc<ArrowSchema>, rows: &[Row]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.1))),
+        // The test may have made it a long.
+        cast(&Int32Array::from_iter_values(rows.iter().map(|row| row.1)), schema.field(1).data_type()).unwrap(),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.2))),
     ];
     RecordBatch::try_new(schema.clone(), columns).unwrap()

@@ -2,7 +2,10 @@
 
 use frazil_table::evolve::{IfThere, MetadataChange, RefChange};
 use frazil_table::spec::{FormatVersion, SnapshotRetention};
-use frazil_table::{Change, CommitTarget, ManifestCache, Retention, io, plan_cherry_pick, plan_expire};
+use frazil_table::{
+    Change, CommitTarget, DeleteFiles, ManifestCache, RemovedFiles, Retention, Validation, io, plan_cherry_pick,
+    plan_expire,
+};
 
 use crate::table::world::{World, append, path};
 
@@ -77,6 +80,34 @@ async fn iceberg_13568_files_of_branches_and_tags_stay() {
     assert_eq!(tagged.len(), 1);
 }
 
+/// Found by a random history: two tagged snapshots, one on the other, and a later one that expires, in whose manifests the
+/// files of the second still stand as deleted ones.
+#[tokio::test]
+async fn files_of_tagged_snapshots_stay_when_what_came_after_them_expires() {
+    for version in [FormatVersion::V2, FormatVersion::V3] {
+        let world = World::new(version).await;
+        let mut files = Vec::new();
+        for (name, id) in [("first", 1), ("second", 2)] {
+            files.push(world.append(&[(id, 0, "a")]).await);
+            let retention = SnapshotRetention::Tag { max_ref_age_ms: None };
+            let (name, if_there) = (name.to_owned(), IfThere::Refuse);
+            let tag = RefChange::Create { name, snapshot_id: None, retention, if_there };
+            world.evolve(MetadataChange::Ref(tag)).await;
+        }
+        let delete = DeleteFiles {
+            removed: RemovedFiles::Files(vec![path(&files[1])]),
+            validation: Validation::snapshot(Some(world.head().await)),
+            properties: Default::default(),
+        };
+        world.commit(&[Change::DeleteFiles(delete)]).await;
+        world.append(&[(3, 0, "a")]).await;
+        assert_eq!(expire(&world).await, 1);
+        assert_eq!(world.ids().await, [1, 3]);
+        let tagged = world.rows_of(frazil_reader::SnapshotSelector::Tag("second".to_owned())).await;
+        assert_eq!(tagged.len(), 2);
+    }
+}
+
 /// Many deletion vectors share a Puffin file. One that is replaced and expires must not take the file of the others along.
 #[tokio::test]
 async fn a_puffin_file_stays_as_long_as_one_of_its_vectors() {
@@ -89,7 +120,7 @@ async fn a_puffin_file_stays_as_long_as_one_of_its_vectors() {
     let delta = frazil_table::RowDelta {
         delete_files: vec![world.vector(&a, &[0, 1]).await],
         removed_delete_files: vec![vectors[0].clone()],
-        validation: frazil_table::Validation::snapshot(Some(world.head().await)),
+        validation: Validation::snapshot(Some(world.head().await)),
         ..Default::default()
     };
     world.commit(&[Change::RowDelta(delta)]).await;
