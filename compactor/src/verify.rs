@@ -467,7 +467,7 @@ impl fmt::Display for VerifyReport {
         }
         writeln!(
             f,
-            "{}: {} rows at the head; {} metadata files, {} snapshots, {} refs, {} manifest lists, {} manifests, \
+            "{}: {} rows in the data files of the head; {} metadata files, {} snapshots, {} refs, {} manifest lists, {} manifests, \
              {} data files and {} delete files of {} in all",
             self.table,
             self.rows,

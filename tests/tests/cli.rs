@@ -840,7 +840,7 @@ fn verify_finds_what_is_missing_or_changed_and_names_it() {
     let world = World::new();
     world.done(&["sql", "-e", "CREATE TABLE t (id BIGINT); INSERT INTO t VALUES (1), (2); INSERT INTO t VALUES (3)"]);
     let said = world.done(&["verify", "t"]);
-    assert!(said.contains("3 rows at the head") && said.contains("2 data files"), "{said}");
+    assert!(said.contains("3 rows in the data files of the head") && said.contains("2 data files"), "{said}");
     let files: Vec<PathBuf> = world.warehouse().into_keys().collect();
     for (ending, what) in [(".parquet", "data"), (".avro", "metadata"), (".metadata.json", "metadata")] {
         let named =
