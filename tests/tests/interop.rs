@@ -12,6 +12,7 @@ mod matrix;
 mod row_changes;
 mod rows;
 mod two_snapshots;
+mod upserts;
 
 use std::sync::OnceLock;
 use std::thread;
