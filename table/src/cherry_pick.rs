@@ -36,15 +36,18 @@ pub enum CherryPick {
 /// Plans how a snapshot comes over to `main` as it is now.
 ///
 /// # Errors
-/// [`Error::InvalidChange`] if there is no such snapshot, if it is in `main` already, itself or as a copy, or if it did
-/// something else than append and `main` has moved on since.
+/// [`Error::InvalidChange`] if there is no such snapshot, if it is in `main` already, itself or as a copy, or may have been
+/// before the part of the history that expired, or if it did something else than append and `main` has moved on since.
 pub fn plan_cherry_pick(table: &Table, snapshot_id: i64) -> Result<CherryPick> {
     let invalid = |reason: String| Err(Error::InvalidChange(reason));
     let Some(picked) = table.metadata().snapshot_by_id(snapshot_id) else {
         return invalid(format!("the table has no snapshot {snapshot_id}; has it expired?"));
     };
     let wap_id = staged_wap_id(picked);
-    for ancestor in table.ancestors(MAIN_BRANCH) {
+    let mut ancestors = table.ancestors(MAIN_BRANCH);
+    let mut oldest = None;
+    for ancestor in ancestors.by_ref() {
+        oldest = Some(ancestor);
         let said = |key: &str| ancestor.summary().additional_properties.get(key).map(String::as_str);
         if ancestor.snapshot_id() == snapshot_id {
             return invalid(format!("snapshot {snapshot_id} is in the history of main already"));
@@ -58,6 +61,12 @@ pub fn plan_cherry_pick(table: &Table, snapshot_id: i64) -> Result<CherryPick> {
         {
             return invalid(format!("the changes '{wap_id}' were published already, by {}", ancestor.snapshot_id()));
         }
+    }
+    if ancestors.cut_at().is_some() && oldest.is_some_and(|oldest| came_before(picked, oldest)) {
+        return invalid(format!(
+            "snapshot {snapshot_id} is older than what is left of main's history, which does not say any more whether main \
+             has it; insert its rows with FOR SYSTEM_VERSION AS OF {snapshot_id} if it has not"
+        ));
     }
     let head = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
     if picked.parent_snapshot_id() == head {
@@ -74,6 +83,15 @@ pub fn plan_cherry_pick(table: &Table, snapshot_id: i64) -> Result<CherryPick> {
              can be made again",
             other.as_str()
         )),
+    }
+}
+
+/// Whether a snapshot was made before another one of the table, or can't be told to have been made after it. In format
+/// version 1 snapshots have no numbers.
+fn came_before(one: &Snapshot, other: &Snapshot) -> bool {
+    match (one.sequence_number(), other.sequence_number()) {
+        (0, 0) => one.timestamp_ms() <= other.timestamp_ms(),
+        (one, other) => one <= other,
     }
 }
 

@@ -129,3 +129,36 @@ async fn a_branch_takes_part_in_a_commit_with_files() {
     assert_eq!(t.table.refs()["before"].snapshot_id, before);
     assert_eq!(live(&t).await, ["a", "b"]);
 }
+
+#[tokio::test]
+async fn what_main_may_have_had_before_its_history_was_cut_is_not_added_again() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let mut t = TestTable::new(version);
+        t.commit(&[append(&["a"])]).await;
+        let first = head(&t);
+        t.commit(&[append(&["b"])]).await;
+        let middle = head(&t);
+        t.commit(&[append(&["c"])]).await;
+        // A tag keeps the first; the one between is gone, and with it the way from the head to the first.
+        let tag = RefChange::Create {
+            name: "kept".to_owned(),
+            snapshot_id: Some(first),
+            retention: SnapshotRetention::Tag { max_ref_age_ms: None },
+            if_there: IfThere::Refuse,
+        };
+        t.commit(&[Change::Metadata(MetadataChange::Ref(tag))]).await;
+        t.commit(&[Change::ExpireSnapshots { snapshot_ids: vec![middle] }]).await;
+        let refused = plan_cherry_pick(&t.table, first).unwrap_err().to_string();
+        assert!(refused.contains("does not say any more"), "{refused}");
+        assert_eq!(live(&t).await, ["a", "b", "c"]);
+        // What came later is told apart still.
+        let properties = SnapshotProperties::from([(STAGED_WAP_ID.to_owned(), "w".to_owned())]);
+        let before = head(&t);
+        t.commit(&[Change::Append { files: vec![file("d")], properties }]).await;
+        let staged = head(&t);
+        t.commit(&[to(before)]).await;
+        t.commit(&[append(&["e"])]).await;
+        pick(&mut t, staged).await.unwrap();
+        assert_eq!(live(&t).await, ["a", "b", "c", "d", "e"]);
+    }
+}
