@@ -203,8 +203,14 @@ impl History {
         self.apply("ref", Change::Metadata(MetadataChange::Ref(change))).await.map(drop)
     }
 
-    async fn cherry_pick(&mut self, snapshot_id: i64) -> Result<(), Broken> {
+    /// Mostly of a snapshot that can be picked, which few are.
+    async fn cherry_pick(&mut self, any: i64) -> Result<(), Broken> {
         let table = self.world.table.clone();
+        let mut replays: Vec<i64> = table.metadata().snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
+        replays.retain(|id| matches!(plan_cherry_pick(&table, *id), Ok(CherryPick::Replay { .. })));
+        replays.sort_unstable();
+        let replay = replays.choose(&mut self.random).copied();
+        let snapshot_id = replay.filter(|_| self.random.random_bool(0.8)).unwrap_or(any);
         match plan_cherry_pick(&table, snapshot_id) {
             Ok(CherryPick::Replay { snapshot_id, properties }) => {
                 let (store, cache) = (&self.world.env.store, &self.world.context.manifests);

@@ -154,7 +154,7 @@ const TEXTS: [(&str, &str); 12] = [
     ("csv_rows", "1,a,2024-02-29,true\n2,\"b,\"\"c\"\"\n\",,\n3,,1969-12-31,FALSE\n"),
     (
         "sql_script",
-        "CREATE TABLE t (id BIGINT, s ROW<d DOUBLE, l ARRAY<INT>>, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector'='filesystem', 'path'='/tmp/x', 'format'='json');",
+        "CREATE TABLE t (id BIGINT, s ROW<d DOUBLE, l ARRAY<INT>>, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector'='filesystem', 'path'='/tmp/x', 'format'='json');",
     ),
     (
         "sql_script",
