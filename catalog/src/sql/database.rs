@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frazil_table::spec::{NamespaceIdent, TableIdent};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -22,6 +22,8 @@ pub(crate) const SEPARATOR: char = '\u{1f}';
 const READERS_MAX: u32 = 4;
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an opener that SQLite didn't let wait does so itself, each time.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// For how long the key of a commit is known.
 const KEY_AGE_MS_MAX: i64 = 60 * 60 * 1000;
 
@@ -80,9 +82,9 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = |max| SqlitePoolOptions::new().max_connections(max).connect_with(options.clone());
-        let writer = pool(1).await.map_err(database_error(&name))?;
+        let writer = patiently(&name, || pool(1)).await?;
         schema::prepare(&writer, &name).await?;
-        let readers = pool(READERS_MAX).await.map_err(database_error(&name))?;
+        let readers = patiently(&name, || pool(READERS_MAX)).await?;
         Ok(Self { name, readers, writer, _keeper: None })
     }
 
@@ -349,12 +351,31 @@ impl Database {
     }
 }
 
+/// Connects, and while the file is busy, again: SQLite doesn't wait by itself where a file is switched to its log (two programs
+/// that open a new one together) or where the log is recovered after a kill.
+async fn patiently<F>(name: &str, connect: impl Fn() -> F) -> Result<SqlitePool>
+where
+    F: Future<Output = sqlx::Result<SqlitePool>>,
+{
+    let since = Instant::now();
+    loop {
+        match connect().await {
+            Err(error) if is_busy(&error) && since.elapsed() < BUSY_TIMEOUT => tokio::time::sleep(BUSY_PAUSE).await,
+            end => return end.map_err(database_error(name)),
+        }
+    }
+}
+
+/// Whether another connection's lock is the reason: SQLite's result codes BUSY and LOCKED, with whatever they extend to.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|inner| inner.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 /// Says what a person can do about it.
 pub(super) fn database_error(name: &str) -> impl Fn(sqlx::Error) -> Error + '_ {
     move |error| {
-        let busy = matches!(&error, sqlx::Error::Database(inner)
-            if inner.message().contains("database is locked") || inner.message().contains("is busy"));
-        if busy || matches!(error, sqlx::Error::PoolTimedOut) {
+        if is_busy(&error) || matches!(error, sqlx::Error::PoolTimedOut) {
             let reason = format!(
                 "another program has held the database for {} s; let it finish or stop it, then try again",
                 BUSY_TIMEOUT.as_secs()
