@@ -37,6 +37,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A storage property can't be used. Fix it.
+    #[error("storage property {key}: {reason}")]
+    BadProperty {
+        /// The property's name.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The store failed, again and again where trying again could have helped. For a read: retrying later may help. For a write: the file may or may not be there.
     #[error("{operation} {location} failed: {source}")]
     Io {

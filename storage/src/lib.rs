@@ -23,11 +23,15 @@
 
 mod backend;
 mod clock;
+mod config;
+mod connect;
 mod counters;
 mod disk;
 mod env;
 mod error;
 mod faults;
+mod hdfs;
+mod http;
 mod ids;
 mod local;
 mod location;
@@ -41,6 +45,7 @@ mod upload;
 
 pub use backend::Capabilities;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::StoreConfig;
 pub use counters::{Counters, CountersSnapshot};
 pub use env::Env;
 pub use error::{Error, Result};

@@ -16,7 +16,7 @@ use crate::object::collect;
 use crate::retry::{Retrier, Tried};
 use crate::stores::Stores;
 use crate::upload::{AppendWriter, PARTS_MAX, PartWriter, Target};
-use crate::{Capabilities, Counters, Error, Location, PowerDisk, Result, RetryPolicy};
+use crate::{Capabilities, Counters, Error, Location, PowerDisk, Result, RetryPolicy, StoreConfig};
 
 /// Ranges of one call that are fetched side by side.
 const READS_AT_ONCE: usize = 8;
@@ -55,7 +55,7 @@ impl Default for Store {
 }
 
 impl Store {
-    /// A store for local files and memory.
+    /// Every store, with what the environment says about how it is reached.
     pub fn new() -> Self {
         Self {
             counters: Arc::default(),
@@ -64,6 +64,22 @@ impl Store {
             faults: None,
             part_permits: Arc::new(Semaphore::new(PARTS_MAX)),
         }
+    }
+
+    /// Stores reached as `config` says. Clients that are there already are made anew.
+    pub fn configure(&self, config: StoreConfig) {
+        self.stores.configure(config);
+    }
+
+    /// How stores are reached; without what was granted for single prefixes.
+    pub fn config(&self) -> StoreConfig {
+        self.stores.config()
+    }
+
+    /// What is at or below `prefix` is reached with these properties before others, as a catalog vends them with a table
+    /// (Iceberg REST, `storage-credentials`). A grant for the same prefix replaces an older one; the newest 1,000 count.
+    pub fn grant(&self, prefix: &Location, config: StoreConfig) {
+        self.stores.grant(prefix, config);
     }
 
     /// The same stores with other limits.
