@@ -37,6 +37,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
 //! ```
 
+mod access;
 mod apply;
 mod cache;
 mod catalog;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use frazil_storage::Store;
 use frazil_table::spec::{NamespaceIdent, TableCreation, TableIdent};
 use frazil_table::{Conflict, Table};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::access::TableAccess;
 use crate::wire::{
     CatalogConfig, CommitTable, CommitTransaction, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList,
     PropertiesUpdate, RegisterTable, RenameTable, TableList,
@@ -37,6 +39,9 @@ pub struct RestOptions {
     pub token: Option<String>,
     /// Which of the catalog's warehouses.
     pub warehouse: Option<String>,
+    /// Told how the files of each table are reached that the catalog gives (Iceberg REST, `LoadTableResult.config` and
+    /// `storage-credentials`).
+    pub store: Option<Store>,
     /// How long a connection may take.
     pub connect_timeout_ms: u64,
     /// How long an answer may take.
@@ -44,9 +49,9 @@ pub struct RestOptions {
 }
 
 impl Default for RestOptions {
-    /// No token, no warehouse, 5 s to connect, 60 s for an answer.
+    /// No token, no warehouse, no store, 5 s to connect, 60 s for an answer.
     fn default() -> Self {
-        Self { token: None, warehouse: None, connect_timeout_ms: 5_000, request_timeout_ms: 60_000 }
+        Self { token: None, warehouse: None, store: None, connect_timeout_ms: 5_000, request_timeout_ms: 60_000 }
     }
 }
 
@@ -61,6 +66,8 @@ pub struct RestCatalog {
     has_head: bool,
     /// Whether the catalog said that it commits to several tables at once.
     has_transactions: bool,
+    /// Where to tell what the catalog says about its tables' stores.
+    access: Option<TableAccess>,
 }
 
 impl std::fmt::Debug for RestCatalog {
@@ -86,9 +93,20 @@ impl RestCatalog {
             .build()
             .map_err(|error| unavailable(uri, &error))?;
         let token = options.token;
-        let mut catalog = Self { uri: root.to_owned(), base, http, token, has_head: false, has_transactions: false };
+        let mut catalog = Self {
+            uri: root.to_owned(),
+            base,
+            http,
+            token,
+            has_head: false,
+            has_transactions: false,
+            access: options.store.map(TableAccess::new),
+        };
         let query: Vec<_> = options.warehouse.iter().map(|name| ("warehouse", name.as_str())).collect();
         let config: CatalogConfig = catalog.read(&["config"], &query, &Subject::Catalog).await?;
+        if let Some(access) = &mut catalog.access {
+            access.configure(&config);
+        }
         let prefix = config.overrides.get("prefix").or_else(|| config.defaults.get("prefix"));
         if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
             let base = catalog.base.join(&format!("{}/", prefix.trim_matches('/')));
@@ -202,6 +220,9 @@ impl RestCatalog {
             uri: self.uri.clone(),
             reason: format!("its answer for table {ident} has no metadata-location"),
         })?;
+        if let Some(access) = &self.access {
+            access.grant(&loaded.metadata, loaded.config, loaded.storage_credentials);
+        }
         Ok(Table::new(ident.clone(), loaded.metadata.into(), &location))
     }
 

@@ -43,6 +43,9 @@ pub struct ServerConfig {
     /// Told to clients as the catalog's name: a `warehouse` that they ask for must be this, or the warehouse's location.
     /// `None` takes any.
     pub warehouse_name: Option<String>,
+    /// Told to clients with each table (Iceberg REST, `LoadTableResult.config`): how its files are reached, such as
+    /// `s3.endpoint`. Secrets that are in it are told as well.
+    pub table_config: BTreeMap<String, String>,
 }
 
 #[derive(Clone)]
@@ -164,9 +167,9 @@ async fn no_view(uri: Uri) -> Refusal {
 }
 
 impl ServerState {
-    /// What a client needs to reach a table's files: nothing for local ones, but PyIceberg picks its reader by it.
-    fn table_config(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::new()
+    /// What a client needs to reach a table's files.
+    fn table_config(&self) -> &BTreeMap<String, String> {
+        &self.config.table_config
     }
 }
 

@@ -52,7 +52,7 @@ impl Warehouse {
         if !parsed.is_within(&self.root) {
             return Err(forbidden("is outside the warehouse"));
         }
-        Ok(parsed.to_string().trim_end_matches('/').to_owned())
+        Ok(parsed.spelt_like(&self.root).to_string().trim_end_matches('/').to_owned())
     }
 
     /// Checks every place that a table's metadata names for writing, and every file that it names for reading.
@@ -169,6 +169,17 @@ mod tests {
         for outside in outside {
             assert!(matches!(warehouse.check(outside), Err(Error::Forbidden(_))), "{outside}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_store_comes_out_as_the_warehouses() {
+        let warehouse = Warehouse::parse("s3://bucket/wh").unwrap();
+        assert_eq!(warehouse.check("s3a://bucket/wh/t").unwrap(), "s3://bucket/wh/t");
+        for outside in ["s3a://bucket/wh2/t", "gs://bucket/wh/t", "s3a://other/wh/t", "file:///wh/t"] {
+            assert!(matches!(warehouse.check(outside), Err(Error::Forbidden(_))), "{outside}");
+        }
+        assert_eq!(Warehouse::parse("s3://bucket").unwrap().location(), "s3://bucket");
+        assert!(Warehouse::parse("s3://bucket/").unwrap().check("s3a://bucket/t").is_ok());
     }
 
     #[test]

@@ -173,7 +173,7 @@ pub(crate) struct TableAnswer<'a> {
     pub(crate) metadata_location: Option<&'a str>,
     pub(crate) metadata: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) config: Option<BTreeMap<&'static str, String>>,
+    pub(crate) config: Option<&'a BTreeMap<String, String>>,
 }
 
 /// The same as a client reads it.
@@ -183,6 +183,17 @@ pub(crate) struct LoadedTable {
     #[serde(default)]
     pub(crate) metadata_location: Option<String>,
     pub(crate) metadata: frazil_table::spec::TableMetadata,
+    #[serde(default)]
+    pub(crate) config: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) storage_credentials: Vec<StorageCredential>,
+}
+
+/// `StorageCredential`: properties for all that is at or below a prefix.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StorageCredential {
+    pub(crate) prefix: String,
+    pub(crate) config: BTreeMap<String, String>,
 }
 
 /// `IcebergErrorResponse`.

@@ -50,6 +50,15 @@ pub(crate) struct Common {
     /// Which of the catalog's warehouses.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) catalog_warehouse: Option<String>,
+    /// Where the embedded catalog puts its tables: a folder, or s3://BUCKET/PATH, gs://…, abfss://…, hdfs://…. Given when
+    /// the data folder is made; it is remembered there. Default: the folder warehouse in the data folder.
+    #[arg(long, global = true, value_name = "LOCATION", conflicts_with = "catalog")]
+    pub(crate) warehouse: Option<String>,
+    /// How a store is reached, by a property of Iceberg's FileIO: s3.endpoint, s3.access-key-id, gcs.…, adls.…. May be
+    /// given more than once. Secrets are better kept in the section [storage] of --config, or where a cloud's own tools
+    /// look for them (AWS_ACCESS_KEY_ID, …).
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = parse_property)]
+    pub(crate) storage: Vec<(String, String)>,
 }
 
 impl Args {
@@ -183,6 +192,10 @@ pub(crate) struct Serve {
     /// The address to listen on. Port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8181", value_name = "ADDRESS")]
     pub(crate) listen: String,
+    /// Tells every client the secrets of --storage too, with each table that it loads. Without it, clients are only told
+    /// where the store is.
+    #[arg(long)]
+    pub(crate) share_credentials: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -250,6 +263,14 @@ impl Given {
 pub(crate) enum Mode {
     Streaming,
     Batch,
+}
+
+/// `KEY=VALUE`; only the first equals sign parts them.
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

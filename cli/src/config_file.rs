@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 use frazil_engine::suggest::{nearest, one_of};
+use frazil_storage::StoreConfig;
 use toml::de::{DeTable, DeValue};
 
 use crate::args::{Args, Given};
@@ -21,6 +22,9 @@ const ONLY_TYPED: [&str; 7] = ["config", "help", "version", "execute", "file", "
 /// The section of the options `--catalog…`, under their names without that.
 const CATALOG: &str = "catalog";
 
+/// The section of what `--storage` takes: a key is a property, and what is typed goes before it, property by property.
+const STORAGE: &str = "storage";
+
 /// Reads the command line, the environment, and the file that they name.
 ///
 /// # Errors
@@ -30,11 +34,14 @@ pub(crate) fn parse_args() -> Result<Args> {
     // What else is wrong with the command line is seen when the file's defaults are known.
     let first = command.clone().ignore_errors(true).try_get_matches();
     let path = first.ok().and_then(|matches| matches.get_one::<PathBuf>("config").cloned());
-    let matches = match path {
-        Some(path) => with_file(command, &path)?.get_matches(),
-        None => command.get_matches(),
+    let (command, mut storage) = match path {
+        Some(path) => with_file(command, &path)?,
+        None => (command, Vec::new()),
     };
+    let matches = command.get_matches();
     let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    storage.append(&mut args.common.storage);
+    args.common.storage = storage;
     if let (Some(job), Some((_, matches))) = (args.job_mut(), matches.subcommand()) {
         job.given = Given::of(matches);
     }
@@ -63,16 +70,21 @@ fn section_of(command: &str) -> &str {
     if command == "explain" { "run" } else { command }
 }
 
-/// The command with the file's values as defaults.
-fn with_file(mut command: Command, path: &Path) -> Result<Command> {
+/// The command with the file's values as defaults, and the properties of stores that the file has.
+fn with_file(mut command: Command, path: &Path) -> Result<(Command, Vec<(String, String)>)> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::BadInput(format!("the configuration {name} can't be read: {error}")))?;
     let file = File { path, text: &text };
     let table = DeTable::parse(&text)
         .map_err(|error| file.refuse(error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut storage = Vec::new();
     for (key, value) in table.get_ref() {
         let (name, at) = (key.get_ref().as_ref(), key.span().start);
+        if name == STORAGE {
+            file.properties(String::new(), value.get_ref(), at, &mut storage)?;
+            continue;
+        }
         let DeValue::Table(section) = value.get_ref() else {
             let option = file.option(&command, None, name, at)?.clone();
             let value = file.value(name, &option, value.get_ref(), at)?;
@@ -88,7 +100,7 @@ fn with_file(mut command: Command, path: &Path) -> Result<Command> {
             command = set(command, section, &option, &value);
         }
     }
-    Ok(command)
+    Ok((command, storage))
 }
 
 /// Makes `value` the default of an option, of every command that shares the section.
@@ -126,7 +138,10 @@ fn options<'a>(command: &'a Command, section: Option<&str>) -> Vec<(&'a str, &'a
         None => None,
     };
     let all: Vec<_> = match section {
-        None => command.get_arguments().filter_map(by_name).filter(|o| of_catalog(*o).is_none()).collect(),
+        None => {
+            let all = command.get_arguments().filter_map(by_name);
+            all.filter(|option| of_catalog(*option).is_none() && option.0 != STORAGE).collect()
+        }
         Some(CATALOG) => command.get_arguments().filter_map(by_name).filter_map(of_catalog).collect(),
         Some(section) => {
             let sub = command.find_subcommand(section).into_iter();
@@ -139,7 +154,8 @@ fn options<'a>(command: &'a Command, section: Option<&str>) -> Vec<(&'a str, &'a
 /// The sections that a file may have.
 fn sections(command: &Command) -> Vec<&str> {
     let commands = command.get_subcommands().map(Command::get_name).filter(|name| section_of(name) == *name);
-    commands.chain([CATALOG]).filter(|name| !options(command, Some(name)).is_empty()).collect()
+    let with_options = commands.chain([CATALOG]).filter(|name| !options(command, Some(name)).is_empty());
+    with_options.chain([STORAGE]).collect()
 }
 
 struct File<'a> {
@@ -182,6 +198,30 @@ impl File<'_> {
             }
             None => Err(self.unknown(at, &what, key, &names)),
         }
+    }
+
+    /// The properties of stores in a value. TOML takes the points of a bare key for tables in tables.
+    fn properties(
+        &self,
+        name: String,
+        value: &DeValue<'_>,
+        at: usize,
+        found: &mut Vec<(String, String)>,
+    ) -> Result<()> {
+        if let DeValue::Table(table) = value {
+            return table.iter().try_for_each(|(key, value)| {
+                let name =
+                    if name.is_empty() { key.get_ref().to_string() } else { format!("{name}.{}", key.get_ref()) };
+                self.properties(name, value.get_ref(), key.span().start, found)
+            });
+        }
+        if name.is_empty() {
+            return Err(self.refuse(at, "storage is a section: [storage], with a line for each property"));
+        }
+        let text = scalar(value).ok_or_else(|| self.refuse(at, &format!("'{name}' can't be a list or a date")))?;
+        StoreConfig::new([(name.clone(), text.clone())]).map_err(|error| self.refuse(at, &error.to_string()))?;
+        found.push((name, text));
+        Ok(())
     }
 
     fn unknown(&self, at: usize, what: &str, given: &str, names: &[&str]) -> Error {

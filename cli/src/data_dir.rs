@@ -3,6 +3,7 @@
 //! ```text
 //! frazil-data/
 //!   VERSION       the layout's version
+//!   WAREHOUSE     where the tables are, unless they are in warehouse/
 //!   catalog.db    names and metadata pointers (SQLite)
 //!   warehouse/    tables
 //!   server.lock   held by the server that runs on the folder; says where it listens
@@ -12,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use frazil_storage::Location;
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +87,35 @@ impl DataDir {
         self.path.join("catalog.db")
     }
 
-    /// The location of all tables.
-    pub(crate) fn warehouse(&self) -> String {
-        format!("file://{}", self.path.join("warehouse").display())
+    /// The location of all tables. The first use of the folder decides it: tables of two warehouses in one catalog would
+    /// be out of each other's reach.
+    pub(crate) fn warehouse(&self, asked: Option<&str>) -> Result<String> {
+        let file = self.path.join("WAREHOUSE");
+        let known = match fs::read_to_string(&file) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::failed(format!("reading {}", file.display()), error)),
+        };
+        let own = format!("file://{}", self.path.join("warehouse").display());
+        let Some(asked) = asked else { return Ok(known.unwrap_or(own)) };
+        let parse =
+            |text: &str| Location::parse(text).map_err(|error| Error::BadInput(format!("--warehouse: {error}")));
+        let wanted = parse(&absolute(asked)?)?;
+        let is_used = known.is_some() || self.catalog_file().exists();
+        let current = parse(&known.unwrap_or(own))?;
+        if wanted == current {
+            return Ok(current.to_string());
+        }
+        if is_used {
+            return Err(Error::BadInput(format!(
+                "the tables of the data folder {} are in {current}: leave --warehouse out, or name another data folder with \
+                 --data-dir",
+                self.path.display()
+            )));
+        }
+        let text = wanted.to_string();
+        fs::write(&file, format!("{text}\n")).map_err(|e| Error::failed(format!("writing {}", file.display()), e))?;
+        Ok(text)
     }
 
     /// The server that runs on the folder, if one does.
@@ -125,6 +153,15 @@ impl DataDir {
     }
 }
 
+/// A path is taken from where the program was started.
+fn absolute(location: &str) -> Result<String> {
+    if location.contains("://") || location.starts_with("file:") {
+        return Ok(location.to_owned());
+    }
+    let path = std::path::absolute(location).map_err(|e| Error::failed(format!("finding the folder {location}"), e))?;
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::BadInput(format!("--warehouse: {location:?} is no text")))
+}
+
 impl ServerLock {
     /// Says where the server listens, for other programs on the same folder.
     pub(crate) fn announce(&mut self, url: &str) -> Result<()> {
@@ -153,6 +190,24 @@ mod tests {
         let error = DataDir::open(root.path()).unwrap_err();
         assert!(error.to_string().contains("not empty"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_first_use_decides_where_tables_are() {
+        let root = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(&root.path().join("data")).unwrap();
+        assert!(data_dir.warehouse(None).unwrap().ends_with("/data/warehouse"));
+        assert_eq!(data_dir.warehouse(Some("s3://b/w/")).unwrap(), "s3://b/w");
+        assert_eq!(data_dir.warehouse(None).unwrap(), "s3://b/w");
+        assert_eq!(data_dir.warehouse(Some("s3a://b/w")).unwrap(), "s3://b/w");
+        let error = data_dir.warehouse(Some("s3://b/other")).unwrap_err();
+        assert!(error.to_string().contains("s3://b/w") && error.exit_code() == 2, "{error}");
+
+        let used = DataDir::open(&root.path().join("used")).unwrap();
+        fs::write(used.catalog_file(), "").unwrap();
+        assert!(used.warehouse(Some("s3://b/w")).is_err(), "its tables are in its own folder");
+        let own = root.path().join("used/warehouse").canonicalize().unwrap();
+        assert!(used.warehouse(Some(own.to_str().unwrap())).is_ok());
     }
 
     #[test]

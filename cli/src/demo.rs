@@ -35,7 +35,7 @@ pub(crate) async fn demo(common: &Common, args: &Demo, output: Output) -> Result
         return Err(Error::BadInput("the demo has a catalog of its own: leave --catalog out".to_owned()));
     }
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
-    let env = world::env()?;
+    let env = world::env(common)?;
     let service = Service::bind(common, &args.listen, env.clone()).await?;
     let (url, catalog) = (service.url.clone(), service.catalog.clone() as CatalogRef);
     note(output, &format!("the catalog is at {url}, the tables are in {}", service.catalog.warehouse()));

@@ -1,5 +1,6 @@
 //! `frazil serve`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use frazil_catalog::SqlCatalog;
@@ -20,7 +21,10 @@ pub(crate) async fn serve(common: &Common, args: &Serve, output: Output) -> Resu
         return Err(Error::BadInput("serve has a catalog of its own: leave --catalog out".to_owned()));
     }
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
-    let service = Service::bind(common, &args.listen, world::env()?).await?;
+    let mut service = Service::bind(common, &args.listen, world::env(common)?).await?;
+    if args.share_credentials {
+        service.table_config = for_clients(service.env.store.config().with_secrets());
+    }
     let (catalog, warehouse) = (service.data_dir.catalog_file(), service.catalog.warehouse());
     match output {
         Output::Text => {
@@ -41,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) url: String,
     pub(crate) data_dir: DataDir,
     pub(crate) catalog: Arc<SqlCatalog>,
+    /// What clients are told with each table.
+    table_config: BTreeMap<String, String>,
     env: Env,
     listener: TcpListener,
     host: String,
@@ -61,16 +67,19 @@ impl Service {
         })?;
         let local = listener.local_addr().map_err(|e| Error::failed("reading the address", e))?;
         let url = format!("http://{local}");
-        let catalog = world::embedded_catalog(&data_dir, &env).await?;
+        let catalog = world::embedded_catalog(common, &data_dir, &env).await?;
         lock.announce(&url)?;
-        Ok(Self { url, data_dir, catalog, env, listener, host: local.ip().to_string(), _lock: lock })
+        let table_config = for_clients(env.store.config().without_secrets());
+        let host = local.ip().to_string();
+        Ok(Self { url, data_dir, catalog, table_config, env, listener, host, _lock: lock })
     }
 
     /// Answers until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
         let catalog = self.catalog.clone();
         let compaction = tokio::spawn(frazil_compactor::run(ServiceConfig::default(), catalog, self.env, stop.clone()));
-        let config = ServerConfig { hosts: vec![self.host], ..ServerConfig::default() };
+        let config =
+            ServerConfig { hosts: vec![self.host], table_config: self.table_config, ..ServerConfig::default() };
         let router = server::router(self.catalog.clone(), config);
         let served = server::serve(self.listener, router, stop.clone()).await;
         stop.cancel();
@@ -80,4 +89,12 @@ impl Service {
         self.catalog.close().await;
         served.map_err(|e| Error::failed("serving", e))
     }
+}
+
+/// Says what our own client takes for granted and others don't: a server of one's own has no name for each bucket.
+fn for_clients(mut properties: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if properties.contains_key("s3.endpoint") {
+        properties.entry("s3.path-style-access".to_owned()).or_insert_with(|| "true".to_owned());
+    }
+    properties
 }

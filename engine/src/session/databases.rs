@@ -33,7 +33,12 @@ impl Session {
         let options = catalog_schema().check(&create.options)?;
         let uri = options.text("uri");
         let text = |key| options.text_opt(key).map(str::to_owned);
-        let reached = RestOptions { token: text("token"), warehouse: text("warehouse"), ..RestOptions::default() };
+        let reached = RestOptions {
+            token: text("token"),
+            warehouse: text("warehouse"),
+            store: Some(self.env().store.clone()),
+            ..RestOptions::default()
+        };
         let catalog = RestCatalog::connect(uri, reached).await?;
         self.add_catalog(name, Arc::new(catalog));
         Ok(format!("catalog {} is at {uri}", create.name))
