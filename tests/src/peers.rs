@@ -78,7 +78,7 @@ fn helpers() -> PathBuf {
 }
 
 /// The Java program to run.
-fn java() -> PathBuf {
+pub(crate) fn java() -> PathBuf {
     match std::env::var_os("JAVA_HOME") {
         Some(home) => PathBuf::from(home).join("bin/java"),
         None => "java".into(),

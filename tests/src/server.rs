@@ -56,6 +56,14 @@ impl Server {
     /// # Panics
     /// As [`Server::start`].
     pub fn start_on(data_dir: &Path, port: u16) -> Server {
+        Server::start_with(data_dir, port, &[])
+    }
+
+    /// As [`Server::start_on`] with more options.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn start_with(data_dir: &Path, port: u16, options: &[String]) -> Server {
         std::fs::create_dir_all(data_dir).expect("a test may write to its data folder");
         let log = data_dir.with_extension("serve.log");
         let output =
@@ -67,6 +75,7 @@ impl Server {
             .arg(data_dir)
             .arg("--listen")
             .arg(format!("127.0.0.1:{port}"))
+            .args(options)
             .stdout(Stdio::from(output.try_clone().expect("a file handle can be copied")))
             .stderr(Stdio::from(output));
         let process = Process::spawn(command).expect("the server can be started");

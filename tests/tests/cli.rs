@@ -737,6 +737,9 @@ fn a_mistake_in_the_configuration_is_shown_with_its_line() {
         ("[run]\nparallelism = 0\n", ["line 2", "0 is not in 1..=256"]),
         ("[catalog]\nurl = 'x'\n", ["line 2", "did you mean 'uri'?"]),
         ("output = = 'json'\n", ["line 1", "frazil.toml"]),
+        ("[storage]\n's3.endpont' = 'x'\n", ["line 2", "s3.endpont: no store knows it; there are s3.endpoint"]),
+        ("[storage]\n\ns3.region.x = 'x'\n", ["line 3", "s3.region.x"]),
+        ("[stroage]\n", ["line 1", "did you mean 'storage'?"]),
     ] {
         world.write("frazil.toml", text);
         world.fails(2, &["--config", "frazil.toml", "sql", "-e", "SELECT 1"], &parts);

@@ -10,5 +10,6 @@ mod e2e;
 mod engine;
 mod interop;
 mod reader;
+mod storage;
 mod table;
 mod tidy;

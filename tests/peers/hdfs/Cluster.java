@@ -1,0 +1,38 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.hdfs.HdfsConfiguration;
+import org.apache.hadoop.hdfs.server.datanode.DataNode;
+import org.apache.hadoop.hdfs.server.namenode.NameNode;
+
+// An HDFS of one namenode and one datanode in a folder: Cluster FOLDER RPC_PORT HTTP_PORT. It writes FOLDER/ready when
+// both are there, and runs until it is killed.
+public final class Cluster {
+    private static final String HOST = "127.0.0.1";
+
+    private Cluster() {}
+
+    public static void main(String[] arguments) throws Exception {
+        Path folder = Path.of(arguments[0]).toAbsolutePath();
+        Configuration conf = new HdfsConfiguration();
+        conf.set("fs.defaultFS", "hdfs://" + HOST + ":" + arguments[1]);
+        conf.set("dfs.namenode.name.dir", folder.resolve("name").toUri().toString());
+        conf.set("dfs.datanode.data.dir", folder.resolve("data").toUri().toString());
+        conf.set("dfs.namenode.http-address", HOST + ":" + arguments[2]);
+        for (String part : new String[] {"address", "http.address", "ipc.address"}) {
+            conf.set("dfs.datanode." + part, HOST + ":0");
+        }
+        conf.set("dfs.datanode.hostname", HOST);
+        conf.setInt("dfs.replication", 1);
+        conf.setBoolean("dfs.permissions.enabled", false);
+        conf.setBoolean("dfs.namenode.datanode.registration.ip-hostname-check", false);
+        NameNode.format(conf);
+        NameNode.createNameNode(new String[0], conf);
+        DataNode datanode = DataNode.createDataNode(new String[0], conf);
+        while (!datanode.isDatanodeFullyStarted()) {
+            Thread.sleep(20);
+        }
+        Files.writeString(folder.resolve("ready"), "");
+        Thread.currentThread().join();
+    }
+}
