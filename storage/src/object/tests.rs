@@ -104,7 +104,8 @@ async fn what_may_pass_is_tried_again_and_silence_is_cut() {
 
 #[tokio::test]
 async fn what_a_store_refuses_is_not_tried_again() {
-    let kinds: [(u16, fn(&Error) -> bool); 3] = [
+    type IsKind = fn(&Error) -> bool;
+    let kinds: [(u16, IsKind); 3] = [
         (400, |error| matches!(error, Error::Io { .. })),
         (403, |error| matches!(error, Error::Denied { .. })),
         (404, Error::is_not_found),

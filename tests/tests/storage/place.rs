@@ -42,7 +42,7 @@ impl Place {
         let root = format!("{}/gcs-xml/{case}", server.root().replacen("s3://", "gs://", 1));
         let asked_as = format!("{}/gcs-xml/{case}", server.root());
         let endpoint = server.endpoint().expect("S3 has an endpoint").to_owned();
-        let properties = [("gcs.service.host".to_owned(), endpoint), ("gcs.no-auth".to_owned(), "true".to_owned())];
+        let properties = [("gcs.service.host".to_owned(), endpoint), ("gcs.oauth2.token".to_owned(), "any".to_owned())];
         Ok(Self { store: store(properties), root, server: Some(server), asked_as, folder: None })
     }
 
