@@ -4,6 +4,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.server.datanode.DataNode;
 import org.apache.hadoop.hdfs.server.namenode.NameNode;
+import org.apache.hadoop.metrics2.lib.DefaultMetricsSystem;
 
 // An HDFS of one namenode and one datanode in a folder: Cluster FOLDER RPC_PORT HTTP_PORT. It writes FOLDER/ready when
 // both are there, and runs until it is killed.
@@ -12,7 +13,17 @@ public final class Cluster {
 
     private Cluster() {}
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            run(arguments);
+        } catch (Throwable error) {
+            // Threads of its own would keep the program alive.
+            error.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    private static void run(String[] arguments) throws Exception {
         Path folder = Path.of(arguments[0]).toAbsolutePath();
         Configuration conf = new HdfsConfiguration();
         conf.set("fs.defaultFS", "hdfs://" + HOST + ":" + arguments[1]);
@@ -26,6 +37,8 @@ public final class Cluster {
         conf.setInt("dfs.replication", 1);
         conf.setBoolean("dfs.permissions.enabled", false);
         conf.setBoolean("dfs.namenode.datanode.registration.ip-hostname-check", false);
+        // Formatting and serving register the same metrics.
+        DefaultMetricsSystem.setMiniClusterMode(true);
         NameNode.format(conf);
         NameNode.createNameNode(new String[0], conf);
         DataNode datanode = DataNode.createDataNode(new String[0], conf);

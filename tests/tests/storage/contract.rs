@@ -139,7 +139,7 @@ pub async fn a_listing_is_whole_and_of_its_folder_only(place: &Place) {
     assert_eq!(place.names(&place.at("t/part=3")).await.len(), files / 7);
     assert_eq!(place.names(&place.at("nothing")).await, [""; 0]);
     if place.root.starts_with("s3:") {
-        assert!(place.store.counters().snapshot().lists >= 2 + 1 + 1, "more than one page");
+        assert!(place.store.counters().snapshot().lists > 3, "the first has more than one page");
     }
     let deletes = place.store.counters().snapshot().deletes;
     assert!(place.store.delete_many(&wanted).await.is_empty());
