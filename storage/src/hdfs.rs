@@ -4,6 +4,7 @@
 //! and renamed; a rename of the namenode is one step, and refuses to replace where it is told so. This is the order of
 //! [`crate::local`], for the same reasons.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -225,7 +226,7 @@ impl Lister for HdfsLister {
                 Err(_) => break,
             };
             folder.entries = Some(entries);
-            if folder.last.as_ref().is_some_and(|last| status.path <= *last) {
+            if folder.last.as_ref().is_some_and(|last| namenode_order(&status.path, last).is_le()) {
                 continue;
             }
             folder.last = Some(status.path.clone());
@@ -238,6 +239,11 @@ impl Lister for HdfsLister {
         }
         Ok((!page.is_empty()).then_some(page))
     }
+}
+
+/// The order in which a namenode lists a folder: by signed bytes, so that `ü` comes before `a`.
+fn namenode_order(a: &str, b: &str) -> Ordering {
+    a.bytes().map(u8::cast_signed).cmp(b.bytes().map(u8::cast_signed))
 }
 
 fn path(key: &str) -> String {
@@ -276,5 +282,17 @@ fn failure(error: HdfsError) -> Failure {
         | HdfsError::BlocksNotFound(_)
         | HdfsError::InvalidRPCResponse(_) => Failure::transient(error),
         other => Failure::Refused(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_as_a_namenode_lists_them() {
+        let mut names = ["b", "ü", "a", "%", "a0", "雪"];
+        names.sort_by(|a, b| namenode_order(a, b));
+        assert_eq!(names, ["ü", "雪", "%", "a", "a0", "b"]);
     }
 }
