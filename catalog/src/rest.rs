@@ -39,8 +39,7 @@ pub struct RestOptions {
     pub token: Option<String>,
     /// Which of the catalog's warehouses.
     pub warehouse: Option<String>,
-    /// Told how the files of each table are reached that the catalog gives (Iceberg REST, `LoadTableResult.config` and
-    /// `storage-credentials`).
+    /// Told how each table's files are reached (Iceberg REST, `config` and `storage-credentials` of `LoadTableResult`).
     pub store: Option<Store>,
     /// How long a connection may take.
     pub connect_timeout_ms: u64,
