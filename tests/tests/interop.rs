@@ -6,7 +6,9 @@
 //!
 //! `FRAZIL_INTEROP_URI` runs the same against another catalog, to tell whether a failure is ours.
 
+mod evolved;
 mod flights;
+mod histories;
 mod kafka;
 mod matrix;
 mod row_changes;
@@ -31,7 +33,7 @@ struct World {
     /// Our own reader, unless the catalog is another's.
     frazil: Option<FrazilSql>,
     /// Lives as long as the test process, and ends with it.
-    _server: Option<(Server, TempDir)>,
+    server: Option<(Server, TempDir)>,
 }
 
 fn world() -> &'static World {
@@ -58,7 +60,7 @@ fn world() -> &'static World {
             peers: Vec::new(),
             skips: Vec::new(),
             frazil: server.as_ref().map(|_| FrazilSql::new(&uri)),
-            _server: server,
+            server,
         };
         for peer in started {
             match peer {

@@ -2,7 +2,7 @@
 //! that are hostile.
 
 mod commits;
-mod histories;
+pub mod histories;
 mod hostile;
 mod museum;
 mod world;

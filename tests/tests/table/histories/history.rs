@@ -40,7 +40,31 @@ impl Tally {
     }
 }
 
+/// Where a history takes place.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub warehouse: &'a str,
+    /// The first format version; `None`: any.
+    pub version: Option<FormatVersion>,
+    pub types: Types,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Self { warehouse: "memory://w", version: None, types: Types::All }
+    }
+}
+
+/// Which types columns have.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Types {
+    All,
+    /// Those that every engine has and shows alike.
+    Common,
+}
+
 pub struct History {
+    types: Types,
     pub world: World,
     pub model: Model,
     pub random: StdRng,
@@ -76,18 +100,18 @@ impl Log {
 pub type Broken = String;
 
 impl History {
-    pub async fn new(seed: u64, log: Log) -> Self {
+    pub async fn new(seed: u64, setting: Setting<'_>, log: Log) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut ids = 1;
         let mut fields = vec![NestedField::required(KEY, "key", Type::Primitive(PrimitiveType::Long)).into()];
         for index in 0..random.random_range(2..5) {
-            let r#type = random_type(&mut random, &mut ids, 2);
+            let r#type = random_type(&mut random, &mut ids, 2, setting.types);
             ids += 1;
             fields.push(NestedField::optional(ids, format!("c{index}"), r#type).into());
         }
         let schema = Schema::builder().with_fields(fields).build().unwrap();
         let versions = [FormatVersion::V1, FormatVersion::V2, FormatVersion::V2, FormatVersion::V3, FormatVersion::V3];
-        let version = *versions.choose(&mut random).unwrap();
+        let version = setting.version.unwrap_or(*versions.choose(&mut random).unwrap());
         // Some tables merge manifests with every other commit, and have many row groups in a file.
         let mut properties = HashMap::new();
         if random.random_bool(0.5) {
@@ -99,10 +123,11 @@ impl History {
             .format_version(version)
             .properties(properties)
             .build();
-        let world = World::new(seed, creation).await;
+        let world = World::new(seed, setting.warehouse, creation).await;
         let (model, pending) = (Model::default(), Vec::new());
         let (tally, positions, checked) = (Tally::default(), HashMap::new(), HashSet::new());
         Self {
+            types: setting.types,
             world,
             model,
             random,
@@ -317,7 +342,7 @@ impl History {
 
     /// A type whose ids nobody uses; a table gives it others.
     pub fn new_type(&mut self) -> Type {
-        random_type(&mut self.random, &mut self.next_id, 2)
+        random_type(&mut self.random, &mut self.next_id, 2, self.types)
     }
 }
 
@@ -326,29 +351,32 @@ fn kind_of(conflict: &Conflict) -> String {
     shown.split([' ', '{']).next().unwrap_or_default().to_owned() + ": " + &conflict.to_string()
 }
 
-fn random_type(random: &mut StdRng, ids: &mut i32, depth: u32) -> Type {
+fn random_type(random: &mut StdRng, ids: &mut i32, depth: u32, types: Types) -> Type {
     use PrimitiveType as P;
     let mut fresh = || {
         *ids += 1;
         *ids
     };
     let kind = random.random_range(0..if depth == 0 { 10 } else { 14 });
-    match kind {
-        0 | 1 => Type::Primitive(P::Int),
-        2 => Type::Primitive(P::Long),
-        3 => Type::Primitive(P::Float),
-        4 => Type::Primitive(P::Double),
-        5 | 6 => Type::Primitive(P::String),
-        7 => Type::Primitive(P::Timestamptz),
-        8 => Type::Primitive(P::Decimal { precision: 9, scale: 2 }),
-        9 => Type::Primitive([P::Boolean, P::Date, P::Binary].choose(random).unwrap().clone()),
-        10 => {
-            let (id, element) = (fresh(), random_type(random, ids, depth - 1));
+    match (kind, types) {
+        (0 | 1, _) | (3, Types::Common) => Type::Primitive(P::Int),
+        (2, _) | (4, Types::Common) => Type::Primitive(P::Long),
+        (3, _) => Type::Primitive(P::Float),
+        (4, _) => Type::Primitive(P::Double),
+        (5 | 6, _) => Type::Primitive(P::String),
+        (7, _) => Type::Primitive(P::Timestamptz),
+        (8, _) => Type::Primitive(P::Decimal { precision: 9, scale: 2 }),
+        (9, Types::All) => Type::Primitive([P::Boolean, P::Date, P::Binary].choose(random).unwrap().clone()),
+        (9, Types::Common) => Type::Primitive([P::Boolean, P::Date].choose(random).unwrap().clone()),
+        (10, _) | (11, Types::Common) => {
+            // PyIceberg takes a null list of structs for an empty one.
+            let depth = if types == Types::All { depth - 1 } else { 0 };
+            let (id, element) = (fresh(), random_type(random, ids, depth, types));
             Type::List(ListType::new(Arc::new(NestedField::list_element(id, element, false))))
         }
-        11 => {
+        (11, _) => {
             let (key, value) = (fresh(), fresh());
-            let item = random_type(random, ids, depth - 1);
+            let item = random_type(random, ids, depth - 1, types);
             Type::Map(MapType::new(
                 Arc::new(NestedField::map_key_element(key, Type::Primitive(P::String))),
                 Arc::new(NestedField::map_value_element(value, item, false)),
@@ -357,7 +385,7 @@ fn random_type(random: &mut StdRng, ids: &mut i32, depth: u32) -> Type {
         _ => {
             let count = random.random_range(1..4);
             let fields = (0..count).map(|index| {
-                let inner = random_type(random, ids, depth - 1);
+                let inner = random_type(random, ids, depth - 1, types);
                 *ids += 1;
                 Arc::new(NestedField::optional(*ids, format!("f{index}"), inner))
             });

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
+use chrono::DateTime;
 use frazil_table::arrow::field_id;
 use frazil_table::row_lineage::{LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
-use frazil_table::spec::{NestedFieldRef, PrimitiveType, Type};
+use frazil_table::spec::{NestedFieldRef, PrimitiveType, StructType, Type};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use serde_json::Value;
 
 /// A value. Fields of structs go by id, so that no change of a schema changes a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +49,12 @@ impl Val {
         }
     }
 
+    /// The value of the field with this id, through structs.
+    pub fn field(&self, id: i32) -> Option<&Val> {
+        let Self::Struct(fields) = self else { return None };
+        fields.get(&id).or_else(|| fields.values().find_map(|value| value.field(id)))
+    }
+
     /// A row with its lineage columns.
     pub fn with_row_id(&self, row_id: Option<i64>) -> Val {
         let Self::Struct(fields) = self else { panic!("a row is a struct") };
@@ -62,6 +70,40 @@ impl Val {
         let value =
             |field: &NestedFieldRef| values.get(&field.id).map_or(Val::Null, |v| v.project_type(&field.field_type));
         Val::Struct(fields.iter().map(|field| (field.id, value(field))).collect())
+    }
+
+    /// The row in the form in which peers answer: values by position, structs as lists.
+    pub fn plain(&self, fields: &StructType) -> Value {
+        let Self::Struct(values) = self else { return Value::Null };
+        let value =
+            |field: &NestedFieldRef| values.get(&field.id).map_or(Value::Null, |v| v.plain_of(&field.field_type));
+        fields.fields().iter().map(value).collect()
+    }
+
+    fn plain_of(&self, r#type: &Type) -> Value {
+        let day = |days: i64| DateTime::from_timestamp(days * 86_400, 0).unwrap();
+        match (self, r#type) {
+            (Self::Null, _) => Value::Null,
+            (_, Type::Struct(inner)) => self.plain(inner),
+            (Self::List(items), Type::List(list)) => {
+                items.iter().map(|item| item.plain_of(&list.element_field.field_type)).collect()
+            }
+            (Self::Int(days), Type::Primitive(PrimitiveType::Date)) => {
+                day(*days as i64).format("%Y-%m-%d").to_string().into()
+            }
+            (Self::Int(micros), Type::Primitive(PrimitiveType::Timestamptz)) => {
+                let moment = DateTime::from_timestamp_micros(*micros as i64).unwrap();
+                moment.format("%Y-%m-%dT%H:%M:%S%.6f").to_string().into()
+            }
+            (Self::Int(cents), Type::Primitive(PrimitiveType::Decimal { scale: 2, .. })) => {
+                let sign = if *cents < 0 { "-" } else { "" };
+                format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100).into()
+            }
+            (Self::Int(value), _) => (*value as i64).into(),
+            (Self::Bool(value), _) => (*value).into(),
+            (Self::Text(value), _) => value.as_str().into(),
+            (other, of) => unreachable!("{other} is no {of} that all engines have"),
+        }
     }
 
     fn project_type(&self, r#type: &Type) -> Val {

@@ -27,6 +27,9 @@ use super::value::{Val, of_batch, to_batch};
 /// The field id of the column that holds each row's key.
 pub const KEY: i32 = 1;
 
+/// More than a history lasts by its own clock.
+const BEHIND_MS: i64 = 20_000;
+
 /// Field ids of position delete files (Iceberg spec, "Reserved Field IDs").
 const POSITION_SCHEMA: &str = r#"{"type":"struct","fields":[
     {"id":2147483546,"name":"file_path","required":true,"type":"string"},
@@ -51,11 +54,12 @@ struct Contents {
 }
 
 impl World {
-    pub async fn new(seed: u64, creation: TableCreation) -> Self {
-        // The metadata builder of the ground crate looks at the machine's clock: a world's clock is near it.
-        let clock = Arc::new(ManualClock::at(SystemClock.now_ms()));
+    pub async fn new(seed: u64, warehouse: &str, creation: TableCreation) -> Self {
+        // The metadata builder of the ground crate looks at the machine's clock: a world's clock is near it. And behind it
+        // for all of a history: DuckDB reads a table as it was when the query began, by the times of its snapshots.
+        let clock = Arc::new(ManualClock::at(SystemClock.now_ms() - BEHIND_MS));
         let env = Env { clock: clock.clone(), ..Env::in_memory(seed) };
-        let catalog: CatalogRef = Arc::new(SqlCatalog::in_memory(env.clone(), "memory://w").await.unwrap());
+        let catalog: CatalogRef = Arc::new(SqlCatalog::in_memory(env.clone(), warehouse).await.unwrap());
         let namespace = NamespaceIdent::new("h".to_owned());
         catalog.create_namespace(&namespace, Default::default()).await.unwrap();
         let table = catalog.create_table(&namespace, creation).await.unwrap();
