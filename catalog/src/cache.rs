@@ -1,28 +1,57 @@
 //! Metadata files that were read or written lately.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use frazil_table::spec::TableMetadata;
+use frazil_table::{MetadataText, Table};
 use serde_json::value::RawValue;
+
+use crate::Result;
 
 /// A metadata file, parsed and as its text.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedMetadata {
-    pub(crate) metadata: Arc<TableMetadata>,
-    pub(crate) json: Arc<RawValue>,
+    /// Under the name that it had when this was made.
+    table: Table,
+    text: MetadataText,
+    /// Made when it is first asked for: a writer in this process never does.
+    raw: Arc<OnceLock<Arc<RawValue>>>,
 }
 
 impl CachedMetadata {
-    pub(crate) fn new(metadata: Arc<TableMetadata>) -> Self {
-        let json = frazil_table::io::metadata_json(&metadata).expect("table metadata has a JSON form");
-        let json = RawValue::from_string(json).expect("what was written as JSON is JSON");
-        Self { metadata, json: json.into() }
+    /// # Errors
+    /// If the metadata has no JSON form.
+    pub(crate) fn new(table: Table) -> Result<Self> {
+        let text = MetadataText::new(&table)?;
+        Ok(Self { table, text, raw: Arc::default() })
+    }
+
+    /// What became of this one.
+    ///
+    /// # Errors
+    /// As [`CachedMetadata::new`].
+    pub(crate) fn after(table: Table, before: &Self) -> Result<Self> {
+        let text = MetadataText::after(&table, (&before.table, &before.text))?;
+        Ok(Self { table, text, raw: Arc::default() })
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn text(&self) -> &MetadataText {
+        &self.text
+    }
+
+    pub(crate) fn json(&self) -> Arc<RawValue> {
+        let make =
+            || RawValue::from_string(self.text.json().to_owned()).expect("what was written as JSON is JSON").into();
+        self.raw.get_or_init(make).clone()
     }
 
     /// The parsed form takes about three times the text.
     fn size_bytes(&self) -> usize {
-        self.json.get().len() * 4
+        self.text.bytes().len() * 4
     }
 }
 
@@ -95,7 +124,9 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use frazil_table::spec::{FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
+    use frazil_table::spec::{
+        FormatVersion, Schema, SortOrder, TableIdent, TableMetadataBuilder, UnboundPartitionSpec,
+    };
 
     use super::*;
 
@@ -109,7 +140,9 @@ mod tests {
             FormatVersion::V2,
             HashMap::new(),
         );
-        let cached = CachedMetadata::new(builder.unwrap().build().unwrap().metadata.into());
+        let metadata = builder.unwrap().build().unwrap().metadata.into();
+        let table = Table::new(TableIdent::from_strs(["n", "t"]).unwrap(), metadata, "memory://w/t/metadata/0.json");
+        let cached = CachedMetadata::new(table).unwrap();
         let cache = MetadataCache::new();
         for n in 0..ENTRIES_MAX + 10 {
             cache.insert(&n.to_string(), cached.clone());

@@ -148,10 +148,10 @@ impl SqlCatalog {
     }
 
     /// The text of a table's metadata file.
-    pub(crate) fn metadata_json(&self, table: &Table) -> Arc<RawValue> {
+    pub(crate) fn metadata_json(&self, table: &Table) -> Result<Arc<RawValue>> {
         match self.cache.get(table.metadata_location()) {
-            Some(cached) => cached.json,
-            None => CachedMetadata::new(Arc::clone(table.metadata())).json,
+            Some(cached) => Ok(cached.json()),
+            None => Ok(CachedMetadata::new(table.clone())?.json()),
         }
     }
 
@@ -162,13 +162,17 @@ impl SqlCatalog {
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Table> {
+        Ok(self.load_cached(ident).await?.table().named(ident.clone()))
+    }
+
+    async fn load_cached(&self, ident: &TableIdent) -> Result<CachedMetadata> {
         // A file may be gone because commits after the read of the pointer deleted it: then the pointer has moved.
         let mut gone: Option<String> = None;
         loop {
             let pointer = self.database.pointer(ident).await?;
             let location = pointer.ok_or_else(|| Error::NoSuchTable(ident.to_string()))?.metadata_location;
-            match self.load_metadata(&location).await {
-                Ok(cached) => return Ok(Table::new(ident.clone(), cached.metadata, &location)),
+            match self.load_metadata(ident, &location).await {
+                Ok(cached) => return Ok(cached),
                 Err(Error::Table(frazil_table::Error::Storage(error)))
                     if error.is_not_found() && gone.as_ref() != Some(&location) =>
                 {
@@ -179,12 +183,12 @@ impl SqlCatalog {
         }
     }
 
-    async fn load_metadata(&self, location: &str) -> Result<CachedMetadata> {
+    async fn load_metadata(&self, ident: &TableIdent, location: &str) -> Result<CachedMetadata> {
         if let Some(cached) = self.cache.get(location) {
             return Ok(cached);
         }
         let metadata = io::load_metadata(&self.env.store, location).await?;
-        let cached = CachedMetadata::new(Arc::new(metadata));
+        let cached = CachedMetadata::new(Table::new(ident.clone(), Arc::new(metadata), location))?;
         self.cache.insert(location, cached.clone());
         Ok(cached)
     }
@@ -217,17 +221,16 @@ impl SqlCatalog {
     }
 
     async fn purge(&self, ident: &TableIdent, pointer: &Pointer) -> Result<()> {
-        let metadata = self.load_metadata(&pointer.metadata_location).await?.metadata;
-        let table = Table::new(ident.clone(), metadata, &pointer.metadata_location);
-        purge::run_purge(&self.env, &ManifestCache::default(), &self.warehouse, &table).await
+        let cached = self.load_metadata(ident, &pointer.metadata_location).await?;
+        purge::run_purge(&self.env, &ManifestCache::default(), &self.warehouse, cached.table()).await
     }
 
-    async fn insert(&self, ident: &TableIdent, metadata: TableMetadata, location: &str) -> Result<Table> {
-        let place = self.warehouse.check(metadata.location())?;
+    async fn insert(&self, cached: CachedMetadata) -> Result<Table> {
+        let table = cached.table().clone();
+        let place = self.warehouse.check(table.metadata().location())?;
+        let location = table.metadata_location();
         let pointer = Pointer { metadata_location: location.to_owned(), location: place };
-        self.database.insert_table(ident, &pointer).await?;
-        let cached = CachedMetadata::new(Arc::new(metadata));
-        let table = Table::new(ident.clone(), Arc::clone(&cached.metadata), location);
+        self.database.insert_table(table.ident(), &pointer).await?;
         self.cache.insert(location, cached);
         let _nobody_listens = self.changes.send(TableChange::of(&table));
         Ok(table)
@@ -296,8 +299,9 @@ impl Catalog for SqlCatalog {
         let ident = TableIdent::new(namespace.clone(), creation.name.clone());
         let metadata = self.stage_table(namespace, creation).await?;
         let location = layout::first_metadata_location(layout::root(&metadata), self.env.ids.uuid());
-        io::store_metadata(&self.env.store, &location, &metadata).await?;
-        let inserted = self.insert(&ident, metadata, &location).await;
+        let cached = CachedMetadata::new(Table::new(ident, Arc::new(metadata), &location))?;
+        io::store_metadata(&self.env.store, &location, cached.text()).await?;
+        let inserted = self.insert(cached).await;
         if let Err(Error::TableExists(_) | Error::NoSuchNamespace(_) | Error::Forbidden(_)) = &inserted {
             self.delete_file(&location).await;
         }
@@ -328,7 +332,7 @@ impl Catalog for SqlCatalog {
         let location = self.warehouse.check(metadata_location)?;
         let metadata = io::load_metadata(&self.env.store, &location).await?;
         self.warehouse.check_metadata(&metadata)?;
-        self.insert(ident, metadata, &location).await
+        self.insert(CachedMetadata::new(Table::new(ident.clone(), Arc::new(metadata), &location))?).await
     }
 
     async fn commit(&self, commit: TableCommit) -> Result<CommitOutcome> {

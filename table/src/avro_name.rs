@@ -1,11 +1,16 @@
-//! Partition fields under names that Avro allows.
+//! The names in a manifest's Avro schema.
 //!
 //! A manifest's Avro schema has a record field for each partition field, and Avro's names are `[A-Za-z_][A-Za-z0-9_]*`,
 //! while Iceberg's are any text (`person.id_bucket`, as engines name the partitioning by a nested column). Iceberg's Java
 //! library writes such names in a changed form (`person_x2Eid_bucket`), and readers match the fields by id. The ground
 //! crate does neither: it writes manifests that nobody can open, and reads nulls from Java's. So names are changed here,
 //! the same way, before it writes and before it reads; what a partition means does not depend on them.
+//!
+//! A named type is defined once in an Avro schema and used by its name from then on. The ground crate defines the type of
+//! decimals at each use, so that Java can't open its manifests of a table with two partition fields of one decimal type,
+//! and it can't read Java's. So the schema is changed behind it when it writes, and before it reads.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -35,10 +40,16 @@ pub(crate) fn with_avro_names(spec: &PartitionSpec) -> Result<PartitionSpec> {
     }
 }
 
-/// A manifest whose partition fields have Avro's names both in its schema and in the partition spec that it carries.
-/// Bytes that are no manifest are given back as they are: whoever parses them says what is wrong.
-pub(crate) fn manifest_with_avro_names(manifest: Bytes) -> Bytes {
-    rename_in_header(&manifest).map_or(manifest, Bytes::from)
+/// A manifest as every reader takes it: its partition fields have Avro's names both in its schema and in the partition spec
+/// that it carries, and its schema defines each type once. Bytes that are no manifest are given back as they are: whoever
+/// parses them says what is wrong.
+pub(crate) fn for_readers(manifest: Bytes) -> Bytes {
+    mend_header(&manifest, Definitions::Once).map_or(manifest, Bytes::from)
+}
+
+/// A manifest as the ground crate's decoder takes it; otherwise as [`for_readers`].
+pub(crate) fn for_decoder(manifest: Bytes) -> Bytes {
+    mend_header(&manifest, Definitions::Each).map_or(manifest, Bytes::from)
 }
 
 fn is_avro_name(name: &str) -> bool {
@@ -78,7 +89,7 @@ const PARTITION_SPEC: &[u8] = b"partition-spec";
 const AVRO_SCHEMA: &[u8] = b"avro.schema";
 
 /// The manifest with another header; `None` if its header may stay or is none.
-fn rename_in_header(manifest: &[u8]) -> Option<Vec<u8>> {
+fn mend_header(manifest: &[u8], definitions: Definitions) -> Option<Vec<u8>> {
     let mut rest = manifest.strip_prefix(MAGIC)?;
     let mut entries = Vec::new();
     loop {
@@ -96,12 +107,17 @@ fn rename_in_header(manifest: &[u8]) -> Option<Vec<u8>> {
     let value_of = |key| entries.iter().position(|(found, _)| *found == key);
     let (spec, schema) = (value_of(PARTITION_SPEC)?, value_of(AVRO_SCHEMA)?);
     let mut json: Value = serde_json::from_slice(&entries[spec].1).ok()?;
-    if !rename(&mut json) {
+    let is_renamed = rename(&mut json);
+    if is_renamed {
+        entries[spec].1 = json.to_string().into_bytes();
+    }
+    let mut json: Value = serde_json::from_slice(&entries[schema].1).ok()?;
+    if is_renamed {
+        rename(partition_fields(&mut json)?);
+    }
+    if definitions.apply(&mut json, &mut HashMap::new()) == 0 && !is_renamed {
         return None;
     }
-    entries[spec].1 = json.to_string().into_bytes();
-    let mut json: Value = serde_json::from_slice(&entries[schema].1).ok()?;
-    rename(partition_fields(&mut json)?);
     entries[schema].1 = json.to_string().into_bytes();
     let mut renamed = MAGIC.to_vec();
     write_long(&mut renamed, entries.len() as i64);
@@ -112,6 +128,61 @@ fn rename_in_header(manifest: &[u8]) -> Option<Vec<u8>> {
     write_long(&mut renamed, 0);
     renamed.extend_from_slice(rest);
     Some(renamed)
+}
+
+/// How often a schema defines a named type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Definitions {
+    /// At its first use, as Avro has it.
+    Once,
+    /// At each use, under another name each time: the ground crate's decoder finds no types by name.
+    Each,
+}
+
+impl Definitions {
+    /// Counts the types in a schema that are written in another way now. Only fixed types are used more than once.
+    fn apply(self, schema: &mut Value, known: &mut HashMap<String, Value>) -> usize {
+        let name = match &*schema {
+            Value::String(name) => name.clone(),
+            Value::Array(_) => return self.apply_all(schema.as_array_mut().into_iter().flatten(), known),
+            Value::Object(object) => match object.get("type").and_then(Value::as_str) {
+                Some("fixed") => object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                Some("record") => {
+                    let fields = schema.get_mut("fields").and_then(Value::as_array_mut).into_iter().flatten();
+                    return self.apply_all(fields.filter_map(|field| field.get_mut("type")), known);
+                }
+                Some("array") => return self.apply_all(schema.get_mut("items"), known),
+                Some("map") => return self.apply_all(schema.get_mut("values"), known),
+                _ => return self.apply_all(schema.get_mut("type").filter(|inner| !inner.is_string()), known),
+            },
+            _ => return 0,
+        };
+        let uses = known.len();
+        match (known.get(&name), self) {
+            (None, _) if schema.is_object() => drop(known.insert(name, schema.clone())),
+            (Some(first), Self::Once) if first == schema => {
+                *schema = Value::String(name);
+                return 1;
+            }
+            (Some(first), Self::Each) => {
+                *schema = first.clone();
+                let name = format!("{name}_{uses}");
+                schema["name"] = Value::String(name.clone());
+                known.insert(name, schema.clone());
+                return 1;
+            }
+            _ => {}
+        }
+        0
+    }
+
+    fn apply_all<'a>(
+        self,
+        schemas: impl IntoIterator<Item = &'a mut Value>,
+        known: &mut HashMap<String, Value>,
+    ) -> usize {
+        schemas.into_iter().map(|schema| self.apply(schema, known)).sum()
+    }
 }
 
 /// The fields of the partition record in a manifest's Avro schema (Iceberg spec, "Manifests": field 102 of field 2).

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use iceberg::io::FileIO;
 
 use crate::avro::{Kept, check_container};
-use crate::avro_name::manifest_with_avro_names;
+use crate::avro_name::for_decoder;
 use crate::spec::{FormatVersion, ManifestEntry, ManifestFile, ManifestList, TableMetadata};
 
 /// Table metadata, gzipped or not.
@@ -43,7 +43,7 @@ pub(crate) async fn manifest(bytes: &[u8], manifest: &ManifestFile) -> Result<Ve
     if i64::try_from(bytes.len()).is_ok_and(|length| length < manifest.manifest_length) {
         return Err(format!("it has {} bytes, its manifest list says {}", bytes.len(), manifest.manifest_length));
     }
-    let container = manifest_with_avro_names(check_container(bytes, Kept::Record)?.into_owned().into());
+    let container = for_decoder(check_container(bytes, Kept::Record)?.into_owned().into());
     // The crate reads manifests only through its own storage.
     let decode = async {
         let memory = FileIO::new_with_memory();

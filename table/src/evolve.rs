@@ -128,7 +128,7 @@ pub(crate) fn apply(table: &Table, updates: &[TableUpdate]) -> Result<Table> {
         builder = update.clone().apply(builder).map_err(refuse)?;
     }
     let metadata = builder.build().map_err(refuse)?.metadata;
-    Ok(Table::new(table.ident().clone(), Arc::new(metadata), location))
+    Ok(table.after(updates, Arc::new(metadata), location))
 }
 
 /// The table with the time of its last change as it was before: the builder takes the machine's clock.

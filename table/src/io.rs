@@ -12,8 +12,8 @@ use frazil_storage::Store;
 
 use crate::cherry_pick::{PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID};
 use crate::row_lineage::inherit_row_ids;
-use crate::spec::{FormatVersion, ManifestEntry, ManifestFile, Snapshot, TableMetadata};
-use crate::{Error, ManifestCache, OPERATION_ID, Result, Table, UnreachableFiles, decode};
+use crate::spec::{ManifestEntry, ManifestFile, Snapshot, TableMetadata};
+use crate::{Error, ManifestCache, MetadataText, OPERATION_ID, Result, Table, UnreachableFiles, decode};
 
 use load::load_entries;
 
@@ -30,40 +30,18 @@ pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadat
     decode::metadata(&bytes).map_err(|reason| Error::damaged(location, reason))
 }
 
-/// The JSON of table metadata as every reader takes it. Iceberg's Java library of 2022, and so Trino of that time,
-/// refuses metadata without `properties`, `snapshots` and (before format version 3) `current-snapshot-id`, whose absence
-/// it writes as -1; so they are written out also where the specification lets them be left out.
-///
-/// # Errors
-/// [`Error::InvalidChange`] if the metadata has no JSON form.
-pub fn metadata_json(metadata: &TableMetadata) -> Result<String> {
-    let mut json = serde_json::to_string(metadata).map_err(|error| Error::InvalidChange(error.to_string()))?;
-    json.truncate(json.len() - 1);
-    if metadata.properties().is_empty() {
-        json.push_str(",\"properties\":{}");
-    }
-    if metadata.snapshots().len() == 0 {
-        json.push_str(",\"snapshots\":[]");
-    }
-    if metadata.current_snapshot().is_none() && metadata.format_version() < FormatVersion::V3 {
-        json.push_str(",\"current-snapshot-id\":-1");
-    }
-    json.push('}');
-    Ok(json)
-}
-
 /// Writes a metadata file under a new name, compressed if the name says so.
 ///
 /// # Errors
 /// [`frazil_storage::Error::AlreadyExists`] if the name is taken.
-pub async fn store_metadata(store: &Store, location: &str, metadata: &TableMetadata) -> Result<()> {
-    let mut bytes = metadata_json(metadata)?.into_bytes();
+pub async fn store_metadata(store: &Store, location: &str, text: &MetadataText) -> Result<()> {
+    let mut bytes = text.bytes().clone();
     if location.ends_with(".gz.metadata.json") {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&bytes).expect("memory takes every byte");
-        bytes = encoder.finish().expect("memory takes every byte");
+        bytes = encoder.finish().expect("memory takes every byte").into();
     }
-    Ok(store.put_new(location, bytes.into()).await?)
+    Ok(store.put_new(location, bytes).await?)
 }
 
 /// Reads the manifest list of a snapshot.

@@ -18,6 +18,7 @@ mod change;
 mod cherry_pick;
 mod commit;
 mod conflict;
+mod data_file;
 mod decode;
 mod deletes;
 mod deletion_vector;
@@ -30,6 +31,7 @@ pub mod io;
 pub mod layout;
 mod manifest;
 mod manifest_set;
+mod metadata_text;
 mod needs;
 mod promotion;
 mod retention;
@@ -50,6 +52,7 @@ pub use commit::{
     SnapshotPlan, plan_commit,
 };
 pub use conflict::Conflict;
+pub use data_file::data_file_builder;
 pub use deletes::{is_vector, referenced_data_file};
 pub use deletion_vector::{
     DELETION_VECTOR_BLOB, DELETION_VECTOR_BYTES_MAX, VectorDamage, decode_deletion_vector, encode_deletion_vector,
@@ -58,6 +61,7 @@ pub use error::{Error, Result};
 pub use evolve::{MetadataChange, MetadataPlan, plan_metadata, preview_metadata};
 pub use expire::{ExpirePlan, UnreachableFiles, plan_expire};
 pub use manifest::ManifestCache;
+pub use metadata_text::MetadataText;
 pub use retention::Retention;
 pub use state::{CommitTarget, LiveFile, TableState};
 pub use stored_rows::{RowKeys, StoredRows};

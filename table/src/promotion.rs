@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::TableFile;
 use crate::change::{Change, DeleteFiles, Overwrite, RewriteDeletes, RowDelta};
-use crate::row_lineage::builder_of;
+use crate::data_file_builder;
 use crate::spec::{
     DataFile, Literal, ManifestEntry, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef, Struct, TableMetadata,
     Type,
@@ -79,7 +79,7 @@ impl Promotions {
 
     fn widen_file(&self, partition_spec_id: i32, file: &DataFile) -> Option<DataFile> {
         let tuple = self.widen(partition_spec_id, file.partition())?;
-        let mut builder = builder_of(file, partition_spec_id);
+        let mut builder = data_file_builder(file, partition_spec_id);
         Some(builder.partition(tuple).build().expect("every field that must be set is set"))
     }
 

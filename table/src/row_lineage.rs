@@ -9,10 +9,9 @@
 use std::sync::Arc;
 
 use crate::spec::{
-    DataFile, DataFileBuilder, ManifestEntry, ManifestFile, ManifestStatus, NestedField, NestedFieldRef, PrimitiveType,
-    Type,
+    DataFile, ManifestEntry, ManifestFile, ManifestStatus, NestedField, NestedFieldRef, PrimitiveType, Type,
 };
-use crate::{Error, Result, TableFile};
+use crate::{Error, Result, TableFile, data_file_builder};
 
 /// Field id of the column `_row_id`, an optional long.
 pub const ROW_ID: i32 = i32::MAX - 107;
@@ -82,36 +81,6 @@ pub(crate) fn with_first_row_id(file: &DataFile, partition_spec_id: i32, first_r
 }
 
 fn with_row_id_of(file: &DataFile, partition_spec_id: i32, first_row_id: Option<i64>) -> DataFile {
-    let mut builder = builder_of(file, partition_spec_id);
+    let mut builder = data_file_builder(file, partition_spec_id);
     builder.first_row_id(first_row_id).build().expect("every field that must be set is set")
-}
-
-/// What builds the same file again.
-pub(crate) fn builder_of(file: &DataFile, partition_spec_id: i32) -> DataFileBuilder {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .partition_spec_id(partition_spec_id)
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
-        .equality_ids(file.equality_ids())
-        .first_row_id(file.first_row_id())
-        .referenced_data_file(file.referenced_data_file())
-        .content_offset(file.content_offset())
-        .content_size_in_bytes(file.content_size_in_bytes());
-    if let Some(id) = file.sort_order_id() {
-        builder.sort_order_id(id);
-    }
-    builder
 }

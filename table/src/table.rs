@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 
 use crate::spec::{
-    MAIN_BRANCH, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention, TableIdent, TableMetadata,
+    FormatVersion, MAIN_BRANCH, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention, TableIdent, TableMetadata,
+    TableUpdate,
 };
 
 /// A table's name, its metadata and where that metadata is stored. Immutable and cheap to clone.
@@ -22,6 +23,21 @@ impl Table {
     /// A table as of one metadata file.
     pub fn new(ident: TableIdent, metadata: Arc<TableMetadata>, metadata_location: &str) -> Self {
         Self { ident, metadata, metadata_location: metadata_location.into(), refs: Arc::default() }
+    }
+
+    /// The same state of the table under another name.
+    pub fn named(&self, ident: TableIdent) -> Self {
+        Self { ident, ..self.clone() }
+    }
+
+    /// What updates made of this table. Its refs are told from the updates, which costs less than looking for them.
+    pub fn after(&self, updates: &[TableUpdate], metadata: Arc<TableMetadata>, metadata_location: &str) -> Self {
+        let refs = refs_after(self.refs(), updates, &metadata);
+        let table = Self::new(self.ident.clone(), metadata, metadata_location);
+        if let Some(refs) = refs {
+            table.refs.set(refs).expect("nobody has seen this table yet");
+        }
+        table
     }
 
     /// Namespace and name.
@@ -83,6 +99,35 @@ fn refs_of(metadata: &TableMetadata) -> BTreeMap<String, SnapshotReference> {
         });
     }
     refs
+}
+
+/// The refs that updates leave; `None` if they are not what the metadata has.
+fn refs_after(
+    before: &BTreeMap<String, SnapshotReference>,
+    updates: &[TableUpdate],
+    metadata: &TableMetadata,
+) -> Option<BTreeMap<String, SnapshotReference>> {
+    // Stored metadata of version 1 has none.
+    if metadata.format_version() == FormatVersion::V1 {
+        return None;
+    }
+    let mut refs = before.clone();
+    for update in updates {
+        match update {
+            TableUpdate::SetSnapshotRef { ref_name, reference } => {
+                refs.insert(ref_name.clone(), reference.clone());
+            }
+            TableUpdate::RemoveSnapshotRef { ref_name } => drop(refs.remove(ref_name)),
+            _ => {}
+        }
+    }
+    // With a snapshot go the refs that named it.
+    refs.retain(|name, _| metadata.snapshot_for_ref(name).is_some());
+    let holds = |(name, reference): (&String, &SnapshotReference)| {
+        metadata.snapshot_for_ref(name).is_some_and(|snapshot| snapshot.snapshot_id() == reference.snapshot_id)
+    };
+    let main = refs.get(MAIN_BRANCH).map(|reference| reference.snapshot_id);
+    (refs.iter().all(holds) && main == metadata.current_snapshot_id()).then_some(refs)
 }
 
 /// Walks from a snapshot to its parents.

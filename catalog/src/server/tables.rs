@@ -7,7 +7,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use frazil_table::Table;
+use frazil_table::spec::TableIdent;
+use frazil_table::{MetadataText, Table};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -58,10 +59,12 @@ pub(super) async fn create(
     Body(body): Body<CreateTable>,
 ) -> Result<Response, Refusal> {
     if body.stage_create == Some(true) {
-        let metadata = state.catalog.stage_table(&namespace, body.into_creation()?).await?;
+        let creation = body.into_creation()?;
+        let ident = TableIdent::new(namespace.clone(), creation.name.clone());
+        let metadata = state.catalog.stage_table(&namespace, creation).await?;
         state.catalog.make_folders(&metadata).await?;
-        let json = frazil_table::io::metadata_json(&metadata).map_err(crate::Error::from)?;
-        let json = RawValue::from_string(json).expect("what was written as JSON is JSON");
+        let text = MetadataText::new(&Table::new(ident, metadata.into(), "")).map_err(crate::Error::from)?;
+        let json = RawValue::from_string(text.json().to_owned()).expect("what was written as JSON is JSON");
         let config = Some(state.table_config());
         return Ok(Json(TableAnswer { metadata_location: None, metadata: &json, config }).into_response());
     }
@@ -122,7 +125,7 @@ pub(super) async fn register(
             "this catalog does not overwrite a table by registering another; drop it first",
         ));
     }
-    let ident = frazil_table::spec::TableIdent::new(namespace, body.name);
+    let ident = TableIdent::new(namespace, body.name);
     let table = state.catalog.register_table(&ident, &body.metadata_location).await?;
     Ok(state.answer(&table, Snapshots::All))
 }
@@ -191,7 +194,7 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 
 impl ServerState {
     fn answer(&self, table: &Table, snapshots: Snapshots) -> Response {
-        let all = self.catalog.metadata_json(table);
+        let all = self.catalog.metadata_json(table).expect("it was stored as JSON");
         let only_refs;
         let metadata: &RawValue = match snapshots {
             Snapshots::All => &all,

@@ -30,8 +30,7 @@ const TABLES_MAX: usize = 100;
 /// A table of a commit whose new metadata is known.
 struct Prepared {
     base: Option<Table>,
-    table: Table,
-    cached: CachedMetadata,
+    next: CachedMetadata,
     expired_metadata: Vec<String>,
 }
 
@@ -114,11 +113,12 @@ impl SqlCatalog {
             for update in &commit.updates {
                 self.warehouse.check_update(update)?;
             }
-            let base = match self.load(&commit.ident).await {
-                Ok(table) => Some(table),
+            let cached = match self.load_cached(&commit.ident).await {
+                Ok(cached) => Some(cached),
                 Err(Error::NoSuchTable(_)) => None,
                 Err(error) => return Err(error),
             };
+            let base = cached.as_ref().map(|cached| cached.table().named(commit.ident.clone()));
             let applied = match apply(base.as_ref(), commit, self.env.now_ms())? {
                 Ok(applied) => applied,
                 Err(conflict) => return Ok(Err(conflict)),
@@ -131,9 +131,14 @@ impl SqlCatalog {
                 None => layout::first_metadata_location(layout::root(&metadata), id),
             };
             self.warehouse.check(&location)?;
-            let cached = CachedMetadata::new(Arc::new(metadata));
-            let table = Table::new(commit.ident.clone(), Arc::clone(&cached.metadata), &location);
-            prepared.push(Prepared { base, table, cached, expired_metadata });
+            let metadata = Arc::new(metadata);
+            let next = match (&base, &cached) {
+                (Some(base), Some(cached)) => {
+                    CachedMetadata::after(base.after(&commit.updates, metadata, &location), cached)?
+                }
+                _ => CachedMetadata::new(Table::new(commit.ident.clone(), metadata, &location))?,
+            };
+            prepared.push(Prepared { base, next, expired_metadata });
         }
         Ok(Ok(prepared))
     }
@@ -145,12 +150,13 @@ impl SqlCatalog {
         key: Uuid,
         fingerprint: &str,
     ) -> Result<SwapEnd> {
-        for Prepared { table, .. } in prepared {
-            io::store_metadata(&self.env.store, table.metadata_location(), table.metadata()).await?;
+        for Prepared { next, .. } in prepared {
+            io::store_metadata(&self.env.store, next.table().metadata_location(), next.text()).await?;
         }
         self.env.steps.reach(Step::MetadataWritten)?;
         let mut swaps = Vec::with_capacity(prepared.len());
-        for (commit, Prepared { base, table, .. }) in commits.iter().zip(prepared) {
+        for (commit, Prepared { base, next, .. }) in commits.iter().zip(prepared) {
+            let table = next.table();
             let to = Pointer {
                 metadata_location: table.metadata_location().to_owned(),
                 location: self.warehouse.check(table.metadata().location())?,
@@ -165,8 +171,9 @@ impl SqlCatalog {
 
     async fn finish(&self, prepared: Vec<Prepared>) -> TransactionOutcome {
         let mut tables = Vec::with_capacity(prepared.len());
-        for Prepared { base, table, cached, expired_metadata } in prepared {
-            self.cache.insert(table.metadata_location(), cached);
+        for Prepared { base, next, expired_metadata } in prepared {
+            let table = next.table().clone();
+            self.cache.insert(table.metadata_location(), next);
             let _nobody_listens = self.changes.send(TableChange::of(&table));
             self.delete_expired_metadata(&table, expired_metadata).await;
             if let Some(base) = base
@@ -205,8 +212,8 @@ impl SqlCatalog {
     }
 
     async fn delete_metadata_of(&self, prepared: &[Prepared]) {
-        for Prepared { table, .. } in prepared {
-            self.delete_file(table.metadata_location()).await;
+        for Prepared { next, .. } in prepared {
+            self.delete_file(next.table().metadata_location()).await;
         }
     }
 

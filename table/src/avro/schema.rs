@@ -114,10 +114,16 @@ impl Parser {
                 self.close(name, Parsed::leaf(Schema::Number))
             }
             "fixed" => {
-                let name = self.open(object, namespace)?;
+                let name = self.name_of(object, namespace)?;
                 let size = part("size")?.as_u64().filter(|size| *size <= FIXED_BYTES_MAX);
                 let size = size.ok_or_else(|| format!("{name} is no fixed type of at most {FIXED_BYTES_MAX} bytes"))?;
-                self.close(name, Parsed::leaf(Schema::Fixed(size)))
+                // The ground crate defined the type of two partition fields of one decimal type at each of them, so there
+                // are such files: nobody can mistake what they hold.
+                match self.named.get(&name) {
+                    Some(Some(known)) if *known.schema == Schema::Fixed(size) => Ok(known.clone()),
+                    Some(_) => Err(format!("{name} is defined twice")),
+                    None => self.close(name, Parsed::leaf(Schema::Fixed(size))),
+                }
             }
             // With a logical type, for example.
             name => self.named(name, namespace),
@@ -144,10 +150,14 @@ impl Parser {
         }))
     }
 
-    fn open(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<String, String> {
+    fn name_of(&self, object: &Map<String, Value>, namespace: &str) -> Result<String, String> {
         let text = |key: &str| object.get(key).and_then(Value::as_str);
         let name = text("name").ok_or("a named type without a name")?;
-        let name = full_name(name, text("namespace").unwrap_or(namespace));
+        Ok(full_name(name, text("namespace").unwrap_or(namespace)))
+    }
+
+    fn open(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<String, String> {
+        let name = self.name_of(object, namespace)?;
         match self.named.insert(name.clone(), None) {
             None => Ok(name),
             Some(_) => Err(format!("{name} is defined twice")),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frazil_storage::{Env, Step};
+use futures::future::try_join;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder};
 
-use crate::avro_name::with_avro_names;
+use crate::avro_name::{for_readers, with_avro_names};
 use crate::commit::{CommitPlan, ManifestPlan, ManifestRef, PreparedCommit, SnapshotPlan};
 use crate::promotion::schema_of_spec;
 use crate::spec::{
@@ -28,9 +30,13 @@ impl WrittenManifests {
     }
 }
 
+/// Files that are written at the same time.
+const WRITES_MAX: usize = 8;
+
 /// Writes the manifests and manifest lists of a plan. The table does not change by this.
 ///
-/// Cost: one write for each new manifest and each snapshot.
+/// Cost: one write for each new manifest and each snapshot, all at the same time: nobody looks at any of them before the
+/// table's pointer moves.
 ///
 /// # Errors
 /// [`Error::Storage`] if a write fails: what was written is garbage that nothing names.
@@ -44,15 +50,13 @@ pub async fn store_commit(
     let state = plan.evolution.as_ref().map_or(state, |evolution| evolution.state());
     let mut attempt_files = Vec::new();
     let mut manifests = Vec::with_capacity(plan.manifests.len());
+    let mut new = Vec::new();
     for manifest in &plan.manifests {
         let stored = match written.0.get(&manifest.location).filter(|_| manifest.reusable) {
             Some(file) => file.clone(),
             None => {
-                let file = store_manifest(env, state.table().metadata(), manifest).await?;
-                match manifest.reusable {
-                    true => drop(written.0.insert(manifest.location.clone(), file.clone())),
-                    false => attempt_files.push(manifest.location.clone()),
-                }
+                let (file, bytes) = encode_manifest(state.table().metadata(), manifest).await?;
+                new.push((manifest, file.clone(), bytes));
                 file
             }
         };
@@ -63,11 +67,25 @@ pub async fn store_commit(
             ..stored
         });
     }
-    env.steps.reach(Step::ManifestsWritten)?;
+    let mut lists = Vec::with_capacity(plan.snapshots.len());
+    for snapshot in &plan.snapshots {
+        lists.push((snapshot.manifest_list.as_str(), encode_list_of(snapshot, &manifests).await?));
+    }
+    let store_manifests = async {
+        store_all(env, new.iter().map(|(plan, _, bytes)| (plan.location.as_str(), bytes.clone()))).await?;
+        Ok(env.steps.reach(Step::ManifestsWritten)?)
+    };
+    try_join(store_manifests, store_all(env, lists.into_iter())).await?;
+    for (manifest, file, _) in new {
+        match manifest.reusable {
+            true => drop(written.0.insert(manifest.location.clone(), file)),
+            false => attempt_files.push(manifest.location.clone()),
+        }
+    }
     let mut updates = plan.evolution.as_ref().map_or_else(Vec::new, |evolution| evolution.updates.clone());
     for snapshot in &plan.snapshots {
         attempt_files.push(snapshot.manifest_list.clone());
-        updates.push(TableUpdate::AddSnapshot { snapshot: store_snapshot(env, snapshot, &manifests).await? });
+        updates.push(TableUpdate::AddSnapshot { snapshot: snapshot_of(snapshot) });
     }
     for (plan, file) in plan.manifests.iter().zip(&manifests) {
         cache.insert(file, Arc::new(plan.stored_entries()));
@@ -83,13 +101,19 @@ pub async fn store_commit(
     })
 }
 
-async fn store_manifest(env: &Env, metadata: &TableMetadata, plan: &ManifestPlan) -> Result<ManifestFile> {
+async fn store_all(env: &Env, files: impl Iterator<Item = (&str, Bytes)>) -> Result<()> {
+    // Futures first: a closure that lends to a future inside a stream keeps callers from being `Send`.
+    let writes: Vec<_> = files.map(|(location, bytes)| env.store.put_new(location, bytes)).collect();
+    Ok(futures::stream::iter(writes).buffer_unordered(WRITES_MAX).try_collect().await?)
+}
+
+async fn encode_manifest(metadata: &TableMetadata, plan: &ManifestPlan) -> Result<(ManifestFile, Bytes)> {
     let spec = metadata
         .partition_spec_by_id(plan.partition_spec_id)
         .ok_or_else(|| Error::InvalidChange(format!("the table has no partition spec {}", plan.partition_spec_id)))?;
     let spec = with_avro_names(spec)?;
     let encode = Error::spec("encoding a manifest");
-    let (file, bytes) = async {
+    async {
         let memory = FileIO::new_with_memory();
         let output = memory.new_output(&plan.location)?;
         let schema = schema_of_spec(metadata, &spec);
@@ -116,22 +140,22 @@ async fn store_manifest(env: &Env, metadata: &TableMetadata, plan: &ManifestPlan
             }
         }
         let file = writer.write_manifest_file().await?;
-        let bytes = memory.new_input(&plan.location)?.read().await?;
-        Ok((file, bytes))
+        let bytes = for_readers(memory.new_input(&plan.location)?.read().await?);
+        Ok((ManifestFile { manifest_length: bytes.len() as i64, ..file }, bytes))
     }
     .await
-    .map_err(encode)?;
-    env.store.put_new(&plan.location, bytes).await?;
-    Ok(file)
+    .map_err(encode)
 }
 
-async fn store_snapshot(env: &Env, plan: &SnapshotPlan, new_manifests: &[ManifestFile]) -> Result<Snapshot> {
+async fn encode_list_of(plan: &SnapshotPlan, new_manifests: &[ManifestFile]) -> Result<Bytes> {
     let manifests = plan.manifests.iter().map(|manifest| match manifest {
         ManifestRef::Stored(file) => file.clone(),
         ManifestRef::New(index) => new_manifests[*index].clone(),
     });
-    let bytes = encode_manifest_list(plan, manifests).await.map_err(Error::spec("encoding a manifest list"))?;
-    env.store.put_new(&plan.manifest_list, bytes).await?;
+    encode_manifest_list(plan, manifests).await.map_err(Error::spec("encoding a manifest list"))
+}
+
+fn snapshot_of(plan: &SnapshotPlan) -> Snapshot {
     let builder = Snapshot::builder()
         .with_snapshot_id(plan.snapshot_id)
         .with_parent_snapshot_id(plan.parent_id)
@@ -140,10 +164,10 @@ async fn store_snapshot(env: &Env, plan: &SnapshotPlan, new_manifests: &[Manifes
         .with_manifest_list(plan.manifest_list.clone())
         .with_summary(Summary { operation: plan.operation.clone(), additional_properties: plan.summary.clone() })
         .with_schema_id(plan.schema_id);
-    Ok(match plan.row_range {
+    match plan.row_range {
         Some((first, count)) => builder.with_row_range(first, count).build(),
         None => builder.build(),
-    })
+    }
 }
 
 async fn encode_manifest_list(

@@ -12,7 +12,7 @@ use frazil_table::spec::{
     PartitionSpec, Schema, Snapshot, SortOrder, StatisticsFile, Struct, Summary, TableCreation, TableIdent,
     TableMetadata, TableMetadataBuilder,
 };
-use frazil_table::{LiveFile, ManifestCache, Table, decode_deletion_vector, io};
+use frazil_table::{LiveFile, ManifestCache, MetadataText, Table, decode_deletion_vector, io};
 use frazil_writer::load_sketches;
 use tokio::runtime::Runtime;
 
@@ -45,8 +45,9 @@ thread_local! {
 /// A table metadata file, compressed or not; then what everybody asks a table.
 pub fn metadata(bytes: &[u8]) -> Outcome {
     let metadata = with_store(bytes, async |store| io::load_metadata(store, FILE).await.map_err(text))?;
-    let json = io::metadata_json(&metadata).map_err(text)?;
     let table = Table::new(ident(), Arc::new(metadata), FILE);
+    let written = MetadataText::new(&table).map_err(text)?;
+    let json = written.json();
     for name in table.refs().keys() {
         table.ancestors(name).count();
     }
