@@ -131,11 +131,31 @@ impl RowPlanner<'_> {
         }
     }
 
-    /// The cheapest leaf below a field, unless one below it is read already.
+    /// What is cheapest to read below a field, unless something below it is read already.
     fn choose_cheapest(&self, file: &FileField, leaves: &mut BTreeSet<usize>) {
         if leaves.range(file.leaves.clone()).next().is_none() {
-            let bytes = |leaf: &usize| self.leaf_bytes.get(*leaf).copied().unwrap_or(u64::MAX);
-            leaves.extend(file.leaves.clone().min_by_key(bytes));
+            leaves.extend(self.cheapest(file).1);
+        }
+    }
+
+    /// The fewest bytes that tell of each row whether the field is null, and their leaves. Of a map the decoder needs keys
+    /// and values.
+    fn cheapest(&self, file: &FileField) -> (u64, Vec<usize>) {
+        match &file.kind {
+            FileKind::Leaf => {
+                let leaf = file.leaves.start;
+                (self.leaf_bytes.get(leaf).copied().unwrap_or(u64::MAX), vec![leaf])
+            }
+            FileKind::Struct(children) => {
+                let children = children.iter().map(|child| self.cheapest(child));
+                children.min_by_key(|(bytes, _)| *bytes).unwrap_or_default()
+            }
+            FileKind::List(element) => self.cheapest(element),
+            FileKind::Map(key, value) => {
+                let ((key_bytes, mut leaves), (value_bytes, values)) = (self.cheapest(key), self.cheapest(value));
+                leaves.extend(values);
+                (key_bytes.saturating_add(value_bytes), leaves)
+            }
         }
     }
 

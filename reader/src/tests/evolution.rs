@@ -245,3 +245,31 @@ async fn a_column_that_only_the_partition_knows_is_read_from_it() {
     world.append_files(vec![file]).await;
     assert_eq!(world.rows(&all()).await, vec![json!({"id": 1, "day": "1970-01-04"})]);
 }
+
+/// Which structs are null is told by the cheapest column below them; of a map the decoder takes keys and values or nothing.
+#[tokio::test]
+async fn a_struct_of_which_a_file_has_only_a_map_keeps_its_nulls() {
+    let schema = |fields: &str| {
+        format!(
+            r#"{{"type":"struct","fields":[{{"id":1,"name":"id","required":true,"type":"long"}},
+                {{"id":2,"name":"a","required":false,"type":{{"type":"struct","fields":[{fields}]}}}}]}}"#
+        )
+    };
+    let map = r#"{"id":3,"name":"m","required":false,"type":{"type":"map","key-id":4,"key":"string","value-id":5,
+        "value-required":false,"value":"long"}}"#;
+    let mut world = World::new(&schema(map)).await;
+    world
+        .append(&[
+            json!({"id": 1, "a": {"m": {"k": 1}}}),
+            json!({"id": 2, "a": null}),
+            json!({"id": 3, "a": {"m": null}}),
+        ])
+        .await;
+    world.evolve(&schema(r#"{"id":6,"name":"later","required":false,"type":"int"}"#)).await;
+    let expected = vec![
+        json!({"id": 1, "a": {"later": null}}),
+        json!({"id": 2, "a": null}),
+        json!({"id": 3, "a": {"later": null}}),
+    ];
+    assert_eq!(world.rows(&all()).await, sorted(expected));
+}
