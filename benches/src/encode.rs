@@ -26,6 +26,14 @@ use crate::{Result, lineitem, peers};
 /// Rows of lineitem; another number by FRAZIL_BENCH_ROWS.
 const ROWS: usize = 2_000_000;
 
+/// Field ids.
+const ORDERKEY: i32 = 1;
+const SHIPDATE: i32 = 11;
+
+/// Partitions that are open at the same time, and the memory that their writer may take: with a fifth more, 256 MiB.
+const PARTITIONS: u32 = 10_000;
+const PARTITIONS_BYTES_MAX: usize = 213 << 20;
+
 /// Each side of a comparison runs so often, in turn.
 const REPEATS: usize = 3;
 
@@ -38,20 +46,23 @@ pub fn run() -> Result<Vec<Figure>> {
     let batches = lineitem::batches(rows)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        // First, while the process has nothing but the input: memory that was given back is not always the system's again.
+        let memory = many_partitions(&batches).await?;
         let mut figures = Vec::new();
         figures.extend(partitioned(&batches, "by year of l_shipdate", Transform::Year, true).await?);
         figures.extend(partitioned(&batches, "by month of l_shipdate", Transform::Month, false).await?);
         figures.extend(unpartitioned(&batches).await?);
+        figures.push(memory);
         Ok(figures)
     })
 }
 
-/// The table `n.lineitem` in a folder, partitioned by l_shipdate if asked for.
-fn table(folder: &Path, transform: Option<Transform>) -> Result<Table> {
+/// The table `n.lineitem` in a folder, partitioned by a field if asked for.
+fn table(folder: &Path, partition: Option<(i32, Transform)>) -> Result<Table> {
     let schema = lineitem::schema()?;
     let mut spec = UnboundPartitionSpec::builder();
-    if let Some(transform) = transform {
-        spec = spec.add_partition_field(11, "shipped", transform)?;
+    if let Some((field, transform)) = partition {
+        spec = spec.add_partition_field(field, "part", transform)?;
     }
     let properties = CODEC.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let location = format!("file://{}", folder.display());
@@ -64,9 +75,18 @@ fn table(folder: &Path, transform: Option<Transform>) -> Result<Table> {
 
 /// Writes the batches as a table's data files, durably.
 async fn write(batches: &[RecordBatch], transform: Option<Transform>, encoders_max: usize) -> Result<(Took, u64)> {
+    let partition = transform.map(|transform| (SHIPDATE, transform));
+    write_by(batches, partition, WriterConfig { encoders_max, ..WriterConfig::default() }).await
+}
+
+async fn write_by(
+    batches: &[RecordBatch],
+    partition: Option<(i32, Transform)>,
+    config: WriterConfig,
+) -> Result<(Took, u64)> {
     let folder = tempfile::tempdir()?;
-    let table = table(folder.path(), transform)?;
-    let config = WriterConfig { encoders_max, spill_dir: Some(folder.path().into()), ..WriterConfig::default() };
+    let table = table(folder.path(), partition)?;
+    let config = WriterConfig { spill_dir: Some(folder.path().into()), ..config };
     let work = async {
         let mut writer = TableWriter::new(Env::system(), &table, config)?;
         for batch in batches {
@@ -212,6 +232,25 @@ async fn unpartitioned(batches: &[RecordBatch]) -> Result<Vec<Figure>> {
         figures.push(figure(&format!("lineitem unpartitioned, beside {name}"), Some((name, speed)), floor, Some(1.5)));
     }
     Ok(figures)
+}
+
+/// Rows that come in no order of their partitions.
+async fn many_partitions(batches: &[RecordBatch]) -> Result<Figure> {
+    let config = WriterConfig { memory_max_bytes: PARTITIONS_BYTES_MAX, ..WriterConfig::default() };
+    reset_peak();
+    let before = rss_mib();
+    write_by(batches, Some((ORDERKEY, Transform::Bucket(PARTITIONS))), config).await?;
+    let peak = peak_rss_mib().saturating_sub(before);
+    Ok(Figure {
+        name: format!("lineitem in {PARTITIONS} partitions, memory"),
+        unit: "MiB",
+        measured: peak as f64,
+        beside: Some(("its budget".to_owned(), (PARTITIONS_BYTES_MAX >> 20) as f64)),
+        better: Better::Less,
+        floor: Some(1.2),
+        aim: Some(1.0),
+        peak_rss_mib: Some(peak),
+    })
 }
 
 fn rows_of(batches: &[RecordBatch]) -> f64 {

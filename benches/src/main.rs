@@ -18,32 +18,38 @@ use figure::{Figure, Report};
 /// What went wrong, for a person.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const SUITES: [&str; 1] = ["writer"];
+/// Figures that are measured together, after the part of Frazil that they are about.
+type Suite = (&'static str, fn() -> Result<Vec<Figure>>);
+
+const SUITES: [Suite; 3] =
+    [("writer.encode", encode::run), ("writer.commit", commit::run), ("writer.upsert", upsert::run)];
 
 #[expect(clippy::print_stderr, reason = "it is a command")]
 fn main() -> ExitCode {
-    let suites: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = suites.iter().find(|suite| !SUITES.contains(&suite.as_str())) {
-        eprintln!("./bench: no suite named {unknown}; there are {}", SUITES.join(", "));
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let is_of = |asked: &str, name: &str| name == asked || name.split('.').next() == Some(asked);
+    if let Some(unknown) = asked.iter().find(|asked| !SUITES.iter().any(|(name, _)| is_of(asked, name))) {
+        let names = SUITES.map(|(name, _)| name).join(", ");
+        eprintln!("./bench: no suite named {unknown}; there are {names}, and writer for all that begin so");
         return ExitCode::from(2);
     }
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("./bench: {error}");
-            ExitCode::FAILURE
+    let wanted = |(name, _): &Suite| asked.is_empty() || asked.iter().any(|asked| is_of(asked, name));
+    let mut holds = true;
+    for (name, run) in SUITES.into_iter().filter(wanted) {
+        match measured(name, run) {
+            Ok(held) => holds &= held,
+            Err(error) => {
+                eprintln!("./bench: {name}: {error}");
+                holds = false;
+            }
         }
     }
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the suites; says whether all floors held.
-fn run() -> Result<bool> {
-    let mut figures: Vec<Figure> = Vec::new();
-    figures.extend(encode::run()?);
-    figures.extend(commit::run()?);
-    figures.extend(upsert::run()?);
-    let report = Report::new("writer", figures);
+/// Runs a suite; says whether all of its floors held.
+fn measured(name: &'static str, run: fn() -> Result<Vec<Figure>>) -> Result<bool> {
+    let report = Report::new(name, run()?);
     report.print();
     report.store()?;
     Ok(report.holds())

@@ -14,8 +14,9 @@ pub struct WriterConfig {
     /// Begins the name of each file; who wrote a file can be told from it. Letters, digits, `-`, `_` and `.`.
     pub file_prefix: String,
     /// Rows that are buffered or encoded but not yet in the store may take this much, within a few percent: an eighth of
-    /// it gathers, an eighth is being encoded, half is what open files hold, the rest is for work in between. Rows of
-    /// partitions for which there is no room in it wait in temporary files.
+    /// it gathers, an eighth is being encoded and lies there once more while it is split by partition, half is what open
+    /// files hold, the rest is for work in between. Rows of partitions for which there is no room in it wait in temporary
+    /// files.
     pub memory_max_bytes: usize,
     /// Files that have a place in the store and are not closed yet. When there would be more, the one that was written to
     /// longest ago is closed. Each costs a file descriptor or an upload.
@@ -78,9 +79,9 @@ impl WriterConfig {
         Ok(())
     }
 
-    /// Rows gather up to this size before something is done with them.
+    /// Rows gather up to this size before something is done with them. A column of them fits into one array.
     pub(crate) fn intake_bytes(&self) -> usize {
-        self.memory_max_bytes / 8
+        (self.memory_max_bytes / 8).min(1 << 30)
     }
 
     /// What the row groups of all open files may hold.

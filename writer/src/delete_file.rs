@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use bytes::Bytes;
 use frazil_storage::Env;
-use frazil_table::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema, Struct};
-use frazil_table::{Table, TableFile};
+use frazil_table::spec::{DataContentType, DataFile, Schema, Struct};
+use frazil_table::{Table, TableFile, data_file_builder};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::WriterProperties;
@@ -106,21 +106,7 @@ impl<'a> DeleteFileWriter<'a> {
 
 /// The same file as what it is: a delete file.
 fn as_deletes(file: &DataFile, partition_spec_id: i32, kind: DeleteKind) -> DataFile {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .file_path(file.file_path().to_owned())
-        .file_format(DataFileFormat::Parquet)
-        .partition(file.partition().clone())
-        .partition_spec_id(partition_spec_id)
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec));
+    let mut builder = data_file_builder(file, partition_spec_id);
     match kind {
         DeleteKind::Positions { data_file } => {
             builder.content(DataContentType::PositionDeletes).referenced_data_file(data_file);
@@ -129,5 +115,5 @@ fn as_deletes(file: &DataFile, partition_spec_id: i32, kind: DeleteKind) -> Data
             builder.content(DataContentType::EqualityDeletes).equality_ids(Some(ids));
         }
     }
-    builder.build().expect("every field without a default is set above")
+    builder.build().expect("it was a whole file")
 }

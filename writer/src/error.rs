@@ -179,15 +179,6 @@ pub enum Error {
         /// How many were met when it was given up.
         count: usize,
     },
-    /// The local disk that an index of keys spills to failed. Retry after there is room.
-    #[error("the key index can't spill to {folder}: {source}")]
-    Spill {
-        /// Where to.
-        folder: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// Rows could not be encoded. Not retryable.
     #[error("encoding {location}: {source}")]
     Encode {
@@ -206,10 +197,10 @@ pub enum Error {
         #[source]
         source: arrow::error::ArrowError,
     },
-    /// Rows that had no room in memory could not be put aside. Make room in the folder, or name another
+    /// What had no room in memory, rows or keys, could not be put aside. Make room in the folder, or name another
     /// ([`WriterConfig::spill_dir`](crate::WriterConfig::spill_dir)).
-    #[error("rows can't be put aside in {}: {source}", folder.display())]
-    SpillRows {
+    #[error("what has no room in memory can't be put aside in {}: {source}", folder.display())]
+    Spill {
         /// Where the temporary file is, or was to be.
         folder: PathBuf,
         /// Why.

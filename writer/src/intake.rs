@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 
 use crate::memory::{MemoryPool, Reservation, batch_bytes};
 use crate::partition::{Assignment, PartitionId};
-use crate::rows::{Pick, Rows};
+use crate::rows::Rows;
 
 /// Batches as they came, with the partition of each row.
 pub(crate) struct Intake {
@@ -47,9 +47,10 @@ impl Intake {
             Some(None) => Vec::new(),
             Some(Some(id)) => vec![(id, rows)],
             None => {
-                memory.grow(rows.len() * size_of::<Pick>());
-                let picks = pick(rows.batches(), &assignments);
-                picks.into_iter().map(|(id, picks)| (id, rows.pick(picks))).collect()
+                // The numbers, and each column in one piece.
+                memory.grow(rows.len() * size_of::<u32>() + rows.bytes());
+                let (ids, numbers): (Vec<_>, Vec<_>) = number(rows.batches(), &assignments).into_iter().unzip();
+                ids.into_iter().zip(rows.split(numbers)).collect()
             }
         };
         Parts { parts, _memory: memory }
@@ -69,7 +70,9 @@ fn single(assignments: &[Assignment]) -> Option<Option<PartitionId>> {
     Some(single.copied())
 }
 
-fn pick(batches: &[RecordBatch], assignments: &[Assignment]) -> Vec<(PartitionId, Vec<Pick>)> {
+/// The numbers of each partition's rows, counted over all batches. An intake has less than 4 billion rows: each takes some
+/// bytes.
+fn number(batches: &[RecordBatch], assignments: &[Assignment]) -> Vec<(PartitionId, Vec<u32>)> {
     let last = assignments.iter().map(|assignment| match assignment {
         Assignment::One(id) => *id,
         Assignment::Each(ids) => ids.iter().copied().max().unwrap_or(0),
@@ -82,16 +85,15 @@ fn pick(batches: &[RecordBatch], assignments: &[Assignment]) -> Vec<(PartitionId
             Assignment::Each(ids) => ids.iter().for_each(|id| sizes[*id as usize] += 1),
         }
     }
-    let mut picks: Vec<Vec<Pick>> = sizes.into_iter().map(Vec::with_capacity).collect();
-    for (index, (batch, assignment)) in batches.iter().zip(assignments).enumerate() {
+    let mut numbers: Vec<Vec<u32>> = sizes.into_iter().map(Vec::with_capacity).collect();
+    let mut next = 0;
+    for (batch, assignment) in batches.iter().zip(assignments) {
+        let rows = next..next + batch.num_rows() as u32;
+        next = rows.end;
         match assignment {
-            Assignment::One(id) => picks[*id as usize].extend((0..batch.num_rows()).map(|row| (index, row))),
-            Assignment::Each(ids) => {
-                for (row, id) in ids.iter().enumerate() {
-                    picks[*id as usize].push((index, row));
-                }
-            }
+            Assignment::One(id) => numbers[*id as usize].extend(rows),
+            Assignment::Each(ids) => rows.zip(ids).for_each(|(row, id)| numbers[*id as usize].push(row)),
         }
     }
-    (0..).zip(picks).filter(|(_, picks)| !picks.is_empty()).collect()
+    (0..).zip(numbers).filter(|(_, numbers)| !numbers.is_empty()).collect()
 }

@@ -11,6 +11,7 @@
 //! Work comes in batches, which are done part by part: a part that is on disk is loaded once for a batch.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use crate::key_spill::SpillFile;
 use crate::{Error, Result};
@@ -70,10 +71,15 @@ pub(crate) struct KeyIndex {
 
 impl KeyIndex {
     /// An empty index that keeps at most `memory_max_bytes` in memory, and one part.
-    pub fn new(memory_max_bytes: usize) -> Self {
+    pub fn new(memory_max_bytes: usize, spill_dir: Option<PathBuf>) -> Self {
         let parts: Vec<_> = (0..PARTS).map(|_| Place::Memory(Part::with_homes(MIN_HOMES))).collect();
         let resident_bytes = parts.iter().map(Place::memory_bytes).sum();
-        Self { parts, resident_bytes, memory_max_bytes, spill: SpillFile::default(), len: 0 }
+        Self { parts, resident_bytes, memory_max_bytes, spill: SpillFile::new(spill_dir), len: 0 }
+    }
+
+    /// An empty one with the same bounds.
+    pub fn emptied(&self) -> Self {
+        Self::new(self.memory_max_bytes, Some(self.spill.folder().to_owned()))
     }
 
     /// Rows in it.

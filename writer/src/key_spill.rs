@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use crate::key_index::{SLOT_BYTES, Slot};
 use crate::{Error, Result};
@@ -14,8 +15,9 @@ use crate::{Error, Result};
 const SLOTS_AT_ONCE: usize = 8 << 10;
 
 /// Extents of slots. Freed ones are used again; each has room for a power of two of bytes, so that they fit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SpillFile {
+    folder: PathBuf,
     file: Option<File>,
     end: u64,
     /// Beginnings of freed extents by room.
@@ -23,6 +25,16 @@ pub(crate) struct SpillFile {
 }
 
 impl SpillFile {
+    /// One that is made when it is written to; in the system's folder of temporary files if no other is given.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        let folder = folder.unwrap_or_else(std::env::temp_dir);
+        Self { folder, file: None, end: 0, free: BTreeMap::new() }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Bytes of the file.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.end
@@ -40,11 +52,11 @@ impl SpillFile {
             self.end += room;
             start
         });
-        let file = self.file()?;
+        let (file, failed) = self.file()?;
         let mut at = start;
         for slots in slots.chunks(SLOTS_AT_ONCE) {
             let bytes: Vec<u8> = slots.iter().flat_map(|slot| slot.to_bytes()).collect();
-            file.write_all_at(&bytes, at).map_err(failed)?;
+            file.write_all_at(&bytes, at).map_err(&failed)?;
             at += bytes.len() as u64;
         }
         Ok(start..start + length)
@@ -58,11 +70,11 @@ impl SpillFile {
         let count = usize::try_from(extent.end - extent.start).expect("it was written from memory") / SLOT_BYTES;
         let mut slots = Vec::with_capacity(count);
         let mut bytes = vec![0; SLOTS_AT_ONCE.min(count) * SLOT_BYTES];
-        let file = self.file()?;
+        let (file, failed) = self.file()?;
         let mut at = extent.start;
         while at < extent.end {
             let length = bytes.len().min((extent.end - at) as usize);
-            file.read_exact_at(&mut bytes[..length], at).map_err(failed)?;
+            file.read_exact_at(&mut bytes[..length], at).map_err(&failed)?;
             slots.extend(bytes[..length].chunks_exact(SLOT_BYTES).map(Slot::from_bytes));
             at += length as u64;
         }
@@ -75,14 +87,13 @@ impl SpillFile {
         self.free.entry(room).or_default().push(extent.start);
     }
 
-    fn file(&mut self) -> Result<&mut File> {
+    /// The file, and what makes an error of one of its own.
+    fn file(&mut self) -> Result<(&mut File, impl Fn(io::Error) -> Error)> {
+        let folder = &self.folder;
+        let failed = |source: io::Error| Error::Spill { folder: folder.clone(), source: source.into() };
         if self.file.is_none() {
-            self.file = Some(tempfile::tempfile().map_err(failed)?);
+            self.file = Some(tempfile::tempfile_in(folder).map_err(failed)?);
         }
-        Ok(self.file.as_mut().expect("it was just made"))
+        Ok((self.file.as_mut().expect("it was just made"), failed))
     }
-}
-
-fn failed(source: io::Error) -> Error {
-    Error::Spill { folder: std::env::temp_dir().display().to_string(), source }
 }

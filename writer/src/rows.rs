@@ -1,10 +1,10 @@
 //! Rows of several batches that are put together a column at a time, when the column is encoded.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{concat, interleave};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat, interleave, take};
 use arrow::error::ArrowError;
 
 use crate::memory::batch_bytes;
@@ -26,6 +26,25 @@ enum Which {
     Range(Range<usize>),
     /// A range of these.
     Picks(Arc<[Pick]>, Range<usize>),
+    /// The rows of these numbers, counted over all batches.
+    Numbers(UInt32Array, Arc<Wholes>),
+}
+
+/// Each column of some batches in one piece, once it was asked for. Many parts of the same batches share it: to gather rows
+/// from one array takes half as long as from many.
+#[derive(Debug)]
+struct Wholes(Box<[OnceLock<ArrayRef>]>);
+
+impl Wholes {
+    fn column(&self, batches: &[RecordBatch], index: usize) -> Result<ArrayRef, ArrowError> {
+        if let Some(whole) = self.0[index].get() {
+            return Ok(whole.clone());
+        }
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
+        let whole = concat(&arrays)?;
+        // Another thread may have been first.
+        Ok(self.0[index].get_or_init(|| whole).clone())
+    }
 }
 
 /// Columns of batches with fewer rows than this are put together first: each call of an encoder has a cost of its own.
@@ -57,6 +76,18 @@ impl Rows {
         Self { batches: self.batches.clone(), which: Which::Picks(picks, range), row_bytes: self.row_bytes }
     }
 
+    /// For each list of numbers the rows that have them, counted over all batches.
+    pub fn split(&self, parts: Vec<Vec<u32>>) -> Vec<Self> {
+        let columns = self.batches.first().map_or(0, RecordBatch::num_columns);
+        let wholes = Arc::new(Wholes((0..columns).map(|_| OnceLock::new()).collect()));
+        let part = |numbers: Vec<u32>| Self {
+            batches: self.batches.clone(),
+            which: Which::Numbers(numbers.into(), Arc::clone(&wholes)),
+            row_bytes: self.row_bytes,
+        };
+        parts.into_iter().map(part).collect()
+    }
+
     /// The batches that the rows are in.
     pub fn batches(&self) -> &[RecordBatch] {
         &self.batches
@@ -71,12 +102,26 @@ impl Rows {
                 let all = all.flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)));
                 all.skip(range.start).take(range.len()).collect()
             }
+            Which::Numbers(numbers, _) => {
+                let mut starts = vec![0];
+                for batch in self.batches.iter() {
+                    starts.push(starts[starts.len() - 1] + batch.num_rows());
+                }
+                let pick = |number: &u32| {
+                    let number = *number as usize;
+                    // Behind batches without rows there is one that begins at the same number.
+                    let batch = starts.partition_point(|start| *start <= number) - 1;
+                    (batch, number - starts[batch])
+                };
+                numbers.values().iter().map(pick).collect()
+            }
         }
     }
 
     pub fn len(&self) -> usize {
         match &self.which {
             Which::Range(range) | Which::Picks(_, range) => range.len(),
+            Which::Numbers(numbers, _) => numbers.len(),
         }
     }
 
@@ -97,14 +142,19 @@ impl Rows {
     /// Takes the first `count` rows off.
     pub fn split_to(&mut self, count: usize) -> Self {
         let mut front = self.clone();
-        let ((Which::Range(mine), Which::Range(its)) | (Which::Picks(_, mine), Which::Picks(_, its))) =
-            (&mut self.which, &mut front.which)
-        else {
-            unreachable!("a clone is of the same kind")
-        };
-        let at = mine.start + count.min(mine.len());
-        its.end = at;
-        mine.start = at;
+        match (&mut self.which, &mut front.which) {
+            (Which::Range(mine), Which::Range(its)) | (Which::Picks(_, mine), Which::Picks(_, its)) => {
+                let at = mine.start + count.min(mine.len());
+                its.end = at;
+                mine.start = at;
+            }
+            (Which::Numbers(mine, _), Which::Numbers(its, _)) => {
+                let at = count.min(mine.len());
+                *its = mine.slice(0, at);
+                *mine = mine.slice(at, mine.len() - at);
+            }
+            _ => unreachable!("a clone is of the same kind"),
+        }
         front
     }
 
@@ -120,6 +170,15 @@ impl Rows {
                 }
                 let arrays: Vec<&dyn Array> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
                 picks[range.clone()].chunks(GATHER_ROWS).map(|picks| interleave(&arrays, picks)).collect()
+            }
+            Which::Numbers(numbers, wholes) => {
+                if let Some(runs) = ranges(numbers.values()) {
+                    return Ok(runs.iter().flat_map(|run| self.shown(run, index)).collect());
+                }
+                let whole = wholes.column(&self.batches, index)?;
+                let starts = (0..numbers.len()).step_by(GATHER_ROWS);
+                let chunk = |start| numbers.slice(start, GATHER_ROWS.min(numbers.len() - start));
+                starts.map(|start| take(&whole, &chunk(start), None)).collect()
             }
             Which::Range(range) => {
                 let arrays = self.shown(range, index);
@@ -176,6 +235,25 @@ fn contiguous(picks: &[Pick]) -> Option<Vec<(usize, Range<usize>)>> {
     Some(runs)
 }
 
+/// As [`contiguous`], of numbers.
+fn ranges(numbers: &[u32]) -> Option<Vec<Range<usize>>> {
+    let runs_max = numbers.len() / ROWS_MIN + 1;
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for number in numbers {
+        let number = *number as usize;
+        if let Some(run) = runs.last_mut()
+            && run.end == number
+        {
+            run.end += 1;
+        } else if runs.len() == runs_max {
+            return None;
+        } else {
+            runs.push(number..number + 1);
+        }
+    }
+    Some(runs)
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::Int32Array;
@@ -222,5 +300,29 @@ mod tests {
         assert_eq!(values(&rows), [6, 0, 3]);
         assert_eq!(values(&rows.split_to(1)), [6]);
         assert_eq!(rows.whole_column(0).unwrap().as_primitive::<Int32Type>().values(), &[0, 3]);
+    }
+
+    #[test]
+    fn parts_have_the_rows_of_their_numbers() {
+        let all = Rows::all(batches());
+        let mut parts = all.split(vec![vec![0, 3, 6], vec![1, 2, 4, 5]]);
+        assert_eq!(parts.iter().map(values).collect::<Vec<_>>(), [vec![0, 3, 6], vec![1, 2, 4, 5]]);
+        assert_eq!(parts[0].picks(), [(0, 0), (2, 0), (2, 3)]);
+        let front = parts[1].split_to(3);
+        assert_eq!((values(&front), values(&parts[1]), parts[1].len()), (vec![1, 2, 4], vec![5], 1));
+    }
+
+    #[test]
+    fn numbers_that_are_scattered_are_gathered_in_order() {
+        let batch = |first: i32| -> RecordBatch {
+            let column: ArrayRef = Arc::new(Int32Array::from_iter_values(first..first + 5_000));
+            RecordBatch::try_from_iter([("a", column)]).unwrap()
+        };
+        let all = Rows::all([batch(0), batch(5_000)]);
+        let odd = |number: &u32| number % 2 == 1;
+        let parts = all.split(vec![(0..10_000).filter(odd).collect(), (2_000..9_000).collect()]);
+        assert_eq!(values(&parts[0]), (0..10_000).filter(|n| n % 2 == 1).collect::<Vec<i32>>());
+        assert_eq!(values(&parts[1]), (2_000..9_000).collect::<Vec<i32>>());
+        assert_eq!(parts[1].column(0).unwrap().len(), 2, "slices of the batches, not a copy");
     }
 }

@@ -135,7 +135,7 @@ impl RunFolder {
     }
 
     fn failed(&self, source: ArrowError) -> Error {
-        Error::SpillRows { folder: self.folder.clone(), source }
+        Error::Spill { folder: self.folder.clone(), source }
     }
 }
 

@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use frazil_storage::Env;
-use frazil_table::spec::{DataContentType, DataFile, DataFileBuilder, FormatVersion};
-use frazil_table::{LiveFile, ManifestCache, StoredRows, Table, TableFile, TableState, io};
+use frazil_table::spec::{DataFile, FormatVersion};
+use frazil_table::{LiveFile, ManifestCache, StoredRows, Table, TableFile, TableState, data_file_builder, io};
 use futures::TryStreamExt;
 use roaring::{RoaringBitmap, RoaringTreemap};
 
@@ -133,8 +133,8 @@ impl UpsertPlanner {
             stored,
             cache,
             key,
+            index: KeyIndex::new(index_max_bytes, config.spill_dir.clone()),
             config,
-            index: KeyIndex::new(index_max_bytes),
             files: Files::default(),
             seed,
             checkpoint: Checkpoint::default(),
@@ -219,7 +219,7 @@ impl UpsertPlanner {
     async fn plan_positions(&mut self, table: &Table, generations: &[Generation]) -> Result<UpsertPlan> {
         let mut plan = UpsertPlan::default();
         if generations.len() > 1 {
-            self.index = KeyIndex::new(self.config.memory_max_bytes);
+            self.index = self.index.emptied();
             self.files = Files::default();
             self.checkpoint = Checkpoint::default();
             for generation in generations {
@@ -476,14 +476,9 @@ fn table_file(live: &LiveFile<'_>, file: DataFile) -> TableFile {
 
 /// The file without its metrics: what is needed to read it.
 fn slim(file: &DataFile, partition_spec_id: i32) -> DataFile {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(DataContentType::Data)
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .partition_spec_id(partition_spec_id)
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes());
-    builder.build().expect("every field without a default is set above")
+    let mut builder = data_file_builder(file, partition_spec_id);
+    let none = HashMap::new;
+    builder.column_sizes(none()).value_counts(none()).null_value_counts(none()).nan_value_counts(none());
+    builder.lower_bounds(HashMap::new()).upper_bounds(HashMap::new()).split_offsets(None);
+    builder.build().expect("it was a whole file")
 }

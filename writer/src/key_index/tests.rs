@@ -30,7 +30,7 @@ fn candidates(index: &mut KeyIndex, hashes: &[u64]) -> Vec<BTreeSet<RowRef>> {
 fn it_holds_what_a_map_holds() {
     for (seed, memory_max_bytes) in [(1, usize::MAX), (2, 250_000), (3, 0)] {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut index = KeyIndex::new(memory_max_bytes);
+        let mut index = KeyIndex::new(memory_max_bytes, None);
         let mut model: HashMap<u64, BTreeSet<RowRef>> = HashMap::new();
         let span = [5_u64, 200, 4_000][seed as usize % 3];
         // Few tags, in few parts: slots push each other about, over the ends of the parts too.
@@ -88,7 +88,7 @@ fn it_holds_what_a_map_holds() {
 #[test]
 fn a_key_takes_at_most_sixteen_bytes() {
     let mut random = StdRng::seed_from_u64(5);
-    let mut index = KeyIndex::new(usize::MAX);
+    let mut index = KeyIndex::new(usize::MAX, None);
     for round in 0..11_u32 {
         let keys: Vec<_> = (0..100_000).map(|row| (random.random(), at(round, row))).collect();
         insert(&mut index, &keys);
@@ -105,7 +105,7 @@ fn a_key_takes_at_most_sixteen_bytes() {
 fn what_is_spilled_stays_within_the_budget() {
     let mut random = StdRng::seed_from_u64(6);
     let budget = 4 << 20;
-    let mut index = KeyIndex::new(budget);
+    let mut index = KeyIndex::new(budget, None);
     let mut first = Vec::new();
     for round in 0..20_u32 {
         let keys: Vec<_> = (0..50_000).map(|row| (random.random(), at(round, row))).collect();
@@ -123,7 +123,7 @@ fn what_is_spilled_stays_within_the_budget() {
 
 #[test]
 fn thousands_of_rows_of_one_key_are_refused() {
-    let mut index = KeyIndex::new(usize::MAX);
+    let mut index = KeyIndex::new(usize::MAX, None);
     let keys: Vec<_> = (0..5_000).map(|row| (77 << 30, at(0, row))).collect();
     let hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
     let refused = index.visit(&hashes, |i, tag, part| part.insert(tag, keys[i].1));

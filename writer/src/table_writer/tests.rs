@@ -187,7 +187,7 @@ async fn a_folder_for_temporary_files_that_is_not_there_is_named() {
     let text = StringArray::from_iter_values((0..10_000).map(|i| format!("{i}-{}", "x".repeat(100))));
     writer.write(batch(&table, vec![Arc::new(keys), Arc::new(text)])).await.unwrap();
     let error = writer.flush().await.map(|files| files.len()).unwrap_err().to_string();
-    assert!(error.starts_with("rows can't be put aside in /no/such/folder: "), "{error}");
+    assert!(error.starts_with("what has no room in memory can't be put aside in /no/such/folder: "), "{error}");
 }
 
 #[tokio::test]
