@@ -2,7 +2,7 @@
 //! that are hostile.
 
 mod commits;
-pub mod histories;
+mod histories;
 mod hostile;
 mod museum;
 mod world;

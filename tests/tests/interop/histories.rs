@@ -11,7 +11,7 @@ use frazil_tests::peers::{Engine, Peer};
 use serde_json::json;
 
 use super::{World, world};
-use crate::table::histories::{EndState, end_state, with_equality_deletes};
+use frazil_histories::{EndState, end_state, with_equality_deletes};
 
 const NAMESPACE: &str = "histories";
 

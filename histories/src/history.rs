@@ -14,9 +14,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::model::{Effect, Model};
-use super::value::Val;
-use super::world::{KEY, World};
+use crate::model::{Effect, Model};
+use crate::value::Val;
+use crate::world::{KEY, World};
 
 /// A change that a writer has worked out and not committed yet.
 pub struct Pending {
@@ -35,6 +35,7 @@ pub struct Pending {
 pub struct Tally(pub BTreeMap<String, u64>);
 
 impl Tally {
+    /// Counts one of `what`.
     pub fn count(&mut self, what: &str) {
         *self.0.entry(what.to_owned()).or_default() += 1;
     }
@@ -78,7 +79,7 @@ pub struct History {
     pending: Vec<Pending>,
     /// Snapshots that were read, by which schema, and were right: files never change, and go only by expiry.
     checked: HashSet<(i64, i32)>,
-    /// By [`super::model::Row::origin`].
+    /// By [`crate::model::Row::origin`].
     row_ids: HashMap<u64, i64>,
 }
 
@@ -117,6 +118,8 @@ impl History {
         if random.random_bool(0.5) {
             properties.insert("commit.manifest.min-count-to-merge".to_owned(), random.random_range(2..4).to_string());
         }
+        let codec = *["uncompressed", "snappy", "lz4", "zstd"].choose(&mut random).unwrap();
+        properties.insert("write.parquet.compression-codec".to_owned(), codec.to_owned());
         let creation = TableCreation::builder()
             .name("t".to_owned())
             .schema(schema)
@@ -333,7 +336,7 @@ impl History {
         let values = schema.as_struct().fields().iter().map(|field| {
             let value = match field.id {
                 KEY => Val::Int(self.next_key.into()),
-                _ => super::value::random(&mut self.random, &field.field_type, field.required),
+                _ => crate::value::random(&mut self.random, &field.field_type, field.required),
             };
             (field.id, value)
         });

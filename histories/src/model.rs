@@ -3,12 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use frazil_table::spec::Struct;
+use frazil_table::spec::{Literal, PrimitiveLiteral, Struct};
 
-use super::value::Val;
+use crate::value::Val;
 
 /// A partition spec and a tuple of it.
 pub type Partition = (i32, Struct);
+
+/// Whether two partitions are one: a tuple keeps the types of the time when it was written, and a column of ints may have
+/// become one of longs since.
+fn same_partition((spec_id, tuple): &Partition, (other_id, other): &Partition) -> bool {
+    let widest = |value: Option<&Literal>| match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Int(value))) => Some(Literal::long(i64::from(*value))),
+        Some(Literal::Primitive(PrimitiveLiteral::Float(value))) => Some(Literal::double(f64::from(value.0))),
+        value => value.cloned(),
+    };
+    spec_id == other_id && tuple.iter().map(widest).eq(other.iter().map(widest))
+}
 
 /// A row, and where it lies.
 #[derive(Clone, Debug)]
@@ -36,7 +47,7 @@ pub struct Equality {
 impl Equality {
     fn deletes(&self, row: &Row) -> bool {
         let matches = |(path, value): &(Vec<i32>, Val)| row.values.at(path).same(value);
-        self.scope.as_ref().is_none_or(|scope| *scope == row.partition) && self.keys.iter().all(matches)
+        self.scope.as_ref().is_none_or(|scope| same_partition(scope, &row.partition)) && self.keys.iter().all(matches)
     }
 }
 
@@ -105,7 +116,10 @@ impl Model {
                 insert(&mut rows, added)?;
             }
             Effect::Partitions { gone, added } => {
-                rows.retain(|_, row| gone.as_ref().is_some_and(|gone| !gone.contains(&row.partition)));
+                let goes = |row: &Row| {
+                    gone.as_ref().is_none_or(|gone| gone.iter().any(|gone| same_partition(gone, &row.partition)))
+                };
+                rows.retain(|_, row| !goes(row));
                 insert(&mut rows, added)?;
             }
             Effect::Move { files, moved } => {

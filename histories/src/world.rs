@@ -21,8 +21,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::model::{Partition, Row, Rows};
-use super::value::{Val, of_batch, to_batch};
+use crate::model::{Partition, Row, Rows};
+use crate::value::{Val, of_batch, to_batch};
 
 /// The field id of the column that holds each row's key.
 pub const KEY: i32 = 1;
@@ -225,8 +225,8 @@ impl World {
 
     /// A deletion vector in a Puffin file of its own.
     pub async fn deletion_vector(&mut self, path: &str, positions: &[i64], partition: &Partition) -> TableFile {
-        let blob = super::puffin::vector(positions);
-        let bytes = super::puffin::file(path, &blob, positions.len());
+        let blob = crate::puffin::vector(positions);
+        let bytes = crate::puffin::file(path, &blob, positions.len());
         let (puffin, size) = self.store("puffin", bytes).await;
         let mut builder = delete_builder(&puffin, size, partition, positions.len());
         builder

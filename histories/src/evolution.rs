@@ -13,9 +13,9 @@ use frazil_table::{Change, CherryPick, io, plan_cherry_pick};
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
-use super::history::{Broken, History, Pending};
-use super::model::{Effect, Row};
-use super::world::KEY;
+use crate::history::{Broken, History, Pending};
+use crate::model::{Effect, Row};
+use crate::world::KEY;
 
 impl History {
     /// Commits a change that makes no snapshot. What a table refuses leaves it as it is.

@@ -7,15 +7,15 @@ use frazil_reader::{Projection, project};
 use frazil_table::spec::{DataContentType, FormatVersion, NestedFieldRef, Type};
 use frazil_table::{
     Change, DeleteFiles, Isolation, MetadataChange, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes,
-    RewriteManifests, RowDelta, TableFile, Validation,
+    RewriteManifests, RowDelta, TableFile, Validation, referenced_data_file,
 };
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
-use super::history::{History, Pending};
-use super::model::{Effect, Equality, Partition, Row, Rows};
-use super::value::Val;
-use super::world::key_of;
+use crate::history::{History, Pending};
+use crate::model::{Effect, Equality, Partition, Row, Rows};
+use crate::value::Val;
+use crate::world::key_of;
 
 /// Rows by the data file and the partition spec that they are of.
 type Positions = BTreeMap<(Arc<str>, i32), (Partition, Vec<i64>)>;
@@ -196,10 +196,8 @@ impl History {
             .map(|(_, row)| row.position)
             .collect();
         let positions: Vec<i64> = (0..count).filter(|position| !live.contains(position)).collect();
-        let of_this_file = |file: &frazil_table::spec::DataFile| match self.positions.get(file.file_path()) {
-            Some(places) => places.iter().all(|(named, _)| named == path),
-            None => file.referenced_data_file().as_deref() == Some(path),
-        };
+        // A file that does not say so may delete rows of other files too, for all that a commit can see of it.
+        let of_this_file = |file: &frazil_table::spec::DataFile| referenced_data_file(file).as_deref() == Some(path);
         let absorbed = state
             .live_delete_files()
             .unwrap()
