@@ -16,7 +16,7 @@ use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
 use frazil_table::spec::TableIdent;
-use frazil_writer::{Definition, SinkId, WriterConfig};
+use frazil_writer::{Definition, SinkId, StatisticsConfig, WriterConfig};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -181,7 +181,12 @@ impl JobPlanner<'_> {
             }
         };
         let mut spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
-        spec.upserts = upserts;
+        if upserts {
+            spec.upserts = true;
+            // Values that go with older rows can't be taken out of a sketch.
+            spec.statistics = None;
+            spec.writer_config.ndv_sketches = false;
+        }
         check_together(&self.pipelines, &spec, insert, script)?;
         self.describe(&spec).await?;
         self.pipelines.push(spec);
@@ -280,6 +285,7 @@ impl JobPlanner<'_> {
         let retention = Retention::of(table, JOB_RETENTION);
         let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
         let queue = self.queue_of(env, &target);
+        let statistics = StatisticsConfig::of(table.metadata())?;
         let dead_letters = source.puts_aside().then(|| self.dead_letters_of(env, &target, source.as_ref()));
         Ok(PipelineSpec {
             dead_letters: dead_letters.map(Arc::new),
@@ -290,8 +296,9 @@ impl JobPlanner<'_> {
             transform,
             queue,
             writer_parallelism: parallelism,
-            writer_config: WriterConfig::default(),
+            writer_config: WriterConfig { ndv_sketches: statistics.is_some(), ..WriterConfig::default() },
             upserts: false,
+            statistics,
             compaction: CompactionSpec {
                 config: compaction,
                 parallelism,
@@ -349,8 +356,7 @@ impl JobPlanner<'_> {
         let transforms = if spec.upserts { spec.source_parallelism } else { spec.writer_parallelism };
         add("transform", "Transform", transforms, vec![spec.transform.describe(&spec.source.schema()).await?]);
         let mut writer = vec![spec.queue.ident().to_string()];
-        let deletes = if spec.upserts { Some(describe_upserts(&spec.queue.load().await?)?) } else { None };
-        writer.extend(deletes);
+        writer.extend(describe_writes(spec).await?);
         add("writer", "Writer", spec.writer_parallelism, writer);
         let interval = format!("checkpoint every {:?}", self.config.checkpoint_interval);
         let retention = format!(
@@ -384,6 +390,23 @@ impl JobPlanner<'_> {
         self.graph.edges.extend(edges);
         Ok(())
     }
+}
+
+/// Lines for a person: how older rows go, and how the table's statistics are kept.
+async fn describe_writes(spec: &PipelineSpec) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    if let Some(StatisticsConfig { interval_ms }) = spec.statistics {
+        lines.push(format!("counts distinct values, a statistics file every {interval_ms} ms at most"));
+    }
+    if spec.upserts {
+        let table = spec.queue.load().await?;
+        lines.push(describe_upserts(&table)?);
+        if StatisticsConfig::of(table.metadata())?.is_some() {
+            let help = "CALL system.compute_table_stats counts";
+            lines.push(format!("keeps no statistics, since older rows take their values with them; {help}"));
+        }
+    }
+    Ok(lines)
 }
 
 /// The optimised plan of an insert over tables that are given.

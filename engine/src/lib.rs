@@ -17,6 +17,7 @@ mod runtime;
 pub mod session;
 mod source;
 pub mod sql;
+mod statistics;
 mod stream_plan;
 pub mod suggest;
 mod transform;

@@ -83,6 +83,22 @@ pub enum Event {
         /// Files deleted with them.
         files: u64,
     },
+    /// The numbers of distinct values of a table's columns are in a statistics file.
+    Statistics {
+        /// The table.
+        table: String,
+        /// The snapshot that they are of.
+        snapshot_id: i64,
+        /// Columns that have one.
+        columns: u64,
+    },
+    /// They are not kept up any more, until somebody has them computed anew. The table is as it was.
+    StatisticsUnknown {
+        /// The table.
+        table: String,
+        /// Why.
+        reason: String,
+    },
     /// A pipeline has come to its end or was stopped with a last checkpoint.
     Finished {
         /// The target table.
@@ -135,6 +151,11 @@ impl fmt::Display for Event {
             Self::CompactionFailed { table, reason } => write!(f, "{table}: a compaction came to nothing: {reason}"),
             Self::Expired { table, snapshots, files } => {
                 write!(f, "{table}: {snapshots} old snapshots expired, {files} files deleted")
+            }
+            Self::Statistics { table, columns, .. } => write!(f, "{table}: statistics of {columns} columns"),
+            Self::StatisticsUnknown { table, reason } => {
+                write!(f, "{table}: its statistics can't be kept up: {reason}; ")?;
+                f.write_str("CALL system.compute_table_stats makes them anew")
             }
             Self::Finished { table, checkpoint_id } => {
                 write!(f, "{table}: stopped after checkpoint {checkpoint_id}")

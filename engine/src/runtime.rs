@@ -33,6 +33,7 @@ mod row_transform;
 mod row_writer;
 mod run;
 mod source_task;
+mod statistics_keeper;
 mod writer_task;
 
 pub(crate) use compaction::CompactionSpec;

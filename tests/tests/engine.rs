@@ -1,6 +1,7 @@
 //! SQL in batch mode over real files, a real catalog and a real service.
 
 mod kafka;
+mod statistics;
 mod upsert;
 
 use std::fmt::Write as _;

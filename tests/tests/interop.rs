@@ -13,6 +13,7 @@ mod kafka;
 mod matrix;
 mod row_changes;
 mod rows;
+mod statistics;
 mod two_snapshots;
 mod upserts;
 

@@ -105,11 +105,14 @@ pub use key::KeyColumns;
 pub use ledger::{CheckpointId, FencingEpoch, Ledger, RowCounts, SinkId, SourcePositions};
 pub use metrics::{FileIdentity, NanCounts, data_file_from_parquet};
 pub use metrics_mode::{MetricsConfig, MetricsMode};
-pub use ndv::NdvSketches;
+pub use ndv::{NDV_COLUMNS_MAX, NdvCounter, NdvSketches};
 pub use position_deletes::{DeletedRows, write_position_deletes};
 pub use rewriter::{Rewriter, new_file_location};
 pub use row_deletes::{RowDeletes, write_row_deletes};
-pub use statistics::{Before, load_sketches, statistics_before, store_statistics};
+pub use statistics::{
+    Before, EXTENDED_STATISTICS_ENABLED, EXTENDED_STATISTICS_INTERVAL, StatisticsConfig, changes_rows, load_sketches,
+    statistics_before, store_statistics, theta_statistics,
+};
 pub use table_writer::{TableWriter, WriterCounters};
 pub use upsert_planner::{UpsertCounters, UpsertPlan, UpsertPlanner};
 pub use upsert_writer::{Generation, UpsertWriter};

@@ -3,7 +3,8 @@
 //! Apache DataSketches library hashes bytes.
 //!
 //! A sketch keeps up to 4,096 hashes: exact until then, within 3 % (two standard deviations) beyond. Sketches of parts
-//! of a table are united into one of the whole without its rows being read again.
+//! of a table are united into one of the whole without its rows being read again. The first [`NDV_COLUMNS_MAX`] leaf
+//! columns are counted, so that a wide table's sketches stay within a few MiB.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,10 @@ use crate::leaf::leaves;
 use crate::nested::{position, values_at};
 use crate::{Error, Result};
 
+/// Leaf columns of a table that are counted, the first ones: as many as have bounds by default
+/// (`write.metadata.metrics.max-inferred-column-defaults`). A sketch takes up to 32 KiB, twice that while it grows.
+pub const NDV_COLUMNS_MAX: usize = 100;
+
 /// Counts the distinct values of one column.
 pub(crate) struct ColumnSketch {
     field_id: i32,
@@ -28,11 +33,9 @@ pub(crate) struct ColumnSketch {
     sketch: ThetaSketch,
 }
 
-/// A sketch for each leaf column outside of lists and maps.
+/// A sketch for each of the first leaf columns outside of lists and maps.
 pub(crate) fn column_sketches(schema: &Schema) -> Vec<ColumnSketch> {
-    let leaves = leaves(schema).into_iter().filter(|leaf| !leaf.repeated);
-    let paths = leaves.filter_map(|leaf| Some((leaf.id, position(schema.as_struct().fields(), leaf.id)?)));
-    paths.map(|(field_id, path)| ColumnSketch { field_id, path, sketch: new_sketch() }).collect()
+    NdvCounter::new(schema, |_| true).columns
 }
 
 fn new_sketch() -> ThetaSketch {
@@ -92,6 +95,42 @@ fn for_each_value(array: &ArrayRef, mut each: impl FnMut(&[u8])) {
     }
 }
 
+/// Counts the distinct values of rows that come from elsewhere than a [`TableWriter`](crate::TableWriter): those that are
+/// in a table already.
+pub struct NdvCounter {
+    columns: Vec<ColumnSketch>,
+}
+
+impl std::fmt::Debug for NdvCounter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NdvCounter").field("columns", &self.columns.len()).finish()
+    }
+}
+
+impl NdvCounter {
+    /// Counts the first [`NDV_COLUMNS_MAX`] leaf columns of a schema outside of lists and maps, of those that `wanted`
+    /// (by field id) says.
+    pub fn new(schema: &Schema, wanted: impl Fn(i32) -> bool) -> Self {
+        let leaves = leaves(schema).into_iter().filter(|leaf| !leaf.repeated && wanted(leaf.id));
+        let paths = leaves.filter_map(|leaf| Some((leaf.id, position(schema.as_struct().fields(), leaf.id)?)));
+        let columns = paths.map(|(field_id, path)| ColumnSketch { field_id, path, sketch: new_sketch() });
+        Self { columns: columns.take(NDV_COLUMNS_MAX).collect() }
+    }
+
+    /// Takes rows in, which have the schema's columns in their order. Costs a hash for each value.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] for a batch of another schema.
+    pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.columns.iter_mut().try_for_each(|column| column.update(batch))
+    }
+
+    /// What was counted.
+    pub fn finish(mut self) -> NdvSketches {
+        NdvSketches::new(self.columns.iter_mut().map(ColumnSketch::take))
+    }
+}
+
 /// Sketches of the distinct values of columns, by field id.
 #[derive(Clone, Debug, Default)]
 pub struct NdvSketches {
@@ -130,6 +169,11 @@ impl NdvSketches {
     pub fn deserialize<'a>(sketches: impl IntoIterator<Item = (i32, &'a [u8])>) -> Option<Self> {
         let sketches = sketches.into_iter().map(|(id, bytes)| Some((id, CompactThetaSketch::deserialize(bytes).ok()?)));
         Some(Self { sketches: sketches.collect::<Option<_>>()? })
+    }
+
+    /// Keeps the sketches of some columns, by field id.
+    pub fn retain(&mut self, keep: impl Fn(i32) -> bool) {
+        self.sketches.retain(|id, _| keep(*id));
     }
 
     /// Whether no column has a sketch.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use frazil_storage::Env;
 use frazil_table::layout;
-use frazil_table::spec::{BlobMetadata, Operation, StatisticsFile, TableMetadata};
+use frazil_table::spec::{BlobMetadata, Operation, Snapshot, StatisticsFile, TableMetadata};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, NdvSketches, Result};
@@ -14,6 +14,7 @@ use crate::{Error, NdvSketches, Result};
 const MAGIC: &[u8; 4] = b"PFA1";
 const THETA: &str = "apache-datasketches-theta-v1";
 const NDV: &str = "ndv";
+const TOTAL_FILES: &str = "total-data-files";
 
 /// A statistics file that says it is larger is not read: a sketch takes 32 KiB at most.
 const FILE_MAX_BYTES: u64 = 256 << 20;
@@ -40,6 +41,50 @@ struct FooterBlob {
     properties: HashMap<String, String>,
 }
 
+/// The table property by which jobs and `INSERT`s keep sketches of distinct values; `false` by default. Named after
+/// Trino's `iceberg.extended-statistics.enabled`: Iceberg itself has no name for it.
+pub const EXTENDED_STATISTICS_ENABLED: &str = "write.extended-statistics.enabled";
+
+/// How often a job writes a statistics file at most, in milliseconds.
+pub const EXTENDED_STATISTICS_INTERVAL: &str = "write.extended-statistics.interval-ms";
+
+const INTERVAL_MS: u64 = 60_000;
+
+/// How the writers of a table keep its statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatisticsConfig {
+    /// At most one statistics file in so many milliseconds, by one job.
+    pub interval_ms: u64,
+}
+
+impl StatisticsConfig {
+    /// What the table's properties say; `None` if they don't ask for statistics.
+    ///
+    /// # Errors
+    /// [`Error::BadProperty`] for values that mean nothing.
+    pub fn of(metadata: &TableMetadata) -> Result<Option<Self>> {
+        let bad = |property: &str, value: &str, wanted: &str| Error::BadProperty {
+            property: property.to_owned(),
+            value: value.to_owned(),
+            wanted: wanted.to_owned(),
+        };
+        let property = |key: &str| metadata.properties().get(key).map(|value| value.trim());
+        let is_enabled = match property(EXTENDED_STATISTICS_ENABLED) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(bad(EXTENDED_STATISTICS_ENABLED, other, "true or false")),
+        };
+        let interval_ms = match property(EXTENDED_STATISTICS_INTERVAL) {
+            None => INTERVAL_MS,
+            Some(text) => {
+                let parsed = text.parse();
+                parsed.map_err(|_| bad(EXTENDED_STATISTICS_INTERVAL, text, "a number of milliseconds"))?
+            }
+        };
+        Ok(is_enabled.then_some(Self { interval_ms }))
+    }
+}
+
 /// What is known of the rows that a new snapshot adds to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Before<'a> {
@@ -51,24 +96,43 @@ pub enum Before<'a> {
     Unknown,
 }
 
-/// What is known of the table at a snapshot, `None` for a table without one. Snapshots that replaced files without
-/// changing rows are looked through.
+/// What is known of the table at a snapshot, `None` for a table without one. Snapshots that changed no rows are looked
+/// through: those that replaced files, and those that only carry a job's positions.
 pub fn statistics_before(metadata: &TableMetadata, snapshot_id: Option<i64>) -> Before<'_> {
     let mut next = snapshot_id;
-    // More snapshots in a row than this that only compact do not occur.
-    for _ in 0..1000 {
-        let Some(snapshot) = next else { return Before::Nothing };
-        if let Some(statistics) = metadata.statistics_for_snapshot(snapshot) {
+    // Damaged metadata may name parents in a circle.
+    for _ in 0..=metadata.snapshots().len() {
+        let Some(snapshot_id) = next else { return Before::Nothing };
+        if let Some(statistics) = theta_statistics(metadata, snapshot_id) {
             return Before::Statistics(statistics);
         }
-        match metadata.snapshot_by_id(snapshot) {
-            Some(snapshot) if snapshot.summary().operation == Operation::Replace => {
-                next = snapshot.parent_snapshot_id()
-            }
+        match metadata.snapshot_by_id(snapshot_id) {
+            Some(snapshot) if !changes_rows(metadata, snapshot) => next = snapshot.parent_snapshot_id(),
             _ => return Before::Unknown,
         }
     }
     Before::Unknown
+}
+
+/// The statistics file of a snapshot, if it has sketches.
+pub fn theta_statistics(metadata: &TableMetadata, snapshot_id: i64) -> Option<&StatisticsFile> {
+    let statistics = metadata.statistics_for_snapshot(snapshot_id)?;
+    statistics.blob_metadata.iter().any(|blob| blob.r#type == THETA).then_some(statistics)
+}
+
+/// Whether a snapshot may have other rows than its parent: all but those that replace files, and those that append none,
+/// as their totals tell.
+pub fn changes_rows(metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
+    let total = |snapshot: &Snapshot| snapshot.summary().additional_properties.get(TOTAL_FILES).cloned();
+    let before = match snapshot.parent_snapshot_id() {
+        None => Some("0".to_owned()),
+        Some(parent) => metadata.snapshot_by_id(parent).and_then(|parent| total(parent)),
+    };
+    match snapshot.summary().operation {
+        Operation::Replace => false,
+        Operation::Append => before.is_none() || before != total(snapshot),
+        Operation::Overwrite | Operation::Delete => true,
+    }
 }
 
 /// Writes the sketches of a snapshot's whole table: those of its new rows united with those of before. The file is

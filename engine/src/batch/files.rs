@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
-use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
+use frazil_catalog::{CommitEnd, CommitQueue, Committed, Precheck};
 use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, Table, TableFile};
-use frazil_writer::{TableWriter, WriterConfig};
+use frazil_writer::{NdvSketches, TableWriter, WriterConfig};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -30,6 +30,28 @@ pub(super) struct Written {
     pub files: Vec<TableFile>,
     /// Rows that were found on the way.
     pub places: Places,
+    /// Of the rows in the files, if their writers were asked for them.
+    pub sketches: Option<NdvSketches>,
+}
+
+impl Written {
+    /// What a writer has written.
+    pub(super) async fn by(mut writer: TableWriter) -> Result<Self> {
+        let files = writer.flush().await?;
+        let sketches = Some(writer.take_sketches()).filter(|sketches| !sketches.is_empty() && !files.is_empty());
+        Ok(Self { files, sketches, ..Self::default() })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        for (path, rows) in other.places {
+            *self.places.entry(path).or_default() |= rows;
+        }
+        match (&mut self.sketches, other.sketches) {
+            (Some(all), Some(sketches)) => all.unite(&sketches),
+            (all, sketches) => *all = all.take().or(sketches),
+        }
+    }
 }
 
 /// One stream's part of the work.
@@ -53,12 +75,7 @@ pub(super) async fn write_all(env: &Env, parts: Vec<Part>) -> Result<Written> {
     let mut failed = None;
     while let Some(written) = running.join_next().await {
         match written.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string()))) {
-            Ok(Written { files, places }) => {
-                all.files.extend(files);
-                for (path, rows) in places {
-                    *all.places.entry(path).or_default() |= rows;
-                }
-            }
+            Ok(written) => all.add(written),
             Err(error) => {
                 running.abort_all();
                 // The first error is the cause; the others may only be of the abort.
@@ -87,14 +104,14 @@ pub(super) fn write_rows(mut writer: TableWriter, mut rows: BoxStream<'static, R
         while let Some(batch) = rows.try_next().await? {
             writer.write(coerce(&batch, &schema)?).await?;
         }
-        Ok(Written { files: writer.close().await?, places: Places::new() })
+        Written::by(writer).await
     })
 }
 
 /// How a commit of written files ended, short of an error.
 pub(super) enum Landing {
-    /// They are in the table, by this snapshot if there are any changes of files.
-    Landed(Option<i64>),
+    /// They are in the table, which is this now, by this snapshot if there are any changes of files.
+    Landed(Table, Option<i64>),
     /// They are proven not to be, and never to be: they are deleted.
     Conflict(frazil_table::Conflict),
 }
@@ -111,7 +128,9 @@ pub(super) async fn commit(
     let identity = CommitIdentity::of(env, changes);
     let snapshot_id = identity.snapshot_ids.last().copied();
     match queue.commit(changes, identity, precheck).await? {
-        CommitEnd::Committed(_) | CommitEnd::AlreadyLanded(_) => Ok(Landing::Landed(snapshot_id)),
+        CommitEnd::Committed(Committed { table, .. }) | CommitEnd::AlreadyLanded(table) => {
+            Ok(Landing::Landed(table, snapshot_id))
+        }
         CommitEnd::Conflict(conflict) => {
             delete(env, written).await?;
             Ok(Landing::Conflict(conflict))

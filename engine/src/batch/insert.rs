@@ -6,22 +6,22 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use frazil_catalog::Precheck;
-use frazil_reader::{Predicate, RowPredicate};
-use frazil_storage::Env;
+use frazil_reader::{Predicate, ReadContext, RowPredicate};
 use frazil_table::spec::{PartitionField, Transform};
 use frazil_table::{
     Change, Conflict, Overwrite, PartitionFilter, RemovedFiles, RowFilterRef, SnapshotProperties, Table, TableFile,
     Validation,
 };
-use frazil_writer::TableWriter;
+use frazil_writer::{NdvSketches, StatisticsConfig, TableWriter, WriterConfig};
 
-use super::files::{Landing, batches, commit, same_table, shared_config, write_all, write_rows};
+use super::files::{Landing, Written, batches, commit, same_table, shared_config, write_all, write_rows};
 use super::query::{plan_query, state_for};
 use super::row_change::{Attempts, writable};
 use super::{Outcome, unwrapped};
 use crate::provider::equal_to;
 use crate::session::{IcebergTable, TablePath, UsedTable};
 use crate::sql::{Column, ColumnKind, CreateTable, DataType, Insert, Query, Replace, Span, SqlError, planner};
+use crate::statistics::{Known, commit_sketches, sketches_at};
 use crate::write_defaults::insert_schema;
 use crate::{Error, Result, Session};
 
@@ -57,8 +57,8 @@ pub async fn run_insert(session: &Session, insert: &Insert, script: &str) -> Res
     let target = writable(session, &insert.target, "INSERT", script).await?;
     let (state, plan) = plan_insert_into(session, insert, &target.table, script).await?;
     let physical = physical_of(insert, &state, &plan, script).await?;
-    let files = write(session, &target.table, &state, physical).await?;
-    append(session.env(), &target, Vec::new(), files, &same_table(&target.table)).await
+    let written = write(session, &target.table, &state, physical).await?;
+    append(session, &target, Vec::new(), written, &same_table(&target.table)).await
 }
 
 pub(super) async fn plan_insert(
@@ -126,13 +126,13 @@ async fn replace_as(session: &Session, create: &CreateTable, insert: &Insert, sc
     let replacement = session.replacement_of(create, script).await?;
     let (state, plan) = plan_insert_into(session, insert, &replacement.table, script).await?;
     let physical = physical_of(insert, &state, &plan, script).await?;
-    let files = write(session, &replacement.table, &state, physical).await?;
+    let written = write(session, &replacement.table, &state, physical).await?;
     let precheck = |now: &Table| match replacement.holds_for(now) {
         true => Precheck::Proceed,
         false => Precheck::Refuse("the table's columns or partitions were changed meanwhile; run it again".to_owned()),
     };
     let first = vec![replacement.change.clone()];
-    let inserted = append(session.env(), &replacement.base, first, files, &precheck).await?;
+    let inserted = append(session, &replacement.base, first, written, &precheck).await?;
     Ok(Outcome::Inserted(vec![inserted]))
 }
 
@@ -178,42 +178,69 @@ async fn write(
     target: &Table,
     state: &SessionState,
     physical: Arc<dyn ExecutionPlan>,
-) -> Result<Vec<TableFile>> {
+) -> Result<Written> {
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
-    let config = shared_config(streams.len());
+    let ndv_sketches = StatisticsConfig::of(target.metadata())?.is_some();
+    let config = WriterConfig { ndv_sketches, ..shared_config(streams.len()) };
     let mut parts = Vec::with_capacity(streams.len());
     for stream in streams {
         let writer = TableWriter::new(session.env().clone(), target, config.clone())?;
         parts.push(write_rows(writer, batches(stream)));
     }
-    Ok(write_all(session.env(), parts).await?.files)
+    write_all(session.env(), parts).await
 }
 
 /// Commits `first` and an append of the files as one. Without files there is no append.
 async fn append(
-    env: &Env,
+    session: &Session,
     target: &IcebergTable,
     first: Vec<Change>,
-    files: Vec<TableFile>,
+    written: Written,
     precheck: &(dyn Fn(&Table) -> Precheck + Send + Sync),
 ) -> Result<Inserted> {
+    let Written { files, sketches, .. } = written;
     let mut inserted = Inserted::new(target, &files);
-    let written = files.clone();
     let mut changes = first;
     if !files.is_empty() {
-        changes.push(Change::Append { files, properties: SnapshotProperties::new() });
+        changes.push(Change::Append { files: files.clone(), properties: SnapshotProperties::new() });
     }
     if changes.is_empty() {
         return Ok(inserted);
     }
-    match commit(env, target, &changes, &written, precheck).await? {
-        Landing::Landed(snapshot_id) => {
+    match commit(session.env(), target, &changes, &files, precheck).await? {
+        Landing::Landed(table, snapshot_id) => {
             inserted.snapshot_id = snapshot_id;
+            keep_statistics(session, target, &table, snapshot_id.zip(sketches)).await;
             Ok(inserted)
         }
         Landing::Conflict(conflict) => {
             Err(frazil_writer::Error::Conflict { table: target.path.to_string(), conflict }.into())
         }
+    }
+}
+
+/// Unites the sketches of rows that have just landed with those of the rows before. The rows are in the table whatever
+/// becomes of it.
+async fn keep_statistics(session: &Session, target: &IcebergTable, table: &Table, new: Option<(i64, NdvSketches)>) {
+    let Some((snapshot_id, sketches)) = new else { return };
+    let context = ReadContext::with_manifests(session.env(), session.manifests());
+    let parent = table.metadata().snapshot_by_id(snapshot_id).and_then(|snapshot| snapshot.parent_snapshot_id());
+    let stored = async {
+        match sketches_at(&context, table, parent).await?.with(sketches) {
+            Known::Sketches(all) => {
+                let queue = session.queue(target);
+                commit_sketches(&queue, table, snapshot_id, all).await.map(drop)
+            }
+            Known::NoRows => Ok(()),
+            Known::Unknown(reason) => {
+                let help = "CALL system.compute_table_stats makes them anew";
+                tracing::warn!(table = %target.path, reason, help, "the table's statistics can't be kept up");
+                Ok(())
+            }
+        }
+    };
+    if let Err(error) = stored.await {
+        tracing::warn!(table = %target.path, %error, "the rows are in the table, their statistics are not");
     }
 }
 
@@ -236,7 +263,7 @@ async fn overwrite(
     let named = named_partitions(session, insert, table, script)?;
     let (state, plan) = plan_insert_into(session, insert, table, script).await?;
     let physical = physical_of(insert, &state, &plan, script).await?;
-    let files = write(session, table, &state, physical).await?;
+    let files = write(session, table, &state, physical).await?.files;
     let mut inserted = Inserted::new(&target, &files);
     let is_partitioned = !table.metadata().default_partition_spec().is_unpartitioned();
     let (removed, filter): (_, RowFilterRef) = match named {
@@ -263,7 +290,7 @@ async fn overwrite(
     let properties = SnapshotProperties::new();
     let change = Change::Overwrite(Overwrite { removed, added: files.clone(), validation, properties });
     match commit(session.env(), &target, &[change], &files, &same_table(table)).await? {
-        Landing::Landed(snapshot_id) => {
+        Landing::Landed(_, snapshot_id) => {
             inserted.snapshot_id = snapshot_id;
             Ok(Ok(inserted))
         }

@@ -301,7 +301,7 @@ impl<'a> Statement<'a> {
         };
         let precheck = same_table(&self.target.table);
         match commit(&self.context.env, &self.target, &[change], &files, &precheck).await? {
-            Landing::Landed(snapshot_id) => {
+            Landing::Landed(_, snapshot_id) => {
                 let done = self.done(&plan, delete_files, snapshot_id);
                 Ok(Ok(RowsChanged { added_files: files.len() - delete_files, ..done }))
             }

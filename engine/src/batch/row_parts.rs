@@ -32,11 +32,11 @@ pub(super) fn find_part(
                 writer.write(coerce(&values, &schema)?).await?;
             }
         }
-        let files = match writer {
-            None => Vec::new(),
-            Some(writer) => writer.close().await?,
+        let written = match writer {
+            None => Written::default(),
+            Some(writer) => Written::by(writer).await?,
         };
-        Ok(Written { files, places: found })
+        Ok(Written { places: found, ..written })
     })
 }
 
@@ -91,7 +91,7 @@ pub(super) fn copy_part(
                 writer.write(filter_record_batch(&values, &stays).map_err(arrow_error)?).await?;
             }
         }
-        Ok(Written { files: writer.close().await?, places: Places::new() })
+        Written::by(writer).await
     })
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn remove_whole_files(
     let removed = RemovedFiles::Filter(filter);
     let change = Change::DeleteFiles(DeleteFiles { removed, validation, properties: SnapshotProperties::new() });
     match commit(&context.env, target, &[change], &[], &same_table(&target.table)).await? {
-        Landing::Landed(snapshot_id) => {
+        Landing::Landed(_, snapshot_id) => {
             done.snapshot_id = snapshot_id;
             Ok(Ok(done))
         }

@@ -7,7 +7,7 @@
 const PREFIXES: [&str; 6] = ["write.", "commit.", "history.", "read.", "schema.", "compatibility."];
 
 /// Properties that Iceberg defines. Those that end in `.` stand for a family, whose rest is a column's name.
-const KNOWN: [&str; 78] = [
+const KNOWN: [&str; 80] = [
     "format-version",
     "commit.manifest-merge.enabled",
     "commit.manifest.min-count-to-merge",
@@ -44,6 +44,8 @@ const KNOWN: [&str; 78] = [
     "write.delete.parquet.compression-codec",
     "write.delete.target-file-size-bytes",
     "write.distribution-mode",
+    "write.extended-statistics.enabled",
+    "write.extended-statistics.interval-ms",
     "write.format.default",
     "write.location-provider.impl",
     "write.manifest-lists.enabled",

@@ -7,7 +7,7 @@ use std::time::Instant;
 use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
 use frazil_writer::{
-    CheckpointId, Committable, Committer, Flushed, Generation, Landed, RowCounts, Sink, SinkId, SourcePositions,
+    CheckpointId, Committable, Committer, Flushed, Generation, Landed, NdvSketches, RowCounts, Sink, SinkId, SourcePositions,
     UpsertPlan, UpsertPlanner,
 };
 use tokio::sync::{mpsc, watch};
@@ -17,6 +17,7 @@ use super::dead_letters::DeadLetterTable;
 use super::evolving_sink::EvolvingSink;
 use super::gather::{Gather, Gathered, PipelineShare};
 use super::message::WriterShare;
+use super::statistics_keeper::StatisticsKeeper;
 use crate::progress::{Counters, Event, Progress};
 use crate::{Error, Result};
 
@@ -30,6 +31,8 @@ pub(super) struct CommitterTask {
     /// Told of each checkpoint that is done.
     pub(super) done: mpsc::Sender<CheckpointId>,
     pub(super) progress: Progress,
+    /// One for each table that wants statistics.
+    pub(super) statistics: Vec<StatisticsKeeper>,
 }
 
 /// What the committer knows of a pipeline.
@@ -47,11 +50,13 @@ pub(super) struct CommittedPipeline {
     pub(super) upserts: Option<UpsertPlanner>,
     /// Where bad rows are put aside, and its index among the committer's sinks once it is one.
     pub(super) dead_letters: Option<(Arc<DeadLetterTable>, Option<usize>)>,
+    /// Which of the tables' statistics its rows count for.
+    pub(super) statistics: Option<usize>,
 }
 
 /// What is told of a commit besides where it landed.
-#[derive(Clone, Copy)]
 struct Size {
+    sketches: Option<NdvSketches>,
     rows: u64,
     files: u64,
     bytes: u64,
@@ -67,6 +72,9 @@ impl CommitterTask {
             let Some(gathered) = self.gather.add(share) else { continue };
             let (checkpoint_id, is_last) = (gathered.checkpoint_id, gathered.is_last);
             self.commit(gathered).await?;
+            for statistics in &mut self.statistics {
+                statistics.store_if_due(is_last).await;
+            }
             self.done.send(checkpoint_id).await.ok();
             if is_last {
                 let checkpoint_id = self.committer.last_checkpoint().0;
@@ -168,8 +176,11 @@ impl CommitterTask {
     }
 
     /// Tells those who wait for it of a commit.
-    async fn note_commit(&self, index: usize, table: Table, commit: Commit, size: Size) {
+    async fn note_commit(&mut self, index: usize, table: Table, commit: Commit, size: Size) {
         let pipeline = &self.pipelines[index];
+        if let Some((keeper, sketches)) = pipeline.statistics.zip(size.sketches) {
+            self.statistics[keeper].add(&table, commit.snapshot_id, sketches);
+        }
         if let Some(evolving) = &pipeline.evolving {
             evolving.landed(size.schema_version, &table).await;
         }
@@ -209,6 +220,7 @@ struct Commit {
 impl Size {
     fn of(share: &PipelineShare) -> Self {
         Self {
+            sketches: share.sketches.clone(),
             rows: share.files.iter().map(|file| file.file.record_count()).sum(),
             files: share.files.len() as u64,
             bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),

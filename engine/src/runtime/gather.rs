@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use frazil_table::TableFile;
-use frazil_writer::{CheckpointId, Generation, SourcePositions};
+use frazil_writer::{CheckpointId, Generation, NdvSketches, SourcePositions};
 
 use super::message::WriterShare;
 
@@ -35,6 +35,8 @@ pub(super) struct PipelineShare {
     /// Of writers that upsert: the first generations of all of them, then the second ones, and so on. No two writers have
     /// rows of one key.
     pub(super) generations: Vec<Generation>,
+    /// Of the rows in the files, where the table wants them.
+    pub(super) sketches: Option<NdvSketches>,
     /// The newest version of the sink's schema that any of the files has.
     pub(super) schema_version: u64,
     pub(super) dead_letter_files: Vec<TableFile>,
@@ -68,6 +70,7 @@ impl Gather {
                 None => pipeline.generations.push(generation),
             }
         }
+        unite(&mut pipeline.sketches, share.sketches);
         pipeline.schema_version = pipeline.schema_version.max(share.schema_version);
         pipeline.dead_letter_files.extend(share.dead_letter_files);
         pipeline.dead_letters += share.dead_letters;
@@ -77,6 +80,14 @@ impl Gather {
         }
         self.missing.clone_from(&self.writers);
         self.gathered.take()
+    }
+}
+
+/// Makes sketches those of more rows, if there are any more.
+pub(super) fn unite(all: &mut Option<NdvSketches>, more: Option<NdvSketches>) {
+    match (all, more) {
+        (Some(all), Some(more)) => all.unite(&more),
+        (all, more) => *all = all.take().or(more),
     }
 }
 
@@ -90,6 +101,7 @@ mod tests {
             checkpoint_id: CheckpointId(checkpoint),
             files: Vec::new(),
             generations: Vec::new(),
+            sketches: None,
             schema_version: 0,
             dead_letter_files: Vec::new(),
             dead_letters: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use frazil_table::TableFile;
-use frazil_writer::{CheckpointId, Generation, SourcePositions};
+use frazil_writer::{CheckpointId, Generation, NdvSketches, SourcePositions};
 
 use crate::dead_letter::{DeadLetter, Records};
 
@@ -56,6 +56,8 @@ pub(super) struct WriterShare {
     pub(super) files: Vec<TableFile>,
     /// Of a writer that upserts; it has no other files.
     pub(super) generations: Vec<Generation>,
+    /// Of the rows in the files, where the table wants them.
+    pub(super) sketches: Option<NdvSketches>,
     /// The version of the sink's schema that the files go up to.
     pub(super) schema_version: u64,
     /// Files of the dead-letter table.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::CommitQueue;
 use frazil_table::Table;
-use frazil_writer::{Definition, Distributor, SinkId, SourcePositions, UpsertPlanner, WriterConfig};
+use frazil_writer::{Definition, Distributor, SinkId, SourcePositions, StatisticsConfig, UpsertPlanner, WriterConfig};
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -43,6 +43,8 @@ pub(crate) struct PipelineSpec {
     pub(crate) writer_config: WriterConfig,
     /// Rows take the place of older ones of their keys. Its query is a fixed one.
     pub(crate) upserts: bool,
+    /// How the table's statistics are kept, if they are.
+    pub(crate) statistics: Option<StatisticsConfig>,
     pub(crate) compaction: CompactionSpec,
     /// Where bad rows go, if they are put aside.
     pub(crate) dead_letters: Option<Arc<DeadLetterTable>>,
@@ -128,6 +130,7 @@ pub(super) async fn spawn_pipeline(
             writer_config: spec.writer_config.clone(),
             schema_version: 0,
             files: Vec::new(),
+            sketches: None,
             dead_letters: spec.dead_letters.clone().map(DeadLetterWriter::new),
             dead_letter_count: 0,
             committer: connections.shares.clone(),

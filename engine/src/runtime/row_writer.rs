@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use frazil_reader::{ReadContext, RowReader};
 use frazil_table::{Table, TableFile};
-use frazil_writer::{Generation, TableWriter, UpsertPlanner, UpsertWriter};
+use frazil_writer::{Generation, NdvSketches, TableWriter, UpsertPlanner, UpsertWriter};
 
 use super::pipeline::PipelineSpec;
 use crate::Result;
@@ -16,6 +16,17 @@ use crate::upsert::key_of;
 pub(super) enum RowWriter {
     Append(Box<TableWriter>),
     Upsert(Box<UpsertWriter>),
+}
+
+/// What a writer has written.
+#[derive(Debug, Default)]
+pub(super) struct FlushedRows {
+    /// Of a writer that appends.
+    pub(super) files: Vec<TableFile>,
+    /// Of one that upserts.
+    pub(super) generations: Vec<Generation>,
+    /// Of the rows in the files, where the table wants them.
+    pub(super) sketches: Option<NdvSketches>,
 }
 
 impl RowWriter {
@@ -38,12 +49,18 @@ impl RowWriter {
         }
     }
 
-    /// What was written since the last flush: files of a writer that appends, generations of one that upserts.
-    pub(super) async fn flush(&mut self) -> Result<(Vec<TableFile>, Vec<Generation>)> {
-        match self {
-            Self::Append(writer) => Ok((writer.flush().await?, Vec::new())),
-            Self::Upsert(writer) => Ok((Vec::new(), writer.flush().await?)),
-        }
+    /// What was written since the last flush.
+    pub(super) async fn flush(&mut self) -> Result<FlushedRows> {
+        Ok(match self {
+            Self::Append(writer) => {
+                let files = writer.flush().await?;
+                let sketches = writer.take_sketches();
+                // Sketches of no rows would only take columns away from those of the others.
+                let sketches = (!sketches.is_empty() && !files.is_empty()).then_some(sketches);
+                FlushedRows { files, generations: Vec::new(), sketches }
+            }
+            Self::Upsert(writer) => FlushedRows { generations: writer.flush().await?, ..FlushedRows::default() },
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use super::coordinator::Coordinator;
 use super::dead_letters::DeadLetterTable;
 use super::gather::Gather;
 use super::pipeline::{Connections, PipelineSpec, Spawned, spawn_pipeline};
+use super::statistics_keeper::StatisticsKeeper;
 use crate::progress::{Counters, Event, Progress};
 use crate::{Error, Result};
 
@@ -52,6 +53,7 @@ pub(crate) async fn run_pipelines(
     let mut committed_pipelines = Vec::with_capacity(specs.len());
     let compaction_stop = CancellationToken::new();
     let (committed, compactions) = spawn_compactions(&specs, &counters, &progress, &compaction_stop);
+    let (kept, statistics) = keep_statistics(&specs, &progress);
     let recovered =
         recovered.into_iter().map(|recovered| recovered.ledger.map(|ledger| ledger.positions).unwrap_or_default());
     let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
@@ -61,7 +63,9 @@ pub(crate) async fn run_pipelines(
             spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?;
         requests.extend(of_sources);
         let dead_letters = dead_letters[index].take();
-        let pipeline = CommittedPipeline { positions, committed, pace, counters, evolving, upserts, dead_letters };
+        let statistics = kept[index];
+        let pipeline =
+            CommittedPipeline { positions, committed, pace, counters, evolving, upserts, dead_letters, statistics };
         committed_pipelines.push(pipeline);
     }
     drop(connections);
@@ -74,6 +78,7 @@ pub(crate) async fn run_pipelines(
         shares,
         done: done_sender,
         progress,
+        statistics,
     };
     tasks.spawn(task.run());
     tasks.spawn(coordinator.run(stop));
@@ -130,6 +135,23 @@ fn begin(specs: &[PipelineSpec], recovered: &[Recovered], progress: &Progress) -
         progress.add_pipeline(&table, Arc::clone(&spec.source))
     };
     specs.iter().zip(recovered).map(tell).collect()
+}
+
+/// For each pipeline the index of what keeps its table's statistics, and those that do: one for each table.
+fn keep_statistics(specs: &[PipelineSpec], progress: &Progress) -> (Vec<Option<usize>>, Vec<StatisticsKeeper>) {
+    let (mut kept, mut keepers) = (Vec::with_capacity(specs.len()), Vec::new());
+    for (index, spec) in specs.iter().enumerate() {
+        let same = specs[..index].iter().position(|before| Arc::ptr_eq(&before.queue, &spec.queue));
+        kept.push(match (same, spec.statistics) {
+            (Some(same), _) => kept[same],
+            (None, Some(config)) => {
+                keepers.push(StatisticsKeeper::new(config, Arc::clone(&spec.queue), progress.clone()));
+                Some(keepers.len() - 1)
+            }
+            (None, None) => None,
+        });
+    }
+    (kept, keepers)
 }
 
 /// How a committer and the compaction behind it are joined: where that is told of commits, and how far they may be ahead.

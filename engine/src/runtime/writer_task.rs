@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use frazil_storage::{Env, Step};
 use frazil_table::TableFile;
-use frazil_writer::{TableWriter, WriterConfig};
+use frazil_writer::{NdvSketches, TableWriter, WriterConfig};
 use tokio::sync::mpsc;
 
 use super::dead_letters::DeadLetterWriter;
+use super::gather::unite;
 use super::input::{Aligned, AlignedInput};
 use super::message::{Rows, WriterShare};
 use super::row_transform::RowTransform;
@@ -28,6 +29,8 @@ pub(super) struct WriterTask {
     pub(super) schema_version: u64,
     /// Files of earlier versions since the last barrier.
     pub(super) files: Vec<TableFile>,
+    /// Of the rows in those files.
+    pub(super) sketches: Option<NdvSketches>,
     /// For sources whose bad rows are put aside.
     pub(super) dead_letters: Option<DeadLetterWriter>,
     /// Rows that were put aside since the last barrier.
@@ -49,8 +52,11 @@ impl WriterTask {
                 Aligned::Barrier(barrier) => barrier,
             };
             let mut files = std::mem::take(&mut self.files);
-            let (flushed, generations) = self.writer.flush().await?;
-            files.extend(flushed);
+            let mut sketches = self.sketches.take();
+            let flushed = self.writer.flush().await?;
+            files.extend(flushed.files);
+            unite(&mut sketches, flushed.sketches);
+            let generations = flushed.generations;
             let dead_letter_files = match &mut self.dead_letters {
                 Some(dead_letters) => dead_letters.flush().await?,
                 None => Vec::new(),
@@ -63,6 +69,7 @@ impl WriterTask {
                 checkpoint_id: barrier.checkpoint_id,
                 files,
                 generations,
+                sketches,
                 schema_version: self.schema_version,
                 dead_letter_files,
                 dead_letters: std::mem::take(&mut self.dead_letter_count),
@@ -100,8 +107,9 @@ impl WriterTask {
         let Some(now) = schema.filter(|now| now.version != self.schema_version) else {
             return Ok(());
         };
-        let (files, _) = self.writer.flush().await?;
-        self.files.extend(files);
+        let flushed = self.writer.flush().await?;
+        self.files.extend(flushed.files);
+        unite(&mut self.sketches, flushed.sketches);
         let writer = TableWriter::new(self.env.clone(), &now.table, self.writer_config.clone())?;
         self.writer = RowWriter::Append(Box::new(writer));
         self.schema_version = now.version;

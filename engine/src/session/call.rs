@@ -3,6 +3,7 @@
 mod arguments;
 mod maintenance;
 mod snapshots;
+mod statistics;
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ struct Procedure {
 enum ProcedureKind {
     AncestorsOf,
     CherrypickSnapshot,
+    ComputeTableStats,
     ExpireSnapshots,
     FastForward,
     PublishChanges,
@@ -45,13 +47,22 @@ const TABLE: Parameter = Parameter::required("table", Kind::Text);
 const SNAPSHOT: Parameter = Parameter::required("snapshot_id", Kind::Integer);
 const DRY_RUN: Parameter = Parameter::optional("dry_run", Kind::Boolean);
 
-const PROCEDURES: [Procedure; 11] = [
+const PROCEDURES: [Procedure; 12] = [
     Procedure {
         name: "ancestors_of",
         parameters: &[TABLE, Parameter::optional("snapshot_id", Kind::Integer)],
         kind: ProcedureKind::AncestorsOf,
     },
     Procedure { name: "cherrypick_snapshot", parameters: &[TABLE, SNAPSHOT], kind: ProcedureKind::CherrypickSnapshot },
+    Procedure {
+        name: "compute_table_stats",
+        parameters: &[
+            TABLE,
+            Parameter::optional("snapshot_id", Kind::Integer),
+            Parameter::optional("columns", Kind::Texts),
+        ],
+        kind: ProcedureKind::ComputeTableStats,
+    },
     Procedure {
         name: "expire_snapshots",
         parameters: &[
@@ -103,6 +114,7 @@ impl Session {
         let rows = match procedure.kind {
             ProcedureKind::AncestorsOf => self.ancestors_of(&arguments).await?,
             ProcedureKind::CherrypickSnapshot => self.cherrypick_snapshot(&arguments).await?,
+            ProcedureKind::ComputeTableStats => self.compute_table_stats(&arguments).await?,
             ProcedureKind::ExpireSnapshots => self.expire_snapshots(&arguments).await?,
             ProcedureKind::FastForward => self.fast_forward(&arguments).await?,
             ProcedureKind::PublishChanges => self.publish_changes(&arguments).await?,

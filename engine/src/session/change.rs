@@ -24,7 +24,7 @@ impl Session {
     }
 
     /// The queue of commits of a table.
-    pub(super) fn queue(&self, table: &IcebergTable) -> CommitQueue {
+    pub(crate) fn queue(&self, table: &IcebergTable) -> CommitQueue {
         CommitQueue::new(Arc::clone(&table.catalog), self.env.clone(), table.path.ident())
     }
 

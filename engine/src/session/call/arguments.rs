@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Timestamp,
     /// `MAP['key', 'value', …]`
     Options,
+    /// `ARRAY['a', 'b', …]`
+    Texts,
 }
 
 impl Parameter {
@@ -60,6 +62,7 @@ impl Kind {
             Self::Boolean => "TRUE or FALSE",
             Self::Timestamp => "a moment: TIMESTAMP '2024-01-31 12:00:00'",
             Self::Options => "a map of texts: MAP['key', 'value']",
+            Self::Texts => "a list of texts: ARRAY['a', 'b']",
         }
     }
 
@@ -69,6 +72,7 @@ impl Kind {
             Self::Integer => DataType::Int64,
             Self::Boolean => DataType::Boolean,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())),
+            Self::Texts => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
             Self::Options => {
                 let fields = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)];
                 DataType::Map(Arc::new(Field::new("entries", DataType::Struct(fields.into()), false)), false)
@@ -85,6 +89,7 @@ impl Kind {
             Self::Boolean => data_type == DataType::Boolean,
             Self::Timestamp => !data_type.is_numeric() && !data_type.is_nested(),
             Self::Options => matches!(data_type, DataType::Map(..)),
+            Self::Texts => matches!(data_type, DataType::List(_)),
         }
     }
 }
@@ -201,6 +206,11 @@ impl<'a> Arguments<'a> {
             ScalarValue::TimestampMillisecond(value, _) => value,
             _ => None,
         }
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        let Some((ScalarValue::List(list), _)) = self.values.get(name) else { return Vec::new() };
+        list.value(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
     }
 
     pub(super) fn options(&self, name: &str) -> HashMap<String, String> {

@@ -419,3 +419,82 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
     )
     .await;
 }
+
+/// The numbers of distinct values that a table's newest statistics give, by field id; of which snapshot they are.
+async fn distinct_values(world: &World) -> Option<(i64, Vec<(i32, u64)>)> {
+    let table = world.table("t").await;
+    let of = |id: i64| table.metadata().statistics_for_snapshot(id);
+    let newest = table.ancestors("main").find_map(|snapshot| of(snapshot.snapshot_id()))?;
+    assert!(world.session.env().store.exists(&newest.statistics_path).await.unwrap());
+    let blobs = newest.blob_metadata.iter();
+    let ndv = blobs.map(|blob| (blob.fields[0], blob.properties["ndv"].parse().unwrap())).collect();
+    Some((newest.snapshot_id, ndv))
+}
+
+#[tokio::test]
+async fn distinct_values_are_counted_over_all_inserts_and_the_files_go_with_their_snapshots() {
+    let mut world = World::new().await;
+    world
+        .done(
+            "CREATE TABLE t (id INT, name STRING) WITH ('write.extended-statistics.enabled' = 'true');
+             INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, NULL);",
+        )
+        .await;
+    world.tick();
+    let first = distinct_values(&world).await.unwrap();
+    assert_eq!(first.1, [(1, 3), (2, 1)]);
+    world.done("INSERT INTO t VALUES (3, 'b'), (4, 'b')").await;
+    world.tick();
+    let second = distinct_values(&world).await.unwrap();
+    assert_eq!((second.0, &second.1), (world.history("t").await[0], &vec![(1, 4), (2, 2)]));
+    // Without the property nothing is counted; with it again, what is missing is read.
+    world.done("ALTER TABLE t SET ('write.extended-statistics.enabled' = 'false')").await;
+    world.done("INSERT INTO t VALUES (5, 'c'), (6, 'd')").await;
+    world.tick();
+    assert_eq!(distinct_values(&world).await.unwrap().0, second.0);
+    world.done("ALTER TABLE t SET ('write.extended-statistics.enabled' = 'true')").await;
+    world.done("INSERT INTO t VALUES (1, 'e')").await;
+    world.tick();
+    assert_eq!(distinct_values(&world).await.unwrap().1, [(1, 6), (2, 5)]);
+    // Rows that are deleted take their values with them: only counting anew tells.
+    world.done("DELETE FROM t WHERE id > 3; INSERT INTO t VALUES (7, 'a')").await;
+    world.tick();
+    assert_eq!(distinct_values(&world).await.unwrap().1, [(1, 6), (2, 5)]);
+    let answer = world.answers("CALL system.compute_table_stats(table => 't', columns => ARRAY['name'])").await;
+    assert!(answer.contains("statistics_file") && answer.contains(".stats"), "{answer}");
+    assert_eq!(distinct_values(&world).await.unwrap().1, [(2, 2)]);
+    world.done("CALL system.compute_table_stats('t')").await;
+    let last = distinct_values(&world).await.unwrap();
+    assert_eq!((last.0, last.1), (world.history("t").await[0], vec![(1, 4), (2, 2)]));
+
+    let paths = |table: frazil_table::Table| -> Vec<String> {
+        table.metadata().statistics_iter().map(|file| file.statistics_path.clone()).collect()
+    };
+    let before = paths(world.table("t").await);
+    assert_eq!(before.len(), 4);
+    world.done("CALL system.expire_snapshots(table => 't', older_than => TIMESTAMP '2030-01-01 00:00:00')").await;
+    let after = paths(world.table("t").await);
+    assert_eq!(after.len(), 1);
+    for path in before {
+        let is_there = world.session.env().store.exists(&path).await.unwrap();
+        assert_eq!(is_there, after.contains(&path), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn statistics_are_refused_with_their_place() {
+    let mut world = World::new().await;
+    world.done("CREATE TABLE t (id INT, spot ROW<lat DOUBLE>)").await;
+    world
+        .check(
+            "CALL system.compute_table_stats(table => 't', columns => ARRAY['spot.lta']);
+             CALL system.compute_table_stats(table => 't', columns => ARRAY['spot']);
+             CALL system.compute_table_stats(table => 't', columns => 'id');
+             CALL system.compute_table_stats(table => 't', snapshot_id => 7);
+             CALL system.compute_table_stats('t');
+             ALTER TABLE t SET ('write.extended-statistics.enabled' = 'yes');
+             INSERT INTO t VALUES (1, ROW(1.5));",
+            expect![[r#""#]],
+        )
+        .await;
+}
