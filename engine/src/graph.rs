@@ -46,6 +46,8 @@ pub enum Strategy {
     Rebalance,
     /// All rows of one key to the same task.
     Hash,
+    /// By ranges of the sort order or of the partitions, one for each task.
+    Range,
     /// Each task to the one beside it, in the same thread of work.
     Chain,
     /// All to the one task.

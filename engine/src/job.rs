@@ -16,7 +16,7 @@ use frazil_reader::Projection;
 use frazil_storage::Env;
 use frazil_table::Retention;
 use frazil_table::spec::TableIdent;
-use frazil_writer::{Definition, SinkId, StatisticsConfig, WriterConfig};
+use frazil_writer::{Definition, DistributionMode, SinkId, StatisticsConfig, WriterConfig};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::Result;
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::dead_letter::DEAD_LETTER_SUFFIX;
 use crate::evolving_query::{EvolvingQuery, STREAM, takes_all};
-use crate::graph::{Edge, JobGraph, Operator, Strategy};
+use crate::graph::JobGraph;
 use crate::leaves::used_leaves;
 use crate::progress::Progress;
 use crate::runtime::{CompactionSpec, DeadLetterTable, PipelineQuery, PipelineSpec, run_pipelines};
@@ -33,8 +33,12 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan, one_partition};
-use crate::upsert::{check_together, check_upserts, describe_upserts};
+use crate::upsert::{check_together, check_upserts};
 use crate::write_defaults::insert_schema;
+
+mod describe;
+
+use describe::describe;
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
@@ -183,12 +187,13 @@ impl JobPlanner<'_> {
         let mut spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
         if upserts {
             spec.upserts = true;
+            spec.distribution = DistributionMode::None;
             // Values that go with older rows can't be taken out of a sketch.
             spec.statistics = None;
             spec.writer_config.ndv_sketches = false;
         }
         check_together(&self.pipelines, &spec, insert, script)?;
-        self.describe(&spec).await?;
+        describe(&mut self.graph, &spec, self.config.checkpoint_interval).await?;
         self.pipelines.push(spec);
         Ok(())
     }
@@ -286,6 +291,10 @@ impl JobPlanner<'_> {
         let quarter = Duration::from_millis(u64::try_from(retention.max_snapshot_age_ms / 4).unwrap_or(0));
         let queue = self.queue_of(env, &target);
         let statistics = StatisticsConfig::of(table.metadata())?;
+        let distribution = match (DistributionMode::of(table.metadata())?, parallelism) {
+            (_, 1) => DistributionMode::None,
+            (mode, _) => mode,
+        };
         let dead_letters = source.puts_aside().then(|| self.dead_letters_of(env, &target, source.as_ref()));
         Ok(PipelineSpec {
             dead_letters: dead_letters.map(Arc::new),
@@ -297,6 +306,7 @@ impl JobPlanner<'_> {
             queue,
             writer_parallelism: parallelism,
             writer_config: WriterConfig { ndv_sketches: statistics.is_some(), ..WriterConfig::default() },
+            distribution,
             upserts: false,
             statistics,
             compaction: CompactionSpec {
@@ -344,69 +354,6 @@ impl JobPlanner<'_> {
         let numbered = (2..).map(|n| format!("{name}#{n}"));
         std::iter::once(name.clone()).chain(numbered).find(|uid| !taken(uid)).expect("the numbers don't end")
     }
-
-    async fn describe(&mut self, spec: &PipelineSpec) -> Result<()> {
-        let sink = &spec.sink.sink_uid;
-        let uid = |operator: &str| format!("{sink}/{operator}");
-        let compaction = &spec.compaction;
-        let mut add = |operator: &str, kind, parallelism, details| {
-            self.graph.operators.push(Operator { uid: uid(operator), kind, parallelism, details });
-        };
-        add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
-        let transforms = if spec.upserts { spec.source_parallelism } else { spec.writer_parallelism };
-        add("transform", "Transform", transforms, vec![spec.transform.describe(&spec.source.schema()).await?]);
-        let mut writer = vec![spec.queue.ident().to_string()];
-        writer.extend(describe_writes(spec).await?);
-        add("writer", "Writer", spec.writer_parallelism, writer);
-        let interval = format!("checkpoint every {:?}", self.config.checkpoint_interval);
-        let retention = format!(
-            "expires snapshots after {} s, keeps at least {}",
-            compaction.retention.max_snapshot_age_ms / 1000,
-            compaction.retention.min_snapshots_to_keep
-        );
-        add("committer", "Committer", 1, vec![interval, retention]);
-        let (computed, written) = match spec.upserts {
-            false => (Strategy::Rebalance, Strategy::Chain),
-            true => (Strategy::Chain, Strategy::Hash),
-        };
-        let mut edges = vec![
-            ("source", "transform", computed),
-            ("transform", "writer", written),
-            ("writer", "committer", Strategy::Gather),
-        ];
-        if compaction.config.enabled {
-            let trigger = format!("after every {} table commits", compaction.config.delta_commits);
-            add("compact-coordinator", "Compact coordinator", 1, vec![trigger]);
-            let target = format!("target file size {} bytes", compaction.config.target_file_size_bytes);
-            add("compact-operator", "Compact operator", compaction.parallelism, vec![target]);
-            add("compact-committer", "Compact committer", 1, Vec::new());
-            edges.extend([
-                ("committer", "compact-coordinator", Strategy::Gather),
-                ("compact-coordinator", "compact-operator", Strategy::Share),
-                ("compact-operator", "compact-committer", Strategy::Gather),
-            ]);
-        }
-        let edges = edges.into_iter().map(|(from, to, strategy)| Edge { from: uid(from), to: uid(to), strategy });
-        self.graph.edges.extend(edges);
-        Ok(())
-    }
-}
-
-/// Lines for a person: how older rows go, and how the table's statistics are kept.
-async fn describe_writes(spec: &PipelineSpec) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    if let Some(StatisticsConfig { interval_ms }) = spec.statistics {
-        lines.push(format!("counts distinct values, a statistics file every {interval_ms} ms at most"));
-    }
-    if spec.upserts {
-        let table = spec.queue.load().await?;
-        lines.push(describe_upserts(&table)?);
-        if StatisticsConfig::of(table.metadata())?.is_some() {
-            let help = "CALL system.compute_table_stats counts";
-            lines.push(format!("keeps no statistics, since older rows take their values with them; {help}"));
-        }
-    }
-    Ok(lines)
 }
 
 /// The optimised plan of an insert over tables that are given.

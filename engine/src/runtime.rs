@@ -8,8 +8,9 @@
 //!  coordinator ◀──────────── checkpoint done ───────────────┘    compact operators × n ──▶ compact committer
 //! ```
 //!
-//! Where rows take the place of older ones of their keys, the source tasks compute them, and each row goes to the writer of
-//! its key (`exchange.rs`); the committer plans the deletes.
+//! Where several writers share rows out by partition or range (`write.distribution-mode`), the transform is a task of its
+//! own, and each row goes to the writer of its partition. Where rows take the place of older ones of their keys, the source
+//! tasks compute them, and each row goes to the writer of its key; the committer plans the deletes (`exchange.rs`).
 //!
 //! A checkpoint: the job's coordinator asks every source task for a barrier; each sends it, with its positions, to every
 //! writer task of its pipeline behind the batches read so far; a writer task that has it from all its inputs closes its
@@ -34,6 +35,7 @@ mod row_writer;
 mod run;
 mod source_task;
 mod statistics_keeper;
+mod transform_task;
 mod writer_task;
 
 pub(crate) use compaction::CompactionSpec;

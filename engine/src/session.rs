@@ -36,6 +36,7 @@ use frazil_storage::Env;
 use frazil_table::ManifestCache;
 use frazil_table::spec::NamespaceIdent;
 
+pub(crate) use change::same_table;
 pub(crate) use create_table::DEFAULT_PROPERTIES;
 pub use external::ExternalTable;
 pub use iceberg_options::iceberg_schema_of_options;

@@ -75,7 +75,8 @@ pub(crate) async fn sketches_at(context: &ReadContext, table: &Table, snapshot_i
         let increment = load_increment(context, &spec, table, snapshot).await?;
         bytes += increment.files.iter().map(|file| file.task.size_bytes()).sum::<u64>();
         if bytes > CATCH_UP_BYTES_MAX {
-            let reason = format!("more than {CATCH_UP_BYTES_MAX} bytes of files were added since the newest statistics");
+            let reason =
+                format!("more than {CATCH_UP_BYTES_MAX} bytes of files were added since the newest statistics");
             return Ok(Known::Unknown(reason));
         }
         increments.push(increment);

@@ -8,12 +8,14 @@ use datafusion::execution::SendableRecordBatchStream;
 use frazil_catalog::{CommitEnd, CommitQueue, Committed, Precheck};
 use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, Table, TableFile};
-use frazil_writer::{NdvSketches, TableWriter, WriterConfig};
+use frazil_writer::{Distributor, NdvSketches, TableWriter, WriterConfig};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::unwrapped;
 use crate::coerce::coerce;
@@ -74,12 +76,18 @@ pub(super) async fn write_all(env: &Env, parts: Vec<Part>) -> Result<Written> {
     let mut all = Written::default();
     let mut failed = None;
     while let Some(written) = running.join_next().await {
-        match written.unwrap_or_else(|error| Err(Error::TaskPanicked(error.to_string()))) {
+        let lost = |error: JoinError| match error.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => Err(Error::TaskPanicked(error.to_string())),
+        };
+        match written.unwrap_or_else(lost) {
             Ok(written) => all.add(written),
             Err(error) => {
                 running.abort_all();
-                // The first error is the cause; the others may only be of the abort.
-                failed.get_or_insert(error);
+                // The first error is the cause; the others are only of the abort, or of a queue that nobody empties.
+                if matches!(failed, None | Some(Error::Cancelled)) {
+                    failed = Some(error);
+                }
             }
         }
     }
@@ -108,6 +116,39 @@ pub(super) fn write_rows(mut writer: TableWriter, mut rows: BoxStream<'static, R
     })
 }
 
+/// Batches that wait for a writer.
+const QUEUE_BATCHES: usize = 4;
+
+/// Shares the rows of all streams out among the writers as `write.distribution-mode` says, so that not each of them writes
+/// a file of each partition.
+pub(super) fn share_out(
+    streams: impl Iterator<Item = BoxStream<'static, Result<RecordBatch>>>,
+    writers: Vec<TableWriter>,
+    table: &Table,
+) -> Result<Vec<Part>> {
+    let count = writers.len();
+    let (mut senders, mut parts) = (Vec::with_capacity(count), Vec::new());
+    let schema = Arc::clone(writers[0].schema());
+    for writer in writers {
+        let (sender, receiver) = mpsc::channel(QUEUE_BATCHES);
+        senders.push(sender);
+        parts.push(write_rows(writer, ReceiverStream::new(receiver).boxed()));
+    }
+    for mut rows in streams {
+        let (senders, schema) = (senders.clone(), Arc::clone(&schema));
+        let mut distributor = Distributor::new(table, count)?;
+        parts.push(Box::pin(async move {
+            while let Some(batch) = rows.try_next().await? {
+                for (writer, share) in distributor.distribute(coerce(&batch, &schema)?)? {
+                    senders[writer].send(Ok(share)).await.map_err(|_| Error::Cancelled)?;
+                }
+            }
+            Ok(Written::default())
+        }));
+    }
+    Ok(parts)
+}
+
 /// How a commit of written files ended, short of an error.
 pub(super) enum Landing {
     /// They are in the table, which is this now, by this snapshot if there are any changes of files.
@@ -127,7 +168,16 @@ pub(super) async fn commit(
     let queue = CommitQueue::new(Arc::clone(&target.catalog), env.clone(), target.path.ident());
     let identity = CommitIdentity::of(env, changes);
     let snapshot_id = identity.snapshot_ids.last().copied();
-    match queue.commit(changes, identity, precheck).await? {
+    let end = match queue.commit(changes, identity, precheck).await {
+        Ok(end) => end,
+        Err(error) => {
+            if is_certainly_not_landed(&error) {
+                forget(env, written).await;
+            }
+            return Err(error.into());
+        }
+    };
+    match end {
         CommitEnd::Committed(Committed { table, .. }) | CommitEnd::AlreadyLanded(table) => {
             Ok(Landing::Landed(table, snapshot_id))
         }
@@ -138,12 +188,22 @@ pub(super) async fn commit(
     }
 }
 
-/// Whether a table is still the one that it was.
-pub(super) fn same_table(then: &Table) -> impl Fn(&Table) -> Precheck + Send + Sync + use<> {
-    let uuid = then.metadata().uuid();
-    move |now| match now.metadata().uuid() == uuid {
-        true => Precheck::Proceed,
-        false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
+/// Whether an error of a commit proves that no attempt of it is in the table. What a store, a database or a silent catalog
+/// failed of proves nothing.
+fn is_certainly_not_landed(error: &frazil_catalog::Error) -> bool {
+    use frazil_catalog::Error as Catalog;
+    use frazil_table::Error as Refused;
+    match error {
+        Catalog::NoSuchTable(_) | Catalog::NoSuchNamespace(_) | Catalog::BadRequest(_) | Catalog::Forbidden(_) => true,
+        Catalog::Table(error) => matches!(error, Refused::InvalidChange(_) | Refused::InvalidSchema { .. }),
+        _ => false,
+    }
+}
+
+/// Deletes files that no commit names, on the way out with an error: one that can't be deleted stays as an orphan.
+pub(super) async fn forget(env: &Env, files: &[TableFile]) {
+    if let Err(error) = delete(env, files).await {
+        tracing::warn!(%error, "files that no snapshot names stay as orphans");
     }
 }
 

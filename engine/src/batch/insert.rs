@@ -12,14 +12,14 @@ use frazil_table::{
     Change, Conflict, Overwrite, PartitionFilter, RemovedFiles, RowFilterRef, SnapshotProperties, Table, TableFile,
     Validation,
 };
-use frazil_writer::{NdvSketches, StatisticsConfig, TableWriter, WriterConfig};
+use frazil_writer::{DistributionMode, NdvSketches, StatisticsConfig, TableWriter, WriterConfig};
 
-use super::files::{Landing, Written, batches, commit, same_table, shared_config, write_all, write_rows};
+use super::files::{Landing, Written, batches, commit, share_out, shared_config, write_all, write_rows};
 use super::query::{plan_query, state_for};
 use super::row_change::{Attempts, writable};
 use super::{Outcome, unwrapped};
 use crate::provider::equal_to;
-use crate::session::{IcebergTable, TablePath, UsedTable};
+use crate::session::{IcebergTable, TablePath, UsedTable, same_table};
 use crate::sql::{Column, ColumnKind, CreateTable, DataType, Insert, Query, Replace, Span, SqlError, planner};
 use crate::statistics::{Known, commit_sketches, sketches_at};
 use crate::write_defaults::insert_schema;
@@ -182,11 +182,15 @@ async fn write(
     let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(unwrapped)?;
     let ndv_sketches = StatisticsConfig::of(target.metadata())?.is_some();
     let config = WriterConfig { ndv_sketches, ..shared_config(streams.len()) };
-    let mut parts = Vec::with_capacity(streams.len());
-    for stream in streams {
-        let writer = TableWriter::new(session.env().clone(), target, config.clone())?;
-        parts.push(write_rows(writer, batches(stream)));
+    let mut writers = Vec::with_capacity(streams.len());
+    for _ in &streams {
+        writers.push(TableWriter::new(session.env().clone(), target, config.clone())?);
     }
+    let streams = streams.into_iter().map(batches);
+    let parts = match DistributionMode::of(target.metadata())? {
+        DistributionMode::Hash | DistributionMode::Range if writers.len() > 1 => share_out(streams, writers, target)?,
+        _ => writers.into_iter().zip(streams).map(|(writer, stream)| write_rows(writer, stream)).collect(),
+    };
     write_all(session.env(), parts).await
 }
 

@@ -29,13 +29,13 @@ use frazil_table::{
 use frazil_writer::{DeletedRows, TableWriter, WriterConfig, write_row_deletes};
 use roaring::RoaringTreemap;
 
-use super::files::{Landing, Places, Written, batches, commit, same_table, shared_config, write_all};
+use super::files::{Landing, Places, Written, batches, commit, forget, shared_config, write_all};
 use super::query::providers;
 use super::row_parts::{copy_part, find_part};
 use super::unwrapped;
 use super::whole_files::{are_whole_files, remove_whole_files, whole_condition};
 use crate::provider::{IcebergTableProvider, place_fields};
-use crate::session::{IcebergTable, Resolved, TablePath, TableUse, UsedTable};
+use crate::session::{IcebergTable, Resolved, TablePath, TableUse, same_table};
 use crate::sql::{Name, RowChange, SqlError, planner};
 use crate::write_defaults::insert_schema;
 use crate::{Result, Session};
@@ -92,10 +92,10 @@ struct Settings {
 /// catalog fails of. Then nothing of it is in the table, except after [`frazil_catalog::Error::Unavailable`], which leaves
 /// it open. A conflict, if others change the same rows again and again.
 pub async fn run_row_change(session: &Session, change: &RowChange, script: &str) -> Result<RowsChanged> {
-    writable(session, &change.target, change.kind(), script).await?;
     let mut attempts = Attempts::new(&change.target);
     loop {
-        match Statement::bind(session, change, script).await?.run().await? {
+        let target = writable(session, &change.target, change.kind(), script).await?;
+        match Statement::bind(session, change, target, script).await?.run().await? {
             Ok(done) => return Ok(done),
             Err(conflict) => attempts.again(conflict)?,
         }
@@ -128,8 +128,8 @@ pub(super) async fn plan_rows(
     change: &RowChange,
     script: &str,
 ) -> Result<(SessionState, LogicalPlan)> {
-    writable(session, &change.target, change.kind(), script).await?;
-    let statement = Statement::bind(session, change, script).await?;
+    let target = writable(session, &change.target, change.kind(), script).await?;
+    let statement = Statement::bind(session, change, target, script).await?;
     Ok((statement.state, statement.plan))
 }
 
@@ -191,13 +191,9 @@ struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    async fn bind(session: &Session, change: &'a RowChange, script: &str) -> Result<Self> {
+    async fn bind(session: &Session, change: &'a RowChange, target: IcebergTable, script: &str) -> Result<Self> {
         let context = ReadContext::with_manifests(session.env(), session.manifests());
-        let scope = session.tables_of(&change.rows, script).await?;
-        let target = scope.tables().iter().find(|used| used.with_places).map(|used| &used.table);
-        let Some(UsedTable::Iceberg(target)) = target.cloned() else {
-            unreachable!("the target is a table of the query, and it was looked at before")
-        };
+        let scope = session.tables_around(&change.rows, script, Some(&target)).await?;
         let settings = Settings::of(&target.table, change.kind())?;
         let provider = IcebergTableProvider::load(context.clone(), &target.table, SnapshotSelector::Latest).await?;
         let provider = Arc::new(provider.with_places()?);
@@ -240,9 +236,17 @@ impl<'a> Statement<'a> {
         let found = self.find().await?;
         let plan = RowChangePlan::new(state, found.places, self.settings.mode)?;
         tracing::info!(table = %self.target.path, %plan, "{}", self.change.kind());
-        match plan.deleted.is_empty() {
-            true => Ok(Ok(self.done(&plan, 0, None))),
-            false => self.carry_out(plan, found.files).await,
+        if plan.deleted.is_empty() {
+            return Ok(Ok(self.done(&plan, 0, None)));
+        }
+        let mut written = found.files;
+        match self.change_of(&plan, &mut written).await {
+            Ok((change, delete_files)) => self.land(&plan, change, delete_files, &written).await,
+            Err(error) => {
+                // No commit has named them.
+                forget(&self.context.env, &written).await;
+                Err(error)
+            }
         }
     }
 
@@ -262,11 +266,9 @@ impl<'a> Statement<'a> {
         write_all(&self.context.env, parts).await
     }
 
-    async fn carry_out(
-        &self,
-        plan: RowChangePlan,
-        mut files: Vec<TableFile>,
-    ) -> Result<std::result::Result<RowsChanged, Conflict>> {
+    /// Writes what the change needs besides the new values, which are in `files` already; how many of the files are delete
+    /// files.
+    async fn change_of(&self, plan: &RowChangePlan, files: &mut Vec<TableFile>) -> Result<(Change, usize)> {
         let state = self.provider.state();
         let paths: Vec<String> = plan.deleted.iter().map(|deleted| deleted.path.clone()).collect();
         let validation = Validation {
@@ -276,9 +278,9 @@ impl<'a> Statement<'a> {
             referenced_data_files: Vec::new(),
         };
         let properties = SnapshotProperties::new();
-        let (change, delete_files) = match plan.mode {
+        Ok(match plan.mode {
             Mode::CopyOnWrite => {
-                files.extend(self.copy_rest(&plan).await?);
+                files.extend(self.copy_rest(plan).await?);
                 let removed = RemovedFiles::Files(paths);
                 (Change::Overwrite(Overwrite { removed, added: files.clone(), validation, properties }), 0)
             }
@@ -298,11 +300,20 @@ impl<'a> Statement<'a> {
                 files.extend(deletes.delete_files);
                 (Change::RowDelta(delta), count)
             }
-        };
+        })
+    }
+
+    async fn land(
+        &self,
+        plan: &RowChangePlan,
+        change: Change,
+        delete_files: usize,
+        files: &[TableFile],
+    ) -> Result<std::result::Result<RowsChanged, Conflict>> {
         let precheck = same_table(&self.target.table);
-        match commit(&self.context.env, &self.target, &[change], &files, &precheck).await? {
+        match commit(&self.context.env, &self.target, &[change], files, &precheck).await? {
             Landing::Landed(_, snapshot_id) => {
-                let done = self.done(&plan, delete_files, snapshot_id);
+                let done = self.done(plan, delete_files, snapshot_id);
                 Ok(Ok(RowsChanged { added_files: files.len() - delete_files, ..done }))
             }
             Landing::Conflict(conflict) => Ok(Err(conflict)),

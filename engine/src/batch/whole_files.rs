@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use frazil_reader::ReadContext;
 use frazil_table::{
@@ -9,13 +10,15 @@ use frazil_table::{
 };
 
 use super::RowsChanged;
-use super::files::{Landing, commit, same_table};
+use super::files::{Landing, commit};
 use crate::Result;
-use crate::session::IcebergTable;
+use crate::session::{IcebergTable, same_table};
 
 /// The conditions that decide which rows of the target a plan has, if nothing else does.
 pub(super) fn whole_condition(plan: &LogicalPlan) -> Option<Vec<Expr>> {
     match plan {
+        // New values may come from other rows, which then decide as well.
+        LogicalPlan::Projection(projection) if projection.expr.iter().any(has_subquery) => None,
         LogicalPlan::Projection(projection) => whole_condition(&projection.input),
         LogicalPlan::SubqueryAlias(alias) => whole_condition(&alias.input),
         LogicalPlan::Filter(filter) => {
@@ -27,6 +30,13 @@ pub(super) fn whole_condition(plan: &LogicalPlan) -> Option<Vec<Expr>> {
         LogicalPlan::EmptyRelation(_) => Some(vec![lit(false)]),
         _ => None,
     }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_subquery = |part: &Expr| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
+    };
+    expr.exists(is_subquery).expect("looking at it does not fail")
 }
 
 /// Whether the files' metadata says of every file that all of its rows match, or none. Rows that are deleted already must

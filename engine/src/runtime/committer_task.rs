@@ -7,8 +7,8 @@ use std::time::Instant;
 use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
 use frazil_writer::{
-    CheckpointId, Committable, Committer, Flushed, Generation, Landed, NdvSketches, RowCounts, Sink, SinkId, SourcePositions,
-    UpsertPlan, UpsertPlanner,
+    CheckpointId, Committable, Committer, Flushed, Generation, Landed, NdvSketches, RowCounts, Sink, SinkId,
+    SourcePositions, UpsertPlan, UpsertPlanner,
 };
 use tokio::sync::{mpsc, watch};
 

@@ -1,8 +1,10 @@
-//! How the rows of a source task come to the writer tasks of its pipeline.
+//! How rows come to the next tasks of their pipeline.
 //!
-//! Rows that are only added go round, batch by batch, and each writer task computes what it gets. Rows that take the place
-//! of older ones have an order, which is that of their split; so they are computed where they are read, and all rows of
-//! one key go to the same writer.
+//! | rows | from the source tasks | to the writer tasks |
+//! |---|---|---|
+//! | that take the place of older ones | computed there, in the order of their split | by their key |
+//! | of a table with `write.distribution-mode` `hash` or `range`, and several writers | in turn to transform tasks | by partition or range |
+//! | all others | in turn to the writer tasks, which compute them | – |
 
 use frazil_writer::Distributor;
 use tokio::sync::mpsc;
@@ -20,7 +22,7 @@ pub(super) struct Exchange {
 
 enum Way {
     InTurn { next: usize },
-    ByKey { transform: RowTransform, distributor: Distributor },
+    Computed { transform: RowTransform, distributor: Distributor, schema_version: u64 },
 }
 
 impl Exchange {
@@ -29,13 +31,14 @@ impl Exchange {
         Self { outputs, way: Way::InTurn { next: 0 } }
     }
 
-    /// Rows are computed here, and go to the writers that the distributor names.
-    pub(super) fn by_key(
+    /// Rows are computed here, and go to the writers that the distributor names; when the table grows, to those that a new
+    /// distributor of it names.
+    pub(super) fn computed(
         outputs: Vec<mpsc::Sender<Message>>,
         transform: RowTransform,
         distributor: Distributor,
     ) -> Self {
-        Self { outputs, way: Way::ByKey { transform, distributor } }
+        Self { outputs, way: Way::Computed { transform, distributor, schema_version: 0 } }
     }
 
     /// Sends rows on, in their order.
@@ -49,10 +52,15 @@ impl Exchange {
                 *next = (*next + 1) % self.outputs.len();
                 send(output, Message::Rows(rows)).await
             }
-            Way::ByKey { transform, distributor } => {
-                let Rows { batch, split, mut dead_letters, records } = rows;
+            Way::Computed { transform, distributor, schema_version } => {
+                let Rows { batch, split, mut dead_letters, records, .. } = rows;
                 let none = batch.slice(0, 0);
                 let results = transform.apply_to(batch, records.as_deref(), &mut dead_letters).await?;
+                let sink_schema = transform.sink_schema().cloned();
+                if let Some(now) = sink_schema.as_ref().filter(|now| now.version != *schema_version) {
+                    *distributor = Distributor::new(&now.table, self.outputs.len())?;
+                    *schema_version = now.version;
+                }
                 let mut shares = Vec::new();
                 for result in results {
                     shares.extend(distributor.distribute(result)?);
@@ -62,7 +70,8 @@ impl Exchange {
                 }
                 for (writer, batch) in shares {
                     let dead_letters = std::mem::take(&mut dead_letters);
-                    let rows = Rows { batch, split: split.clone(), dead_letters, records: None };
+                    let sink_schema = sink_schema.clone();
+                    let rows = Rows { batch, split: split.clone(), dead_letters, records: None, sink_schema };
                     send(&self.outputs[writer], Message::Rows(rows)).await?;
                 }
                 Ok(())

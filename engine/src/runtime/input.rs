@@ -94,7 +94,7 @@ mod tests {
         let schema = Schema::new(vec![Field::new("v", DataType::Int32, false)]);
         let column = Arc::new(Int32Array::from(vec![value]));
         let batch = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
-        Message::Rows(Rows { batch, split: "s".into(), dead_letters: Vec::new(), records: None })
+        Message::Rows(Rows { batch, split: "s".into(), dead_letters: Vec::new(), records: None, sink_schema: None })
     }
 
     fn barrier(checkpoint: u64, split: &str) -> Message {

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use frazil_table::TableFile;
 use frazil_writer::{CheckpointId, Generation, NdvSketches, SourcePositions};
 
+use super::evolving_sink::SinkSchema;
 use crate::dead_letter::{DeadLetter, Records};
 
 /// Batches that wait between two tasks.
@@ -28,6 +29,8 @@ pub(super) struct Rows {
     pub(super) dead_letters: Vec<DeadLetter>,
     /// The records that the rows came from, where bad rows are put aside.
     pub(super) records: Option<Arc<Records>>,
+    /// The sink's schema that the rows have, if they are computed already and the table grows.
+    pub(super) sink_schema: Option<SinkSchema>,
 }
 
 /// The mark of a checkpoint in a stream.

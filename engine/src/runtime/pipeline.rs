@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::CommitQueue;
 use frazil_table::Table;
-use frazil_writer::{Definition, Distributor, SinkId, SourcePositions, StatisticsConfig, UpsertPlanner, WriterConfig};
+use frazil_writer::{
+    Definition, DistributionMode, Distributor, SinkId, SourcePositions, StatisticsConfig, UpsertPlanner, WriterConfig,
+};
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,6 +22,7 @@ use super::message::{BarrierRequest, Message, QUEUE_BATCHES, WriterShare};
 use super::row_transform::{EvolvingTransform, RowTransform};
 use super::row_writer::{RowWriter, open_planner};
 use super::source_task::SourceTask;
+use super::transform_task::TransformTask;
 use super::writer_task::WriterTask;
 use crate::Result;
 use crate::evolving_query::EvolvingQuery;
@@ -41,6 +44,8 @@ pub(crate) struct PipelineSpec {
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) writer_parallelism: usize,
     pub(crate) writer_config: WriterConfig,
+    /// How rows are shared out among several writers; `None` for one, and where rows go by their key.
+    pub(crate) distribution: DistributionMode,
     /// Rows take the place of older ones of their keys. Its query is a fixed one.
     pub(crate) upserts: bool,
     /// How the table's statistics are kept, if they are.
@@ -106,6 +111,17 @@ pub(super) async fn spawn_pipeline(
     });
     let streams = try_join_all(streams).await?;
     let (mut outputs, mut inputs) = exchange(spec.source_parallelism, spec.writer_parallelism);
+    let is_shared_out = spec.distribution != DistributionMode::None;
+    if is_shared_out {
+        let (to_writers, from_transforms) = exchange(spec.writer_parallelism, spec.writer_parallelism);
+        let from_sources = std::mem::replace(&mut inputs, from_transforms);
+        for (input, outputs) in from_sources.into_iter().zip(to_writers) {
+            let transform = row_transform(spec, evolving.as_ref()).await?;
+            let distributor = Distributor::new(&table, outputs.len())?;
+            let exchange = Exchange::computed(outputs, transform, distributor);
+            tasks.spawn(TransformTask { input: AlignedInput::new(input), exchange }.run());
+        }
+    }
     let mut requests = Vec::new();
     for stream in streams {
         let (request_sender, request_receiver) = mpsc::channel(1);
@@ -114,18 +130,19 @@ pub(super) async fn spawn_pipeline(
         let task = SourceTask {
             stream,
             requests: request_receiver,
-            exchange: row_exchange(spec, &table, outputs).await?,
+            exchange: source_exchange(spec, &table, outputs).await?,
             ended: connections.ended.clone(),
             counters: Arc::clone(counters),
             steps: spec.queue.env().steps.clone(),
         };
         tasks.spawn(task.run());
     }
+    let comes_computed = is_shared_out || spec.upserts;
     for _ in 0..spec.writer_parallelism {
         let task = WriterTask {
             pipeline: index,
             input: AlignedInput::new(inputs.pop().expect("one set of inputs for each writer task")),
-            transform: if spec.upserts { None } else { Some(row_transform(spec, evolving.as_ref()).await?) },
+            transform: if comes_computed { None } else { Some(row_transform(spec, evolving.as_ref()).await?) },
             writer: RowWriter::new(spec, &table)?,
             writer_config: spec.writer_config.clone(),
             schema_version: 0,
@@ -142,13 +159,13 @@ pub(super) async fn spawn_pipeline(
     Ok(Spawned { requests, evolving, upserts })
 }
 
-/// How one source task's rows come to the writers.
-async fn row_exchange(spec: &PipelineSpec, table: &Table, outputs: Vec<mpsc::Sender<Message>>) -> Result<Exchange> {
+/// How one source task's rows leave it.
+async fn source_exchange(spec: &PipelineSpec, table: &Table, outputs: Vec<mpsc::Sender<Message>>) -> Result<Exchange> {
     if !spec.upserts {
         return Ok(Exchange::in_turn(outputs));
     }
     let distributor = Distributor::by_key(key_of(table)?, outputs.len());
-    Ok(Exchange::by_key(outputs, row_transform(spec, None).await?, distributor))
+    Ok(Exchange::computed(outputs, row_transform(spec, None).await?, distributor))
 }
 
 /// The pipeline's query for one task.

@@ -55,7 +55,7 @@ impl SourceTask {
                         let next = next?;
                         let SourceBatch { batch, split, position, dead_letters, records } = next;
                         let count = batch.num_rows() + dead_letters.len();
-                        let rows = Rows { batch, split: split.as_str().into(), dead_letters, records };
+                        let rows = Rows { batch, split: split.as_str().into(), dead_letters, records, sink_schema: None };
                         positions.insert(split, position);
                         if count == 0 {
                             continue;

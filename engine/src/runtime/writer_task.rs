@@ -9,6 +9,7 @@ use frazil_writer::{NdvSketches, TableWriter, WriterConfig};
 use tokio::sync::mpsc;
 
 use super::dead_letters::DeadLetterWriter;
+use super::evolving_sink::SinkSchema;
 use super::gather::unite;
 use super::input::{Aligned, AlignedInput};
 use super::message::{Rows, WriterShare};
@@ -84,9 +85,13 @@ impl WriterTask {
     }
 
     async fn take(&mut self, rows: Rows) -> Result<()> {
-        let Rows { batch, split, mut dead_letters, records } = rows;
+        let Rows { batch, split, mut dead_letters, records, mut sink_schema } = rows;
         let results = match &mut self.transform {
-            Some(transform) => transform.apply_to(batch, records.as_deref(), &mut dead_letters).await?,
+            Some(transform) => {
+                let results = transform.apply_to(batch, records.as_deref(), &mut dead_letters).await?;
+                sink_schema = transform.sink_schema().cloned();
+                results
+            }
             None => vec![batch],
         };
         if let Some(writer) = &mut self.dead_letters {
@@ -95,15 +100,15 @@ impl WriterTask {
         }
         for result in results.into_iter().filter(|result| result.num_rows() > 0) {
             self.counters.rows_out.fetch_add(result.num_rows() as u64, Relaxed);
-            self.fit_writer().await?;
+            self.fit_writer(sink_schema.as_ref()).await?;
             self.writer.write(result).await?;
         }
         Ok(())
     }
 
     /// A writer of the schema that the rows have: another one when the schema grew.
-    async fn fit_writer(&mut self) -> Result<()> {
-        let schema = self.transform.as_ref().and_then(RowTransform::sink_schema);
+    async fn fit_writer(&mut self, schema: Option<&SinkSchema>) -> Result<()> {
+        // Tasks that compute rows may be at different versions; a later one has all columns of an earlier one, and more.
         let Some(now) = schema.filter(|now| now.version != self.schema_version) else {
             return Ok(());
         };

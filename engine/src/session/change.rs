@@ -30,11 +30,7 @@ impl Session {
 
     /// Commits changes that need no files; each attempt plans them anew on the table as it is then.
     pub(super) async fn commit_changes(&self, table: &IcebergTable, changes: &[Change]) -> Result<Table> {
-        let uuid = table.table.metadata().uuid();
-        let same = |now: &Table| match now.metadata().uuid() == uuid {
-            true => Precheck::Proceed,
-            false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
-        };
+        let same = same_table(&table.table);
         let snapshots = changes.iter().filter(|change| change.makes_snapshot()).count();
         self.commit_if(table, changes, snapshots, &same).await
     }
@@ -55,6 +51,15 @@ impl Session {
                 Err(frazil_writer::Error::Conflict { table: table.path.to_string(), conflict }.into())
             }
         }
+    }
+}
+
+/// Whether a table is still the one that it was.
+pub(crate) fn same_table(then: &Table) -> impl Fn(&Table) -> Precheck + Send + Sync + use<> {
+    let uuid = then.metadata().uuid();
+    move |now| match now.metadata().uuid() == uuid {
+        true => Precheck::Proceed,
+        false => Precheck::Refuse("the table was dropped and made anew meanwhile".to_owned()),
     }
 }
 

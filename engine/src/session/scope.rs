@@ -97,9 +97,19 @@ impl Session {
     /// # Errors
     /// As [`Session::resolve`]; a hint or a version at what has none.
     pub async fn tables_of(&self, query: &Query, script: &str) -> Result<Scope> {
-        let mut tables = Vec::new();
-        let root = self.names_in(query, self.current.clone(), script, 0, &mut tables).await?;
-        Ok(Scope { tables, root })
+        self.tables_around(query, script, None).await
+    }
+
+    /// The same, with one of the tables loaded already.
+    pub(crate) async fn tables_around(
+        &self,
+        query: &Query,
+        script: &str,
+        loaded: Option<&IcebergTable>,
+    ) -> Result<Scope> {
+        let mut found = Found { tables: Vec::new(), loaded };
+        let root = self.names_in(query, self.current.clone(), script, 0, &mut found).await?;
+        Ok(Scope { tables: found.tables, root })
     }
 
     /// A state in which the query's tables, and no others, can be planned.
@@ -122,9 +132,9 @@ impl Session {
 
     /// A view's plan over empty tables: enough to tell its columns.
     pub(super) async fn plan_for_types(&self, view: &View) -> Result<LogicalPlan> {
-        let mut tables = Vec::new();
-        let names = self.names_in(&view.query, view.current.clone(), &view.script, 1, &mut tables).await?;
-        let state = self.state_of(&names, &tables, &empty_table).await?;
+        let mut found = Found { tables: Vec::new(), loaded: None };
+        let names = self.names_in(&view.query, view.current.clone(), &view.script, 1, &mut found).await?;
+        let state = self.state_of(&names, &found.tables, &empty_table).await?;
         planner::plan_query(&view.query, &state, &view.script).await
     }
 
@@ -134,7 +144,7 @@ impl Session {
         current: Current,
         script: &'a str,
         depth: usize,
-        tables: &'a mut Vec<TableUse>,
+        found: &'a mut Found<'_>,
     ) -> BoxFuture<'a, Result<Names>> {
         Box::pin(async move {
             let spans = spans_of(query);
@@ -149,7 +159,11 @@ impl Session {
                     None => name_of(&reference, span),
                 };
                 let path = self.path_from(&name, &current);
-                let resolved = self.resolve_path(&path, &name, script).await?;
+                // All uses of a table see the same snapshot.
+                let resolved = match found.known(&path) {
+                    Some(table) => Resolved::Iceberg(table),
+                    None => self.resolve_path(&path, &name, script).await?,
+                };
                 let entry = match resolved {
                     Resolved::View(view) => {
                         if hinted.is_some() {
@@ -170,20 +184,18 @@ impl Session {
                             );
                         }
                         let place = view.current.clone();
-                        let names = self.names_in(&view.query, place, &view.script, depth + 1, &mut *tables).await?;
+                        let names = self.names_in(&view.query, place, &view.script, depth + 1, &mut *found).await?;
                         Bound::View(Arc::clone(&view), names)
                     }
                     Resolved::Iceberg(table) => {
-                        // All uses of a table see the same snapshot.
-                        let table = known(tables, &path).unwrap_or(table);
                         let options = overlaid(&table.options, hinted);
                         iceberg_schema_of_options().check(&options)?;
-                        Bound::Table(put(tables, UsedTable::Iceberg(table), options, hinted, span))
+                        Bound::Table(put(&mut found.tables, UsedTable::Iceberg(table), options, hinted, span))
                     }
                     Resolved::External(table) => {
                         check_has_versions(&table, hinted, &name, script)?;
                         let options = overlaid(table.options(), hinted);
-                        Bound::Table(put(tables, UsedTable::External(table), options, hinted, span))
+                        Bound::Table(put(&mut found.tables, UsedTable::External(table), options, hinted, span))
                     }
                 };
                 bound.push((reference, entry));
@@ -251,11 +263,21 @@ fn overlaid(own: &Options, hinted: Option<&TableRef>) -> Options {
     hinted.map_or_else(|| own.clone(), |hinted| own.overlaid(&hinted.options))
 }
 
-fn known(tables: &[TableUse], path: &TablePath) -> Option<IcebergTable> {
-    tables.iter().find_map(|used| match &used.table {
-        UsedTable::Iceberg(table) if table.path == *path => Some(table.clone()),
-        _ => None,
-    })
+/// The tables of a query, as far as they are found.
+struct Found<'a> {
+    tables: Vec<TableUse>,
+    /// One that was loaded before.
+    loaded: Option<&'a IcebergTable>,
+}
+
+impl Found<'_> {
+    fn known(&self, path: &TablePath) -> Option<IcebergTable> {
+        let used = self.tables.iter().filter_map(|used| match &used.table {
+            UsedTable::Iceberg(table) => Some(table),
+            UsedTable::External(_) => None,
+        });
+        self.loaded.into_iter().chain(used).find(|table| table.path == *path).cloned()
+    }
 }
 
 fn put(tables: &mut Vec<TableUse>, table: UsedTable, options: Options, hinted: Option<&TableRef>, span: Span) -> usize {

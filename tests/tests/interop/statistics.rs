@@ -55,7 +55,9 @@ fn trino_plans_by_the_distinct_values_that_frazil_counted() -> Result<(), Error>
     assert_eq!(distinct_values(trino, table, "word")?, Some(9.0));
     frazil.sql(&format!("INSERT INTO {table} VALUES (50001, 'frazil', DATE '2024-01-03')")).unwrap();
     assert_eq!(distinct_values(trino, table, "word")?, Some(10.0), "Frazil goes on with Trino's");
-    frazil.sql(&format!("DELETE FROM {table} WHERE word = 'trino'; CALL system.compute_table_stats('{table}')")).unwrap();
+    frazil
+        .sql(&format!("DELETE FROM {table} WHERE word = 'trino'; CALL system.compute_table_stats('{table}')"))
+        .unwrap();
     assert_eq!(distinct_values(trino, table, "word")?, Some(9.0));
     Ok(())
 }

@@ -4,12 +4,12 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use expect_test::expect;
 use frazil_reader::{LAST_UPDATED_COLUMN, Projection, ROW_ID_COLUMN, ReadContext, ScanRequest, load_scan, scan};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
-use crate::Session;
+use super::*;
 use crate::batch::tests::{check, done, session};
 use crate::batch::{Outcome, execute};
-use crate::sql::parse_one;
+use crate::sql::{Statement as SqlStatement, parse_one};
 
 /// Two files in two partitions; a nested column; a NULL in each nullable one.
 fn orders(version: u8, mode: &str) -> String {
@@ -126,8 +126,8 @@ async fn each_mode_leaves_the_files_that_it_should() {
 
 /// Row ids and sequence numbers by `id`.
 async fn lineage(session: &Session) -> Vec<(i64, i64, i64)> {
-    let name = crate::sql::Name::new(["orders"]);
-    let crate::session::Resolved::Iceberg(target) = session.resolve(&name, "").await.unwrap() else {
+    let name = Name::new(["orders"]);
+    let Resolved::Iceberg(target) = session.resolve(&name, "").await.unwrap() else {
         panic!("a table")
     };
     let context = ReadContext::new(session.env());
@@ -373,4 +373,50 @@ async fn mistakes_are_told_at_their_place() {
         "#]],
     )
     .await;
+}
+
+/// What decides which rows change, if it is nothing but a condition on them.
+async fn whole_condition_of(session: &Session, script: &str) -> Option<usize> {
+    let SqlStatement::RowChange(change) = parse_one(script).unwrap().node else { panic!("{script} changes rows") };
+    let (_, plan) = plan_rows(session, &change, script).await.unwrap();
+    whole_condition(&plan).map(|conditions| conditions.len())
+}
+
+#[tokio::test]
+async fn new_values_that_come_from_other_rows_are_decided_by_them_too() {
+    let mut session = session().await;
+    done(&mut session, &orders(2, "merge-on-read")).await;
+    assert!(whole_condition_of(&session, "UPDATE orders SET amount = 1 WHERE id = 2").await.is_some());
+    assert!(whole_condition_of(&session, "DELETE FROM orders WHERE id = 2").await.is_some());
+    let from_others = "UPDATE orders SET amount = (SELECT max(amount) FROM orders) WHERE id = 2";
+    assert_eq!(whole_condition_of(&session, from_others).await, None);
+    let correlated =
+        "UPDATE orders AS o SET amount = (SELECT max(i.amount) FROM orders AS i WHERE i.day = o.day) WHERE id = 2";
+    assert_eq!(whole_condition_of(&session, correlated).await, None);
+}
+
+#[tokio::test]
+async fn files_of_a_commit_that_certainly_did_not_land_are_deleted() {
+    let mut session = session().await;
+    done(&mut session, &orders(2, "copy-on-write")).await;
+    let name = Name::new(["orders"]);
+    let target = writable(&session, &name, "UPDATE", "orders").await.unwrap();
+    let rows = scan_all(&session, &target.table).await;
+    let writer = TableWriter::new(session.env().clone(), &target.table, WriterConfig::default()).unwrap();
+    let part = super::super::files::write_rows(writer, futures::stream::iter(rows.into_iter().map(Ok)).boxed());
+    let files = write_all(session.env(), vec![part]).await.unwrap().files;
+    assert!(!files.is_empty());
+    done(&mut session, "DROP TABLE orders").await;
+    let change = Change::Append { files: files.clone(), properties: SnapshotProperties::new() };
+    let end = commit(session.env(), &target, &[change], &files, &same_table(&target.table)).await;
+    assert!(matches!(end, Err(crate::Error::Catalog(frazil_catalog::Error::NoSuchTable(_)))));
+    for file in files {
+        assert!(session.env().store.head(file.file.file_path()).await.is_err(), "{}", file.file.file_path());
+    }
+}
+
+async fn scan_all(session: &Session, table: &Table) -> Vec<arrow::array::RecordBatch> {
+    let context = ReadContext::new(session.env());
+    let plan = load_scan(&context, table, &ScanRequest::default()).await.unwrap();
+    scan(&context, &plan, 1).try_collect().await.unwrap()
 }

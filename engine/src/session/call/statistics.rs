@@ -19,9 +19,8 @@ impl Session {
     pub(super) async fn compute_table_stats(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
         let table = self.table_of(arguments).await?;
         let selector = arguments.integer("snapshot_id").map_or(SnapshotSelector::Latest, SnapshotSelector::Id);
-        let refuse = |message: String, place: &str| {
-            SqlError::new(message, arguments.span_of(place), arguments.script())
-        };
+        let refuse =
+            |message: String, place: &str| SqlError::new(message, arguments.span_of(place), arguments.script());
         let selected = select_snapshot(&table.table, &selector)
             .map_err(|error| Error::from(refuse(error.to_string(), "snapshot_id")))?;
         let mut wanted = Vec::new();
