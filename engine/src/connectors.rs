@@ -32,6 +32,7 @@ pub(crate) use bounded::rows_without_target;
 pub use bounded::{bounded_stream, collect_bounded};
 pub use definition::{SourceColumn, TableDefinition};
 pub use error::SourceError;
+pub(crate) use format::WATERMARK_IDLE_TIMEOUT;
 pub(crate) use iceberg::IcebergSource;
 
 /// The connectors of tables outside of a catalog.

@@ -27,7 +27,7 @@ use crate::evolving_query::{EvolvingQuery, STREAM, takes_all};
 use crate::graph::JobGraph;
 use crate::leaves::used_leaves;
 use crate::progress::Progress;
-use crate::runtime::{CompactionSpec, DeadLetterTable, PipelineQuery, PipelineSpec, run_pipelines};
+use crate::runtime::{CompactionSpec, DeadLetterTable, EventTimePlan, PipelineQuery, PipelineSpec, run_pipelines};
 use crate::session::{IcebergTable, Resolved, Scope, Session, TableUse, UsedTable, placed};
 use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
@@ -37,8 +37,10 @@ use crate::upsert::{check_together, check_upserts};
 use crate::write_defaults::insert_schema;
 
 mod describe;
+mod watermark;
 
 use describe::describe;
+use watermark::plan_event_time;
 
 /// Settings of a job.
 #[derive(Clone, Debug)]
@@ -153,6 +155,13 @@ pub async fn run_job(plan: JobPlan, progress: Progress, stop: CancellationToken)
     run_pipelines(plan.pipelines, plan.checkpoint_interval, progress, stop).await
 }
 
+/// What the query of an INSERT was planned as.
+struct PlannedQuery {
+    source: Arc<dyn Source>,
+    query: PipelineQuery,
+    event_time: Option<EventTimePlan>,
+}
+
 struct JobPlanner<'a> {
     config: &'a JobConfig,
     pipelines: Vec<PipelineSpec>,
@@ -177,14 +186,11 @@ impl JobPlanner<'_> {
         let options = options_of(&target, insert);
         let evolves = options.get("schema.evolution").is_some_and(|kind| kind == "add-columns");
         let upserts = check_upserts(&target, insert, &options, script)?;
-        let (source, transform) = match evolves {
+        let planned = match evolves {
             true => self.plan_evolving(session, insert, script, (&target, &schema)).await?,
-            false => {
-                let (source, plan) = self.plan_query(session, insert, script, &schema).await?;
-                (source, PipelineQuery::Fixed(Box::new(plan)))
-            }
+            false => self.plan_query(session, insert, script, &schema).await?,
         };
-        let mut spec = self.build_pipeline(session.env(), insert, target, source, transform).await?;
+        let mut spec = self.build_pipeline(session.env(), insert, target, planned).await?;
         if upserts {
             spec.upserts = true;
             spec.distribution = DistributionMode::None;
@@ -204,7 +210,7 @@ impl JobPlanner<'_> {
         insert: &Insert,
         script: &str,
         target: &SchemaRef,
-    ) -> Result<(Arc<dyn Source>, TransformPlan)> {
+    ) -> Result<PlannedQuery> {
         insert.query.check_streaming(script)?;
         let scope = session.tables_of(&insert.query, script).await?;
         let (mut source, stream, mut providers) = bind_tables(&scope, session.env(), insert, script).await?;
@@ -224,15 +230,18 @@ impl JobPlanner<'_> {
         if let Some(refusal) = check_streamable(&logical, STREAM)? {
             return Err(refusal.at(&insert.query, script));
         }
+        let fixed =
+            |state, logical| PipelineQuery::Fixed(Box::new(TransformPlan::new(state, logical, Arc::clone(target))));
         let UsedTable::Iceberg(iceberg) = &stream.table else {
-            return Ok((source, TransformPlan::new(state, logical, Arc::clone(target))));
+            let event_time = plan_event_time(session, stream, &source.schema()).await?;
+            return Ok(PlannedQuery { source, query: fixed(state, logical), event_time });
         };
         // Planned once more over a stream that has only the leaves that the plan uses.
         let leaves = Projection::Paths(used_leaves(&logical, &source.schema())?);
         source = Arc::new(IcebergSource::new(iceberg, &stream.options, leaves, session.env())?);
         providers.insert(stream.id, Arc::new(StreamTable::new(STREAM, source.schema())));
         let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
-        Ok((source, TransformPlan::new(state, logical, Arc::clone(target))))
+        Ok(PlannedQuery { source, query: fixed(state, logical), event_time: None })
     }
 
     /// A query whose result is matched with the target's columns by name, over a stream that may get new columns.
@@ -242,7 +251,7 @@ impl JobPlanner<'_> {
         insert: &Insert,
         script: &str,
         (target, schema): (&IcebergTable, &SchemaRef),
-    ) -> Result<(Arc<dyn Source>, PipelineQuery)> {
+    ) -> Result<PlannedQuery> {
         check_evolving(insert, script)?;
         let (ident, name) = (target.path.ident(), target.path.to_string());
         if self.pipelines.iter().any(|pipeline| *pipeline.queue.ident() == ident) {
@@ -259,6 +268,8 @@ impl JobPlanner<'_> {
             false => Arc::new(arrow::datatypes::Schema::empty()),
         };
         source.learn_schema(&known).await?;
+        let used = scope.tables().iter().find(|table| table.id == stream).expect("it is one of them");
+        let event_time = plan_event_time(session, used, &source.schema()).await?;
         let query = EvolvingQuery {
             session: session.clone(),
             scope,
@@ -271,7 +282,7 @@ impl JobPlanner<'_> {
         if !columns.fields().is_empty() {
             query.plan(&columns).await?;
         }
-        Ok((source, PipelineQuery::Evolving(Arc::new(query))))
+        Ok(PlannedQuery { source, query: PipelineQuery::Evolving(Arc::new(query)), event_time })
     }
 
     async fn build_pipeline(
@@ -279,9 +290,9 @@ impl JobPlanner<'_> {
         env: &Env,
         insert: &Insert,
         target: IcebergTable,
-        source: Arc<dyn Source>,
-        transform: PipelineQuery,
+        planned: PlannedQuery,
     ) -> Result<PipelineSpec> {
+        let PlannedQuery { source, query, event_time } = planned;
         let parallelism = self.config.parallelism.max(1);
         let source_parallelism = source.parallelism_max().await?.clamp(1, parallelism);
         let options = options_of(&target, insert);
@@ -302,7 +313,8 @@ impl JobPlanner<'_> {
             definition: self.config.name.definition(source.as_ref(), insert),
             source,
             source_parallelism,
-            transform,
+            transform: query,
+            event_time,
             queue,
             writer_parallelism: parallelism,
             writer_config: WriterConfig { ndv_sketches: statistics.is_some(), ..WriterConfig::default() },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use chrono::DateTime;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -41,6 +42,10 @@ pub enum Event {
         bytes: u64,
         /// Records that went into the dead-letter table with them.
         dead_letters: u64,
+        /// Rows of the source that came behind its watermark. They are in the table like all others.
+        late_rows: u64,
+        /// Event time up to which the source is complete, milliseconds since the Unix epoch; `None` without a watermark.
+        watermark_ms: Option<i64>,
         /// From the barrier to the swapped pointer.
         elapsed_ms: u64,
         /// Attempts that lost to commits of others.
@@ -124,10 +129,24 @@ impl fmt::Display for Event {
             Self::Started { table, from_checkpoint: Some(id), .. } => {
                 write!(f, "{table}: goes on from checkpoint {id}")
             }
-            Self::Committed { table, checkpoint_id, rows, files, dead_letters, elapsed_ms, data_files, .. } => {
+            Self::Committed {
+                table,
+                checkpoint_id,
+                rows,
+                files,
+                dead_letters,
+                late_rows,
+                watermark_ms,
+                elapsed_ms,
+                data_files,
+                ..
+            } => {
                 write!(f, "{table}: checkpoint {checkpoint_id}: {rows} rows in {files} files, {elapsed_ms} ms")?;
                 if *dead_letters > 0 {
                     write!(f, ", {dead_letters} bad records put aside")?;
+                }
+                if let Some(watermark) = watermark_ms.and_then(DateTime::from_timestamp_millis) {
+                    write!(f, ", {late_rows} late rows, watermark {}", watermark.format("%F %T%.3f"))?;
                 }
                 data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
             }
@@ -171,6 +190,7 @@ pub struct Counters {
     pub(crate) rows_out: AtomicU64,
     pub(crate) rows_committed: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
+    pub(crate) late_rows: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) compactions: AtomicU64,
 }
@@ -188,6 +208,8 @@ pub struct PipelineProgress {
     pub rows_committed: u64,
     /// Records in the dead-letter table by this run.
     pub dead_letters: u64,
+    /// Rows by this run that came behind the watermark of their source.
+    pub late_rows: u64,
     /// Snapshots with rows by this run.
     pub commits: u64,
     /// Compactions by this run.
@@ -239,6 +261,7 @@ impl Progress {
             rows_out: counters.rows_out.load(Relaxed),
             rows_committed: counters.rows_committed.load(Relaxed),
             dead_letters: counters.dead_letters.load(Relaxed),
+            late_rows: counters.late_rows.load(Relaxed),
             commits: counters.commits.load(Relaxed),
             compactions: counters.compactions.load(Relaxed),
             rows_skipped: source.rows_skipped(),

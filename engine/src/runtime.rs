@@ -24,6 +24,7 @@ mod committer_task;
 mod compaction;
 mod coordinator;
 mod dead_letters;
+mod event_time;
 mod evolving_sink;
 mod exchange;
 mod gather;
@@ -40,5 +41,6 @@ mod writer_task;
 
 pub(crate) use compaction::CompactionSpec;
 pub(crate) use dead_letters::DeadLetterTable;
+pub(crate) use event_time::EventTimePlan;
 pub(crate) use pipeline::{PipelineQuery, PipelineSpec};
 pub(crate) use run::run_pipelines;

@@ -31,13 +31,15 @@ pub struct SourceBatch {
     pub dead_letters: Vec<DeadLetter>,
     /// The records that the rows came from, where bad rows are to be put aside: which of them are bad may show later.
     pub records: Option<Arc<Records>>,
+    /// Whether the split has no more rows: it does not hold the watermark back any longer.
+    pub is_end: bool,
 }
 
 impl SourceBatch {
     /// Rows that are all good.
     pub fn new(batch: RecordBatch, split: impl Into<String>, position: impl Into<String>) -> Self {
         let (split, position) = (split.into(), position.into());
-        Self { batch, split, position, dead_letters: Vec::new(), records: None }
+        Self { batch, split, position, dead_letters: Vec::new(), records: None, is_end: false }
     }
 }
 

@@ -4,6 +4,7 @@ mod distribution;
 mod kafka;
 mod statistics;
 mod upsert;
+mod watermark;
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -118,7 +118,8 @@ pub(crate) struct LedgerEntry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct RowCounts {
-    /// Rows whose event time was behind the watermark when they were read. They are in the table.
+    /// Rows of the source whose event time was at or behind the watermark when they were read. They go the way of all
+    /// others.
     pub late_rows: u64,
     /// Records that are in the dead-letter table instead.
     pub dead_letters: u64,

@@ -62,11 +62,15 @@ impl CsvEncoding {
     }
 }
 
+/// After such a silence a split no longer holds the watermark back, as Flink calls it.
+pub(crate) const WATERMARK_IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+
 /// Keys of every source that makes batches of rows.
 pub(super) fn batch_options() -> Schema {
     let rows = Kind::Integer { min: 1, max: 1_000_000 };
     Schema::new("a batch")
         .key(Spec::new("batch-rows", rows).default("8192"))
+        .key(Spec::new(WATERMARK_IDLE_TIMEOUT, Kind::Duration).default("1 min"))
         .key(Spec::new("on-error", Kind::OneOf(&["fail", "skip", "dead-letter"])))
 }
 

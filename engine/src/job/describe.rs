@@ -6,7 +6,7 @@ use frazil_writer::{DistributionMode, StatisticsConfig};
 
 use crate::Result;
 use crate::graph::{Edge, JobGraph, Operator, Strategy};
-use crate::runtime::PipelineSpec;
+use crate::runtime::{EventTimePlan, PipelineSpec};
 use crate::upsert::describe_upserts;
 
 /// Adds the operators of a pipeline to the graph of its job.
@@ -17,7 +17,9 @@ pub(super) async fn describe(graph: &mut JobGraph, spec: &PipelineSpec, checkpoi
     let mut add = |operator: &str, kind, parallelism, details| {
         graph.operators.push(Operator { uid: uid(operator), kind, parallelism, details });
     };
-    add("source", "Source", spec.source_parallelism, vec![spec.source.describe()]);
+    let mut source = vec![spec.source.describe()];
+    source.extend(spec.event_time.as_ref().map(EventTimePlan::describe));
+    add("source", "Source", spec.source_parallelism, source);
     let transforms = if spec.upserts { spec.source_parallelism } else { spec.writer_parallelism };
     add("transform", "Transform", transforms, vec![spec.transform.describe(&spec.source.schema()).await?]);
     let mut writer = vec![spec.queue.ident().to_string()];

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::compaction::Pace;
 use super::dead_letters::DeadLetterTable;
+use super::event_time::joint_watermark;
 use super::evolving_sink::EvolvingSink;
 use super::gather::{Gather, Gathered, PipelineShare};
 use super::message::WriterShare;
@@ -39,6 +40,10 @@ pub(super) struct CommitterTask {
 pub(super) struct CommittedPipeline {
     /// Where every split goes on, those included that this run has not read from yet.
     pub(super) positions: SourcePositions,
+    /// Event time up to which the stream is complete, milliseconds since the Unix epoch.
+    pub(super) watermark_ms: Option<i64>,
+    /// Rows behind the watermark that no snapshot counts yet.
+    pub(super) late_rows: u64,
     /// Told of each commit to the table. A compaction that lags behind is told of the newest only.
     pub(super) committed: watch::Sender<Option<Table>>,
     /// Of the table's compaction.
@@ -115,9 +120,14 @@ impl CommitterTask {
             planner.landed();
         }
         for (index, (landed, size)) in landed.into_iter().zip(sizes).enumerate() {
-            if let Landed::Committed { table, snapshot_id, retries } = landed {
-                let commit = Commit { checkpoint_id, snapshot_id, retries, begun };
-                self.note_commit(index, table, commit, size).await;
+            match landed {
+                Landed::Committed { table, snapshot_id, retries } => {
+                    let commit = Commit { checkpoint_id, snapshot_id, retries, begun };
+                    self.note_commit(index, table, commit, size).await;
+                }
+                Landed::Before(_) => self.pipelines[index].late_rows = 0,
+                // What was counted waits for the next snapshot, as the positions do.
+                Landed::Quiet => {}
             }
         }
         Ok(())
@@ -135,14 +145,17 @@ impl CommitterTask {
             pipeline.pace.wait().await;
         }
         pipeline.positions.extend(share.positions);
+        let watermark_ms = joint_watermark(pipeline.watermark_ms, &share.times);
+        pipeline.watermark_ms = watermark_ms;
+        pipeline.late_rows += share.times.values().map(|task| task.late_rows).sum::<u64>();
         let evolution = match &pipeline.evolving {
             Some(evolving) => evolving.evolution(share.schema_version).await,
             None => None,
         };
         let positions = pipeline.positions.clone();
-        let counts = RowCounts { dead_letters: share.dead_letters, ..RowCounts::default() };
+        let counts = RowCounts { dead_letters: share.dead_letters, late_rows: pipeline.late_rows };
         let deletes = self.plan_deletes(index, generations).await?;
-        Ok(Flushed { files: share.files, deletes, positions, counts, evolution, ..Flushed::default() })
+        Ok(Flushed { files: share.files, deletes, positions, watermark_ms, counts, evolution })
     }
 
     /// The deletes that a checkpoint's generations need, on the table as it is now.
@@ -177,7 +190,8 @@ impl CommitterTask {
 
     /// Tells those who wait for it of a commit.
     async fn note_commit(&mut self, index: usize, table: Table, commit: Commit, size: Size) {
-        let pipeline = &self.pipelines[index];
+        let pipeline = &mut self.pipelines[index];
+        let late_rows = std::mem::take(&mut pipeline.late_rows);
         if let Some((keeper, sketches)) = pipeline.statistics.zip(size.sketches) {
             self.statistics[keeper].add(&table, commit.snapshot_id, sketches);
         }
@@ -187,6 +201,7 @@ impl CommitterTask {
         if size.rows + size.dead_letters > 0 {
             pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
             pipeline.counters.dead_letters.fetch_add(size.dead_letters, Relaxed);
+            pipeline.counters.late_rows.fetch_add(late_rows, Relaxed);
             pipeline.counters.commits.fetch_add(1, Relaxed);
             pipeline.pace.note_commit();
             self.progress.tell(Event::Committed {
@@ -197,6 +212,8 @@ impl CommitterTask {
                 files: size.files,
                 bytes: size.bytes,
                 dead_letters: size.dead_letters,
+                late_rows,
+                watermark_ms: pipeline.watermark_ms,
                 elapsed_ms: u64::try_from(commit.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                 retries: commit.retries,
                 data_files: data_files(&table),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use frazil_table::TableFile;
 use frazil_writer::{CheckpointId, Generation, NdvSketches, SourcePositions};
 
+use super::event_time::TaskTimes;
 use super::message::WriterShare;
 
 /// Collects one share of each writer task of each pipeline. A coordinator begins a checkpoint only after the one before
@@ -43,6 +44,7 @@ pub(super) struct PipelineShare {
     pub(super) dead_letters: u64,
     /// Of the splits that were read in this run.
     pub(super) positions: SourcePositions,
+    pub(super) times: TaskTimes,
 }
 
 impl Gather {
@@ -75,6 +77,7 @@ impl Gather {
         pipeline.dead_letter_files.extend(share.dead_letter_files);
         pipeline.dead_letters += share.dead_letters;
         pipeline.positions.extend(share.positions);
+        pipeline.times.extend(share.times);
         if self.missing.iter().any(|missing| *missing > 0) {
             return None;
         }
@@ -106,6 +109,7 @@ mod tests {
             dead_letter_files: Vec::new(),
             dead_letters: 0,
             positions: SourcePositions::from([(split.to_owned(), checkpoint.to_string())]),
+            times: TaskTimes::new(),
             is_last: false,
         }
     }

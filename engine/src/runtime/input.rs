@@ -6,6 +6,7 @@ use std::task::Poll;
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 
+use super::event_time::TaskTimes;
 use super::message::{Barrier, Message, Rows};
 use crate::{Error, Result};
 
@@ -72,11 +73,12 @@ impl AlignedInput {
             barriers.iter().all(|barrier| barrier.checkpoint_id == checkpoint_id),
             "a coordinator begins a checkpoint only after the one before it is done"
         );
-        let mut positions = SourcePositions::new();
+        let (mut positions, mut times) = (SourcePositions::new(), TaskTimes::new());
         for barrier in barriers {
             positions.extend(barrier.positions);
+            times.extend(barrier.times);
         }
-        Barrier { checkpoint_id, positions, is_last }
+        Barrier { checkpoint_id, positions, times, is_last }
     }
 }
 
@@ -99,7 +101,12 @@ mod tests {
 
     fn barrier(checkpoint: u64, split: &str) -> Message {
         let positions = SourcePositions::from([(split.to_owned(), checkpoint.to_string())]);
-        Message::Barrier(Barrier { checkpoint_id: CheckpointId(checkpoint), positions, is_last: false })
+        Message::Barrier(Barrier {
+            checkpoint_id: CheckpointId(checkpoint),
+            positions,
+            times: TaskTimes::new(),
+            is_last: false,
+        })
     }
 
     fn value(aligned: Aligned) -> i32 {

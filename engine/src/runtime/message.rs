@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use frazil_table::TableFile;
 use frazil_writer::{CheckpointId, Generation, NdvSketches, SourcePositions};
 
+use super::event_time::TaskTimes;
 use super::evolving_sink::SinkSchema;
 use crate::dead_letter::{DeadLetter, Records};
 
@@ -39,6 +40,8 @@ pub(super) struct Barrier {
     pub(super) checkpoint_id: CheckpointId,
     /// Where the splits of the sending source go on.
     pub(super) positions: SourcePositions,
+    /// Of the sending sources that have a watermark.
+    pub(super) times: TaskTimes,
     /// Nothing comes after it.
     pub(super) is_last: bool,
 }
@@ -67,5 +70,6 @@ pub(super) struct WriterShare {
     pub(super) dead_letter_files: Vec<TableFile>,
     pub(super) dead_letters: u64,
     pub(super) positions: SourcePositions,
+    pub(super) times: TaskTimes,
     pub(super) is_last: bool,
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compaction::CompactionSpec;
 use super::dead_letters::{DeadLetterTable, DeadLetterWriter};
+use super::event_time::EventTimePlan;
 use super::evolving_sink::EvolvingSink;
 use super::exchange::Exchange;
 use super::input::AlignedInput;
@@ -48,6 +49,8 @@ pub(crate) struct PipelineSpec {
     pub(crate) distribution: DistributionMode,
     /// Rows take the place of older ones of their keys. Its query is a fixed one.
     pub(crate) upserts: bool,
+    /// Of a source with a watermark.
+    pub(crate) event_time: Option<EventTimePlan>,
     /// How the table's statistics are kept, if they are.
     pub(crate) statistics: Option<StatisticsConfig>,
     pub(crate) compaction: CompactionSpec,
@@ -94,7 +97,7 @@ pub(super) struct Connections {
 /// What keeps the source from starting at `positions`, or the writers from being made.
 pub(super) async fn spawn_pipeline(
     (index, spec): (usize, &PipelineSpec),
-    positions: &SourcePositions,
+    (positions, watermark_ms): (&SourcePositions, Option<i64>),
     connections: &Connections,
     counters: &Arc<Counters>,
     tasks: &mut JoinSet<Result<()>>,
@@ -123,7 +126,11 @@ pub(super) async fn spawn_pipeline(
         }
     }
     let mut requests = Vec::new();
-    for stream in streams {
+    for (subtask, stream) in streams.into_iter().enumerate() {
+        let event_time = match &spec.event_time {
+            Some(plan) => Some(plan.instantiate(watermark_ms).await?),
+            None => None,
+        };
         let (request_sender, request_receiver) = mpsc::channel(1);
         requests.push(request_sender);
         let outputs = outputs.pop().expect("one set of outputs for each source task");
@@ -132,6 +139,8 @@ pub(super) async fn spawn_pipeline(
             requests: request_receiver,
             exchange: source_exchange(spec, &table, outputs).await?,
             ended: connections.ended.clone(),
+            subtask,
+            event_time,
             counters: Arc::clone(counters),
             steps: spec.queue.env().steps.clone(),
         };

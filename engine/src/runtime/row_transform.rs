@@ -150,7 +150,7 @@ impl RowTransform {
 }
 
 /// Whether another row might not have failed.
-fn is_of_a_row(error: &Error) -> bool {
+pub(super) fn is_of_a_row(error: &Error) -> bool {
     match error {
         Error::Unfit { .. } => true,
         Error::Writer(frazil_writer::Error::BadBatch { .. } | frazil_writer::Error::RequiredNull { .. }) => true,

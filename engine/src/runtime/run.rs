@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use frazil_compactor::lease;
 use frazil_table::SnapshotProperties;
-use frazil_writer::{Committer, Recovered, Sink};
+use frazil_writer::{Committer, Recovered, Sink, SourcePositions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -54,18 +54,30 @@ pub(crate) async fn run_pipelines(
     let compaction_stop = CancellationToken::new();
     let (committed, compactions) = spawn_compactions(&specs, &counters, &progress, &compaction_stop);
     let (kept, statistics) = keep_statistics(&specs, &progress);
-    let recovered =
-        recovered.into_iter().map(|recovered| recovered.ledger.map(|ledger| ledger.positions).unwrap_or_default());
+    let recovered = recovered.into_iter().map(|recovered| match recovered.ledger {
+        Some(ledger) => (ledger.positions, ledger.watermark_ms),
+        None => (SourcePositions::new(), None),
+    });
     let parts = specs.iter().zip(recovered).zip(counters).zip(committed);
-    for (index, (((spec, positions), counters), (committed, pace))) in parts.enumerate() {
+    for (index, (((spec, (positions, watermark_ms)), counters), (committed, pace))) in parts.enumerate() {
         let spec = (index, spec);
         let Spawned { requests: of_sources, evolving, upserts } =
-            spawn_pipeline(spec, &positions, &connections, &counters, &mut tasks).await?;
+            spawn_pipeline(spec, (&positions, watermark_ms), &connections, &counters, &mut tasks).await?;
         requests.extend(of_sources);
         let dead_letters = dead_letters[index].take();
         let statistics = kept[index];
-        let pipeline =
-            CommittedPipeline { positions, committed, pace, counters, evolving, upserts, dead_letters, statistics };
+        let pipeline = CommittedPipeline {
+            positions,
+            watermark_ms,
+            late_rows: 0,
+            committed,
+            pace,
+            counters,
+            evolving,
+            upserts,
+            dead_letters,
+            statistics,
+        };
         committed_pipelines.push(pipeline);
     }
     drop(connections);

@@ -7,6 +7,7 @@ use frazil_storage::{Step, Steps};
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
 
+use super::event_time::EventTime;
 use super::exchange::Exchange;
 use super::message::{Barrier, BarrierRequest, Rows};
 use crate::Result;
@@ -20,6 +21,10 @@ pub(super) struct SourceTask {
     pub(super) exchange: Exchange,
     /// Told once when the source has come to its end.
     pub(super) ended: mpsc::Sender<()>,
+    /// Which of the source's tasks it is.
+    pub(super) subtask: usize,
+    /// Of a source that has a watermark.
+    pub(super) event_time: Option<EventTime>,
     pub(super) counters: Arc<Counters>,
     pub(super) steps: Steps,
 }
@@ -36,9 +41,11 @@ impl SourceTask {
                     // The coordinator is gone: the pipeline is failing, and says why elsewhere.
                     let Some(request) = request else { return Ok(()) };
                     self.steps.reach(Step::BarrierSent)?;
+                    let time = self.event_time.as_mut().map(|time| (self.subtask, time.at_barrier()));
                     let barrier = Barrier {
                         checkpoint_id: request.checkpoint_id,
                         positions: positions.clone(),
+                        times: time.into_iter().collect(),
                         is_last: request.is_last,
                     };
                     self.exchange.send_barrier(&barrier).await?;
@@ -53,7 +60,10 @@ impl SourceTask {
                     }
                     Some(next) => {
                         let next = next?;
-                        let SourceBatch { batch, split, position, dead_letters, records } = next;
+                        let SourceBatch { batch, split, position, dead_letters, records, is_end } = next;
+                        if let Some(event_time) = &mut self.event_time {
+                            event_time.take(&split, &batch, is_end).await?;
+                        }
                         let count = batch.num_rows() + dead_letters.len();
                         let rows = Rows { batch, split: split.as_str().into(), dead_letters, records, sink_schema: None };
                         positions.insert(split, position);

@@ -75,6 +75,7 @@ impl WriterTask {
                 dead_letter_files,
                 dead_letters: std::mem::take(&mut self.dead_letter_count),
                 positions: barrier.positions,
+                times: barrier.times,
                 is_last: barrier.is_last,
             };
             self.committer.send(share).await.map_err(|_| Error::Cancelled)?;

@@ -4,8 +4,8 @@
 //! ([`super::TableRef::with_places`]).
 
 use datafusion::sql::sqlparser::ast::{
-    self, AssignmentTarget, Expr, FromTable, Ident, ObjectName, SetExpr, Spanned as _, TableAlias, TableFactor,
-    TableWithJoins,
+    self, AssignmentTarget, Expr, FromTable, Ident, ObjectName, SelectItem, SetExpr, Spanned as _, TableAlias,
+    TableFactor, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
@@ -26,7 +26,7 @@ pub struct RowChange {
     pub span: Span,
     /// `SET column = value, …`; none: the rows are deleted.
     pub assignments: Vec<Assignment>,
-    /// The rows: `FROM` and `WHERE` are the statement's, nothing is selected.
+    /// The rows: `FROM` and `WHERE` are the statement's, what is selected are the values of the assignments.
     pub rows: Query,
 }
 
@@ -104,7 +104,7 @@ fn assignment(given: ast::Assignment) -> Result<Assignment, ParserError> {
 
 fn row_change(
     mut table: TableWithJoins,
-    assignments: Vec<Assignment>,
+    mut assignments: Vec<Assignment>,
     selection: Option<Expr>,
     hints: &mut Hints,
 ) -> Result<RowChange, ParserError> {
@@ -135,8 +135,16 @@ fn row_change(
     *name = ObjectName::from(Ident::with_quote_and_span('`', place, planned_name.clone()));
     let mut ast = empty_query();
     let SetExpr::Select(select) = ast.body.as_mut() else { unreachable!("SELECT 1 is a select") };
-    (select.projection, select.from, select.selection) = (Vec::new(), vec![table], selection);
+    // The tables of the new values count as the query's.
+    let values = assignments.iter().map(|assignment| SelectItem::UnnamedExpr(assignment.value.clone())).collect();
+    (select.projection, select.from, select.selection) = (values, vec![table], selection);
     let mut rows = query_of(ast, hints)?;
+    let SetExpr::Select(select) = rows.ast.body.as_ref() else { unreachable!("it was one above") };
+    for (assignment, value) in assignments.iter_mut().zip(&select.projection) {
+        if let SelectItem::UnnamedExpr(value) = value {
+            assignment.value.clone_from(value);
+        }
+    }
     let with_places = true;
     rows.tables.push(TableRef {
         planned_name,

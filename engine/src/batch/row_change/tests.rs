@@ -127,9 +127,7 @@ async fn each_mode_leaves_the_files_that_it_should() {
 /// Row ids and sequence numbers by `id`.
 async fn lineage(session: &Session) -> Vec<(i64, i64, i64)> {
     let name = Name::new(["orders"]);
-    let Resolved::Iceberg(target) = session.resolve(&name, "").await.unwrap() else {
-        panic!("a table")
-    };
+    let Resolved::Iceberg(target) = session.resolve(&name, "").await.unwrap() else { panic!("a table") };
     let context = ReadContext::new(session.env());
     let projection = Projection::paths(["id", ROW_ID_COLUMN, LAST_UPDATED_COLUMN]);
     let request = ScanRequest { projection, ..ScanRequest::default() };
@@ -393,6 +391,10 @@ async fn new_values_that_come_from_other_rows_are_decided_by_them_too() {
     let correlated =
         "UPDATE orders AS o SET amount = (SELECT max(i.amount) FROM orders AS i WHERE i.day = o.day) WHERE id = 2";
     assert_eq!(whole_condition_of(&session, correlated).await, None);
+    done(&mut session, "CREATE TABLE fees (fee INT); INSERT INTO fees VALUES (7)").await;
+    done(&mut session, "UPDATE orders SET amount = amount + (SELECT max(fee) FROM fees) WHERE id < 3").await;
+    let amounts = text(&mut session, "SELECT sum(amount) AS s FROM orders WHERE id < 3").await;
+    assert!(amounts.contains("| 44 |"), "{amounts}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use super::{Position, Shared, SourceFile, source_batch};
 use crate::connectors::error::SourceError;
 use crate::connectors::task::{End, Output};
+use crate::source::SourceBatch;
 
 /// Length of the footer, 4 bytes, and `PAR1`.
 const TRAILER_BYTES: u64 = 8;
@@ -69,7 +70,7 @@ pub(super) async fn read(
     }
     let done = Position::Done { size_bytes: file.size_bytes };
     let nothing = RecordBatch::new_empty(shared.schema.clone());
-    output.send(source_batch(nothing, name, done)).await?;
+    output.send(SourceBatch { is_end: true, ..source_batch(nothing, name, done) }).await?;
     Ok(())
 }
 

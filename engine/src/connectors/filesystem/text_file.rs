@@ -12,6 +12,7 @@ use crate::connectors::format::{CsvEncoding, CsvHeader, Encoding};
 use crate::connectors::infer::Inference;
 use crate::connectors::task::{End, Output};
 use crate::dead_letter::Origin;
+use crate::source::SourceBatch;
 use crate::suggest::nearest_one;
 
 /// Bytes of one request.
@@ -69,7 +70,7 @@ pub(super) async fn read(
         }
     }
     let done = Position::Done { size_bytes: file.size_bytes };
-    output.send(finish(&mut decoder, done)).await?;
+    output.send(SourceBatch { is_end: true, ..finish(&mut decoder, done) }).await?;
     shared.note_read(file.size_bytes.saturating_sub(noted));
     Ok(())
 }

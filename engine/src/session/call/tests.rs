@@ -324,7 +324,7 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
                |
              2 |          CALL system.vacuum('t')
                |               ^^^^^^^^^^^^^
-               = there are ancestors_of, cherrypick_snapshot, expire_snapshots, fast_forward, publish_changes, register_table, rewrite_data_files, rewrite_manifests, rollback_to_snapshot, rollback_to_timestamp, set_current_snapshot
+               = there are ancestors_of, cherrypick_snapshot, compute_table_stats, expire_snapshots, fast_forward, publish_changes, register_table, rewrite_data_files, rewrite_manifests, rollback_to_snapshot, rollback_to_timestamp, set_current_snapshot
             there is no procedure 'rollback_to_snapshot'
               --> line 3, column 15, in CALL
                |
@@ -462,10 +462,10 @@ async fn distinct_values_are_counted_over_all_inserts_and_the_files_go_with_thei
     assert_eq!(distinct_values(&world).await.unwrap().1, [(1, 6), (2, 5)]);
     let answer = world.answers("CALL system.compute_table_stats(table => 't', columns => ARRAY['name'])").await;
     assert!(answer.contains("statistics_file") && answer.contains(".stats"), "{answer}");
-    assert_eq!(distinct_values(&world).await.unwrap().1, [(2, 2)]);
+    assert_eq!(distinct_values(&world).await.unwrap().1, [(2, 3)]);
     world.done("CALL system.compute_table_stats('t')").await;
     let last = distinct_values(&world).await.unwrap();
-    assert_eq!((last.0, last.1), (world.history("t").await[0], vec![(1, 4), (2, 2)]));
+    assert_eq!((last.0, last.1), (world.history("t").await[0], vec![(1, 4), (2, 3)]));
 
     let paths = |table: frazil_table::Table| -> Vec<String> {
         table.metadata().statistics_iter().map(|file| file.statistics_path.clone()).collect()
@@ -494,7 +494,37 @@ async fn statistics_are_refused_with_their_place() {
              CALL system.compute_table_stats('t');
              ALTER TABLE t SET ('write.extended-statistics.enabled' = 'yes');
              INSERT INTO t VALUES (1, ROW(1.5));",
-            expect![[r#""#]],
+            expect![[r#"
+                there is no column 'spot.lta'
+                  --> line 1, column 47, in CALL
+                   |
+                 1 | CALL system.compute_table_stats(table => 't', columns => ARRAY['spot.lta'])
+                   |                                               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+                   = did you mean 'spot.lat'?
+                'spot' has no values of its own
+                  --> line 2, column 60, in CALL
+                   |
+                 2 |              CALL system.compute_table_stats(table => 't', columns => ARRAY['spot'])
+                   |                                                            ^^^^^^^^^^^^^^^^^^^^^^^^
+                   = name a column in it
+                'columns' is a list of texts: ARRAY['a', 'b']
+                  --> line 3, column 60, in CALL
+                   |
+                 3 |              CALL system.compute_table_stats(table => 't', columns => 'id')
+                   |                                                            ^^^^^^^^^^^^^^^
+                the table has no snapshot 7; it has no snapshots
+                  --> line 4, column 60, in CALL
+                   |
+                 4 |              CALL system.compute_table_stats(table => 't', snapshot_id => 7)
+                   |                                                            ^^^^^^^^^^^^^^^^
+                +-----------------+
+                | statistics_file |
+                +-----------------+
+                |                 |
+                +-----------------+
+                table t is altered
+                table property write.extended-statistics.enabled is "yes", but it must be true or false
+            "#]],
         )
         .await;
 }
