@@ -1,4 +1,4 @@
-//! Numbers of distinct values that Frazil keeps, as Trino's planner and Spark's procedure see them.
+//! Numbers of distinct values that Frazil keeps, as Trino's planner sees them.
 
 use frazil_tests::peers::{Engine, Error, FrazilSql, Peer};
 
@@ -50,11 +50,12 @@ fn trino_plans_by_the_distinct_values_that_frazil_counted() -> Result<(), Error>
     assert_eq!(distinct_values(trino, table, "word")?, Some(8.0));
     assert_eq!(distinct_values(trino, table, "day")?, Some(2.0));
 
-    // Trino goes on with our sketches: it unites them with those of its own rows.
+    // Trino 406 counts nothing when it inserts: Frazil makes up for
+    // its rows with the next ones of its own.
     trino.sql(&format!("INSERT INTO frazil.{table} VALUES (50000, 'trino', DATE '2024-01-03')"))?;
-    assert_eq!(distinct_values(trino, table, "word")?, Some(9.0));
+    assert_eq!(distinct_values(trino, table, "word")?, Some(8.0));
     frazil.sql(&format!("INSERT INTO {table} VALUES (50001, 'frazil', DATE '2024-01-03')")).unwrap();
-    assert_eq!(distinct_values(trino, table, "word")?, Some(10.0), "Frazil goes on with Trino's");
+    assert_eq!(distinct_values(trino, table, "word")?, Some(10.0));
     frazil
         .sql(&format!("DELETE FROM {table} WHERE word = 'trino'; CALL system.compute_table_stats('{table}')"))
         .unwrap();
