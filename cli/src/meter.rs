@@ -48,10 +48,10 @@ impl Meter {
 impl Figures {
     /// One JSON object, an event like the others.
     pub(crate) fn to_json(&self) -> String {
-        let PipelineProgress { table, rows_in, rows_committed, rows_skipped, lag, .. } = &self.pipeline;
+        let PipelineProgress { table, rows_in, rows_committed, rows_skipped, late_rows, lag, .. } = &self.pipeline;
         json!({
             "event": "progress", "table": table, "rows-read": rows_in, "rows-committed": rows_committed,
-            "rows-skipped": rows_skipped, "rows-per-second": self.rows_per_second, "lag": lag,
+            "rows-skipped": rows_skipped, "late-rows": late_rows, "rows-per-second": self.rows_per_second, "lag": lag,
         })
         .to_string()
     }
@@ -59,10 +59,13 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PipelineProgress { table, rows_in, rows_committed, rows_skipped, lag, .. } = &self.pipeline;
+        let PipelineProgress { table, rows_in, rows_committed, rows_skipped, late_rows, lag, .. } = &self.pipeline;
         write!(f, "{table}: {rows_in} rows read, {} rows/s, {rows_committed} in the table", self.rows_per_second)?;
         if let Some(lag) = lag {
             write!(f, ", {lag}")?;
+        }
+        if *late_rows > 0 {
+            write!(f, ", {late_rows} late rows")?;
         }
         match rows_skipped {
             0 => Ok(()),
