@@ -71,8 +71,12 @@ pub(super) type TaskTimes = BTreeMap<usize, TaskTime>;
 
 /// The watermark of all tasks together, which never falls behind what it was.
 pub(super) fn joint_watermark(before_ms: Option<i64>, tasks: &TaskTimes) -> Option<i64> {
-    let active = tasks.values().filter(|task| !task.is_idle);
-    before_ms.max(least(active.map(|task| task.watermark_ms)))
+    let mut active = tasks.values().filter(|task| !task.is_idle).peekable();
+    before_ms.max(match active.peek() {
+        Some(_) => least(active.map(|task| task.watermark_ms)),
+        // Nothing more is on its way: what the furthest has seen is complete.
+        None => tasks.values().filter_map(|task| task.watermark_ms).max(),
+    })
 }
 
 /// The least of all, `None` if one is not known or there are none.
@@ -278,6 +282,7 @@ mod tests {
         assert_eq!(joint_watermark(Some(6), &tasks), Some(6));
         let tasks = TaskTimes::from([(0, task(Some(7), false)), (1, task(None, false))]);
         assert_eq!(joint_watermark(Some(3), &tasks), Some(3));
-        assert_eq!(joint_watermark(Some(3), &TaskTimes::from([(0, task(Some(9), true))])), Some(3));
+        let all_idle = TaskTimes::from([(0, task(Some(9), true)), (1, task(Some(4), true))]);
+        assert_eq!(joint_watermark(Some(3), &all_idle), Some(9), "no row is on its way");
     }
 }
