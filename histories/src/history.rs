@@ -118,8 +118,10 @@ impl History {
         if random.random_bool(0.5) {
             properties.insert("commit.manifest.min-count-to-merge".to_owned(), random.random_range(2..4).to_string());
         }
-        let codec = *["uncompressed", "snappy", "lz4", "zstd"].choose(&mut random).unwrap();
-        properties.insert("write.parquet.compression-codec".to_owned(), codec.to_owned());
+        if setting.types == Types::All {
+            let codec = *["uncompressed", "snappy", "lz4", "zstd"].choose(&mut random).unwrap();
+            properties.insert("write.parquet.compression-codec".to_owned(), codec.to_owned());
+        }
         let creation = TableCreation::builder()
             .name("t".to_owned())
             .schema(schema)
