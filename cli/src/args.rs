@@ -55,7 +55,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "LOCATION", conflicts_with = "catalog")]
     pub(crate) warehouse: Option<String>,
     /// How a store is reached, by a property of Iceberg's FileIO: s3.endpoint, s3.access-key-id, gcs.…, adls.…. May be
-    /// given more than once. Secrets are better kept in the section [storage] of --config, or where a cloud's own tools
+    /// given more than once. Secrets are better kept in the section storage of --config, or where a cloud's own tools
     /// look for them (AWS_ACCESS_KEY_ID, …).
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = parse_property)]
     pub(crate) storage: Vec<(String, String)>,
