@@ -111,6 +111,11 @@ fn mend_header(manifest: &[u8], definitions: Definitions) -> Option<Vec<u8>> {
     if is_renamed {
         entries[spec].1 = json.to_string().into_bytes();
     }
+    // Nearly no manifest has anything to mend, and its schema is some kilobytes of JSON.
+    const FIXED: &[u8] = b"\"fixed\"";
+    if !is_renamed && !entries[schema].1.windows(FIXED.len()).any(|part| part == FIXED) {
+        return None;
+    }
     let mut json: Value = serde_json::from_slice(&entries[schema].1).ok()?;
     if is_renamed {
         rename(partition_fields(&mut json)?);

@@ -216,42 +216,40 @@ impl Rows {
     }
 }
 
-/// The picks as a few ranges of rows, if that is what they are: rows that came clustered need not be put together.
-fn contiguous(picks: &[Pick]) -> Option<Vec<(usize, Range<usize>)>> {
-    let runs_max = picks.len() / ROWS_MIN + 1;
-    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
-    for (batch, row) in picks {
-        if let Some((last, rows)) = runs.last_mut()
-            && last == batch
-            && rows.end == *row
-        {
-            rows.end += 1;
-        } else if runs.len() == runs_max {
-            return None;
-        } else {
-            runs.push((*batch, *row..*row + 1));
-        }
-    }
-    Some(runs)
-}
-
-/// As [`contiguous`], of numbers.
-fn ranges(numbers: &[u32]) -> Option<Vec<Range<usize>>> {
-    let runs_max = numbers.len() / ROWS_MIN + 1;
+/// Where the items of each run are, if they are a few runs in which each item follows the one before: rows that came
+/// clustered need not be put together.
+fn runs<T: Copy>(items: &[T], follows: impl Fn(T, T) -> bool) -> Option<Vec<Range<usize>>> {
+    let runs_max = items.len() / ROWS_MIN + 1;
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for number in numbers {
-        let number = *number as usize;
+    for (at, item) in items.iter().enumerate() {
         if let Some(run) = runs.last_mut()
-            && run.end == number
+            && follows(items[at - 1], *item)
         {
             run.end += 1;
         } else if runs.len() == runs_max {
             return None;
         } else {
-            runs.push(number..number + 1);
+            runs.push(at..at + 1);
         }
     }
     Some(runs)
+}
+
+/// The picks as a few ranges of rows, if that is what they are.
+fn contiguous(picks: &[Pick]) -> Option<Vec<(usize, Range<usize>)>> {
+    let runs = runs(picks, |(batch, row), (next_batch, next_row)| batch == next_batch && row + 1 == next_row)?;
+    let rows = |run: Range<usize>| {
+        let (batch, row) = picks[run.start];
+        (batch, row..row + run.len())
+    };
+    Some(runs.into_iter().map(rows).collect())
+}
+
+/// As [`contiguous`], of numbers.
+fn ranges(numbers: &[u32]) -> Option<Vec<Range<usize>>> {
+    let runs = runs(numbers, |number, next| number.checked_add(1) == Some(next))?;
+    let rows = |run: Range<usize>| numbers[run.start] as usize..numbers[run.start] as usize + run.len();
+    Some(runs.into_iter().map(rows).collect())
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use frazil_reader::{ReadContext, ScanRequest, SnapshotSelector, load_scan, scan}
 use frazil_storage::{Clock, Env, ManualClock, SystemClock};
 use frazil_table::arrow::arrow_schema;
 use frazil_table::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, Operation,
-    Schema, Struct, TableCreation, TableIdent, Transform, UnboundPartitionSpec,
+    DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, Operation, Schema,
+    Struct, TableCreation, TableIdent, Transform, UnboundPartitionSpec,
 };
 use frazil_table::{
     Change, CommitIdentity, CommitTarget, Conflict, ManifestCache, MetadataChange, RowDelta, SnapshotProperties, Table,
-    TableFile, TableState, Validation, io, row_lineage,
+    TableFile, TableState, Validation, data_file_builder, io, row_lineage,
 };
 use frazil_writer::{TableWriter, WriterConfig};
 use futures::TryStreamExt;
@@ -383,32 +383,12 @@ pub fn partition(p: i32) -> Struct {
 
 /// The file as a rewrite in format version 3 hands it over: with the lineage columns among its metrics.
 pub fn with_lineage(file: &TableFile) -> TableFile {
-    let DataFileParts { mut builder, mut sizes } = parts(&file.file);
+    let mut sizes = file.file.column_sizes().clone();
     sizes.insert(row_lineage::ROW_ID, 8);
     sizes.insert(row_lineage::LAST_UPDATED_SEQUENCE_NUMBER, 8);
-    let file_of = builder.column_sizes(sizes).build().unwrap();
-    TableFile { file: file_of, partition_spec_id: file.partition_spec_id }
-}
-
-struct DataFileParts {
-    builder: DataFileBuilder,
-    sizes: HashMap<i32, u64>,
-}
-
-fn parts(file: &DataFile) -> DataFileParts {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone());
-    DataFileParts { builder, sizes: file.column_sizes().clone() }
+    let mut builder = data_file_builder(&file.file, file.partition_spec_id);
+    let described = builder.first_row_id(None).column_sizes(sizes).build().unwrap();
+    TableFile { file: described, partition_spec_id: file.partition_spec_id }
 }
 
 fn parse(json: &str) -> Schema {
