@@ -35,6 +35,9 @@ public final class Cluster {
         }
         conf.set("dfs.datanode.hostname", HOST);
         conf.setInt("dfs.replication", 1);
+        // A datanode takes a block only where a whole one has room beside those that are being written: at the default of
+        // 128 MiB a machine with little space left refuses files of a few bytes.
+        conf.setLong("dfs.blocksize", 4 << 20);
         conf.setBoolean("dfs.permissions.enabled", false);
         conf.setBoolean("dfs.namenode.datanode.registration.ip-hostname-check", false);
         // Formatting and serving register the same metrics.
