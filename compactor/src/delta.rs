@@ -86,7 +86,7 @@ pub async fn load_delta(
     for snapshot in chain.into_iter().rev() {
         let id = snapshot.snapshot_id();
         delta.snapshot_ids.push(id);
-        let manifests = io::load_manifest_list(store, table.metadata(), snapshot).await?;
+        let manifests = io::load_manifest_list(store, cache, table.metadata(), snapshot).await?;
         for manifest in manifests.iter().filter(|manifest| manifest.added_snapshot_id == id) {
             let entries = io::load_manifest(store, cache, manifest).await?;
             for entry in entries.iter().filter(|entry| entry.snapshot_id() == Some(id)) {

@@ -216,16 +216,18 @@ impl<'a> Walk<'a> {
 
     async fn check_manifest_list(&mut self, snapshot: &Snapshot) {
         let store = self.queue.env().store.clone();
-        let listed = match io::load_manifest_list(&store, self.table.metadata(), snapshot).await {
+        // Its own cache: what a writer of this process remembers is not what is stored.
+        let cache = self.context.manifests.clone();
+        let listed = match io::load_manifest_list(&store, &cache, self.table.metadata(), snapshot).await {
             Ok(listed) => listed,
             Err(error) => return self.wrong(snapshot.manifest_list(), reason_of_table(&error)),
         };
         self.report.manifest_lists += 1;
         let mut content = Content::default();
-        for manifest in &listed {
+        for manifest in listed.iter() {
             let path = &manifest.manifest_path;
             self.check_listed(snapshot, manifest);
-            match io::load_manifest(&store, self.queue.cache(), manifest).await {
+            match io::load_manifest(&store, &cache, manifest).await {
                 Err(error) => self.wrong(path, reason_of_table(&error)),
                 Ok(entries) => {
                     if self.manifests.insert(path.clone(), manifest.clone()).is_none() {

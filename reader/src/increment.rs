@@ -171,7 +171,7 @@ pub async fn load_increment(
     snapshot: &Snapshot,
 ) -> Result<Increment> {
     let (store, id) = (&context.env.store, snapshot.snapshot_id());
-    let manifests = io::load_manifest_list(store, table.metadata(), snapshot).await?;
+    let manifests = io::load_manifest_list(store, &context.manifests, table.metadata(), snapshot).await?;
     let mut files: Vec<(ScanTask, bool)> = Vec::new();
     let mut filter = FileFilter::new(spec);
     let added = |manifest: &&_| is_added_by(manifest, id);

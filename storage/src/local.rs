@@ -44,14 +44,16 @@ impl LocalBackend {
         blocking(Arc::clone(&self.disk), work).await
     }
 
-    async fn create(&self, key: &str) -> Outcome<LocalFile> {
+    /// Makes a file, and does the first of what is to be done with it without a change of threads.
+    async fn create<T: Send + 'static>(
+        &self,
+        key: &str,
+        then: impl FnOnce(LocalFile) -> io::Result<T> + Send + 'static,
+    ) -> Outcome<T> {
         let (disk, folders, path) = (Arc::clone(&self.disk), Arc::clone(&self.folders), path(key));
         self.blocking(move |_| {
-            let folder = parent(&path)?;
-            folders.make(&*disk, folder)?;
-            let temporary = folder.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()));
-            let file = Arc::from(disk.create(&temporary)?);
-            Ok(LocalFile { disk, file: Some(file), temporary, path })
+            let temporary = Temporary::create(disk, &folders, path)?;
+            then(LocalFile { temporary, is_finished: false })
         })
         .await
     }
@@ -99,9 +101,13 @@ impl Backend for LocalBackend {
     }
 
     async fn put(&self, key: &str, bytes: Bytes, mode: Mode, _stamp: &str) -> Outcome<()> {
-        let mut file = self.create(key).await?;
-        file.write(bytes).await?;
-        file.finish(mode).await
+        let whole = move |mut file: LocalFile| {
+            file.temporary.file.write_all(&bytes)?;
+            file.temporary.publish(mode)?;
+            file.is_finished = true;
+            Ok(())
+        };
+        self.create(key, whole).await
     }
 
     async fn stamp(&self, _key: &str) -> Outcome<Option<String>> {
@@ -125,45 +131,61 @@ impl Backend for LocalBackend {
     }
 
     async fn begin(&self, key: &str) -> Outcome<Upload> {
-        Ok(Upload::Append(Box::new(self.create(key).await?)))
+        Ok(Upload::Append(Box::new(self.create(key, Ok).await?)))
     }
 }
 
 /// A file that is being written. Dropped unfinished, its temporary file is removed.
 #[derive(Debug)]
 struct LocalFile {
+    temporary: Temporary,
+    is_finished: bool,
+}
+
+/// A file under its temporary name.
+#[derive(Clone, Debug)]
+struct Temporary {
     disk: Arc<dyn Disk>,
-    /// Taken by `finish`.
-    file: Option<Arc<dyn DiskFile>>,
-    temporary: PathBuf,
+    file: Arc<dyn DiskFile>,
+    location: PathBuf,
+    /// What it will be called.
     path: PathBuf,
+}
+
+impl Temporary {
+    fn create(disk: Arc<dyn Disk>, folders: &Folders, path: PathBuf) -> io::Result<Self> {
+        let folder = parent(&path)?;
+        folders.make(&*disk, folder)?;
+        let location = folder.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()));
+        Ok(Self { file: Arc::from(disk.create(&location)?), disk, location, path })
+    }
+
+    fn publish(&self, mode: Mode) -> io::Result<()> {
+        self.file.sync()?;
+        self.disk.rename(&self.location, &self.path, mode)?;
+        self.disk.sync_folder(parent(&self.path)?)
+    }
 }
 
 #[async_trait]
 impl AppendFile for LocalFile {
     async fn write(&mut self, bytes: Bytes) -> Outcome<()> {
-        let file = self.file.clone().expect("only finish takes the file");
-        blocking(Arc::clone(&self.disk), move |_| file.write_all(&bytes)).await
+        let file = Arc::clone(&self.temporary.file);
+        blocking(Arc::clone(&self.temporary.disk), move |_| file.write_all(&bytes)).await
     }
 
     async fn finish(&mut self, mode: Mode) -> Outcome<()> {
-        let file = self.file.clone().expect("a file is finished once");
-        let (temporary, path) = (self.temporary.clone(), self.path.clone());
-        let finish = move |disk: &dyn Disk| {
-            file.sync()?;
-            disk.rename(&temporary, &path, mode)?;
-            disk.sync_folder(parent(&path)?)
-        };
-        blocking(Arc::clone(&self.disk), finish).await?;
-        self.file = None;
+        let temporary = self.temporary.clone();
+        blocking(Arc::clone(&self.temporary.disk), move |_| temporary.publish(mode)).await?;
+        self.is_finished = true;
         Ok(())
     }
 }
 
 impl Drop for LocalFile {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            self.disk.remove(&self.temporary).ok();
+        if !self.is_finished {
+            self.temporary.disk.remove(&self.temporary.location).ok();
         }
     }
 }

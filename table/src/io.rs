@@ -44,18 +44,25 @@ pub async fn store_metadata(store: &Store, location: &str, text: &MetadataText) 
     Ok(store.put_new(location, bytes).await?)
 }
 
-/// Reads the manifest list of a snapshot.
+/// Reads the manifest list of a snapshot. Kept in `cache`.
 ///
 /// # Errors
 /// [`Error::Damaged`] if it is not one.
 pub async fn load_manifest_list(
     store: &Store,
+    cache: &ManifestCache,
     metadata: &TableMetadata,
     snapshot: &Snapshot,
-) -> Result<Vec<ManifestFile>> {
+) -> Result<Arc<Vec<ManifestFile>>> {
     let location = snapshot.manifest_list();
+    if let Some(manifests) = cache.list(location) {
+        return Ok(manifests);
+    }
     let bytes = store.read(location).await?;
-    decode::manifest_list(&bytes, metadata.format_version()).map_err(|reason| Error::damaged(location, reason))
+    let manifests = decode::manifest_list(&bytes, metadata.format_version());
+    let manifests = Arc::new(manifests.map_err(|reason| Error::damaged(location, reason))?);
+    cache.insert_list(location, Arc::clone(&manifests));
+    Ok(manifests)
 }
 
 /// Reads a manifest's entries, with sequence numbers, snapshot ids and first row ids inherited (Iceberg spec, "Sequence
@@ -105,8 +112,8 @@ pub async fn find_unreachable_files(
     let newest_expired = expired.iter().map(|snapshot| snapshot.sequence_number()).max();
     for snapshot in expired {
         lists.insert(snapshot.manifest_list().to_owned());
-        for manifest in unless_gone(load_manifest_list(store, before.metadata(), snapshot).await)? {
-            dropped.insert(manifest.manifest_path.clone(), manifest);
+        for manifest in unless_gone(load_manifest_list(store, cache, before.metadata(), snapshot).await)?.iter() {
+            dropped.insert(manifest.manifest_path.clone(), manifest.clone());
         }
     }
     let mut retained: HashMap<String, ManifestFile> = HashMap::new();
@@ -117,12 +124,12 @@ pub async fn find_unreachable_files(
         if has_parent && !is_below_expired && !may_add_again(snapshot) {
             continue;
         }
-        for manifest in load_manifest_list(store, after.metadata(), snapshot).await? {
+        for manifest in load_manifest_list(store, cache, after.metadata(), snapshot).await?.iter() {
             if has_parent && !is_below_expired && manifest.added_snapshot_id != snapshot.snapshot_id() {
                 continue;
             }
             dropped.remove(&manifest.manifest_path);
-            retained.insert(manifest.manifest_path.clone(), manifest);
+            retained.insert(manifest.manifest_path.clone(), manifest.clone());
         }
     }
     let mut dropped_entries = Vec::new();

@@ -5,25 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use crate::spec::{ManifestEntry, ManifestFile};
 
-/// The entries of manifests that were read or written lately, by location. A manifest never changes, but what its entries
-/// inherit does: an attempt that lost may have listed it with another sequence number or first row id, so they are part
-/// of the key. Bounded by the number of entries in all manifests together.
+/// Manifests and manifest lists that were read or written lately, by location. Bounded by the number of entries in all of
+/// them together; the oldest go first.
+///
+/// Neither ever changes, but what the entries of a manifest inherit does: an attempt that lost may have listed it with
+/// another sequence number or first row id, so they are part of the key.
 #[derive(Clone, Debug)]
 pub struct ManifestCache(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    manifests: HashMap<String, Cached>,
-    /// Oldest first.
-    order: VecDeque<String>,
-    entries: usize,
-    entries_max: usize,
-}
-
-#[derive(Debug)]
-struct Cached {
-    inherited: Inherited,
-    entries: Arc<Vec<ManifestEntry>>,
+    manifests: Newest<(Inherited, Arc<Vec<ManifestEntry>>)>,
+    lists: Newest<Arc<Vec<ManifestFile>>>,
 }
 
 /// What entries inherit.
@@ -33,7 +26,7 @@ fn inherited(manifest: &ManifestFile) -> Inherited {
     (manifest.sequence_number, manifest.first_row_id)
 }
 
-/// About 1 KiB an entry: 100 MiB.
+/// About 1 KiB an entry of a manifest and half of that one of a list: 150 MiB.
 const ENTRIES_MAX: usize = 100_000;
 
 impl Default for ManifestCache {
@@ -43,42 +36,77 @@ impl Default for ManifestCache {
 }
 
 impl ManifestCache {
-    /// A cache that holds manifests of up to `entries_max` entries in all. A single larger one is not kept.
+    /// A cache that holds manifests of up to `entries_max` entries in all, and as many entries of lists. A single larger
+    /// one is not kept.
     pub fn with_capacity(entries_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Inner { manifests: HashMap::new(), order: VecDeque::new(), entries: 0, entries_max })))
+        Self(Arc::new(Mutex::new(Inner { manifests: Newest::new(entries_max), lists: Newest::new(entries_max) })))
     }
 
     /// The manifest's entries, if they are here as this list entry gives them.
     pub fn get(&self, manifest: &ManifestFile) -> Option<Arc<Vec<ManifestEntry>>> {
         let inner = self.lock();
-        let cached = inner.manifests.get(&manifest.manifest_path)?;
-        (cached.inherited == inherited(manifest)).then(|| cached.entries.clone())
+        let (as_listed, entries) = inner.manifests.get(&manifest.manifest_path)?;
+        (*as_listed == inherited(manifest)).then(|| entries.clone())
     }
 
-    /// Keeps a manifest's entries, letting go of the oldest others.
+    /// Keeps a manifest's entries.
     pub fn insert(&self, manifest: &ManifestFile, entries: Arc<Vec<ManifestEntry>>) {
-        let mut inner = self.lock();
         let size = entries.len().max(1);
-        let location = &manifest.manifest_path;
-        if size > inner.entries_max {
-            return;
-        }
-        if let Some(cached) = inner.manifests.get_mut(location) {
-            *cached = Cached { inherited: inherited(manifest), entries };
-            return;
-        }
-        while inner.entries + size > inner.entries_max {
-            let Some(oldest) = inner.order.pop_front() else { break };
-            let freed = inner.manifests.remove(&oldest).map_or(0, |old| old.entries.len().max(1));
-            inner.entries -= freed;
-        }
-        inner.entries += size;
-        inner.order.push_back(location.clone());
-        inner.manifests.insert(location.clone(), Cached { inherited: inherited(manifest), entries });
+        self.lock().manifests.insert(&manifest.manifest_path, size, (inherited(manifest), entries));
+    }
+
+    /// The manifest list at a location.
+    pub fn list(&self, location: &str) -> Option<Arc<Vec<ManifestFile>>> {
+        self.lock().lists.get(location).cloned()
+    }
+
+    /// Keeps a manifest list.
+    pub fn insert_list(&self, location: &str, manifests: Arc<Vec<ManifestFile>>) {
+        let size = manifests.len().max(1);
+        self.lock().lists.insert(location, size, manifests);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// Values by location, the newest that have room.
+#[derive(Debug)]
+struct Newest<V> {
+    /// With their sizes.
+    values: HashMap<String, (usize, V)>,
+    /// Oldest first.
+    order: VecDeque<String>,
+    size: usize,
+    size_max: usize,
+}
+
+impl<V> Newest<V> {
+    fn new(size_max: usize) -> Self {
+        Self { values: HashMap::new(), order: VecDeque::new(), size: 0, size_max }
+    }
+
+    fn get(&self, location: &str) -> Option<&V> {
+        self.values.get(location).map(|(_, value)| value)
+    }
+
+    /// Under a location that is taken the new value takes the old one's place; both have the same size.
+    fn insert(&mut self, location: &str, size: usize, value: V) {
+        if size > self.size_max {
+            return;
+        }
+        if let Some((_, old)) = self.values.get_mut(location) {
+            *old = value;
+            return;
+        }
+        while self.size + size > self.size_max {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.size -= self.values.remove(&oldest).map_or(0, |(size, _)| size);
+        }
+        self.size += size;
+        self.order.push_back(location.to_owned());
+        self.values.insert(location.to_owned(), (size, value));
     }
 }
 

@@ -18,7 +18,7 @@ pub struct TableState {
     pub(crate) table: Table,
     pub(crate) ref_name: String,
     pub(crate) snapshot: Option<SnapshotRef>,
-    pub(crate) manifests: Vec<ManifestFile>,
+    pub(crate) manifests: Arc<Vec<ManifestFile>>,
     pub(crate) entries: EntriesByPath,
     /// Manifests whose entries were left unread because the changes can't concern them.
     pub(crate) skipped: HashSet<String>,
@@ -149,7 +149,7 @@ impl TableState {
     /// A table that begins anew: it has its history, but nothing is live.
     pub(crate) fn forget_snapshot(&mut self) {
         self.snapshot = None;
-        self.manifests.clear();
+        self.manifests = Arc::default();
         self.entries.clear();
     }
 

@@ -81,7 +81,11 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |max| SqlitePoolOptions::new().max_connections(max).connect_with(options.clone());
+        // A connection to a file doesn't go stale, so none is tried before its use.
+        let pool = |max| {
+            let pool = SqlitePoolOptions::new().max_connections(max).test_before_acquire(false);
+            pool.connect_with(options.clone())
+        };
         let writer = patiently(&name, || pool(1)).await?;
         schema::prepare(&writer, &name).await?;
         let readers = patiently(&name, || pool(READERS_MAX)).await?;
@@ -93,7 +97,7 @@ impl Database {
         let file = format!("file:frazil-{}", Uuid::new_v4());
         let options = SqliteConnectOptions::new().filename(file).in_memory(true).shared_cache(true);
         let keeper = options.connect().await.map_err(database_error(&name))?;
-        let one = SqlitePoolOptions::new().max_connections(1);
+        let one = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
         let writer = one.connect_with(options).await.map_err(database_error(&name))?;
         schema::prepare(&writer, &name).await?;
         Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(Mutex::new(keeper)) })

@@ -1,11 +1,14 @@
 //! How a commit gets from its request to the moved pointer.
 //!
-//! 1. Answer from memory if the same request was answered before.
+//! 1. Answer from memory if the same request lost before.
 //! 2. Load the tables, check the requirements, apply the updates. Nothing is written yet.
 //! 3. Write the new metadata files under new names.
 //! 4. Move all pointers in one transaction, each by compare-and-swap, with the request's key beside them.
 //! 5. If a pointer had moved meanwhile, delete the own metadata files and go back to 2: the requirements decide
 //!    whether the commit still holds.
+//!
+//! A second copy of a request that landed is found out where it fails: in 2 its requirements don't hold any more, or in 4
+//! its key is taken. Then it gets the answer of the first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,13 +50,17 @@ impl SqlCatalog {
         let fingerprint = fingerprint(commits);
         let lanes = self.lanes.of(commits.iter().map(|commit| &commit.ident));
         let _lane = self.lanes.enter(lanes).await;
-        if let Some(answer) = self.answer(commits, key, &fingerprint).await? {
-            return Ok(answer);
+        if let Some(conflict) = self.answers.get(key) {
+            return Ok(TransactionOutcome::Conflict(conflict));
         }
         for _ in 0..SWAPS_MAX {
-            let prepared = match self.prepare(commits).await? {
-                Ok(prepared) => prepared,
-                Err(conflict) => {
+            let prepared = match self.prepare(commits).await {
+                Ok(Ok(prepared)) => prepared,
+                failed => {
+                    if let Some(answer) = self.answer(commits, key, &fingerprint).await? {
+                        return Ok(answer);
+                    }
+                    let Err(conflict) = failed? else { unreachable!("what was prepared was taken above") };
                     self.answers.insert(key, conflict.clone());
                     return Ok(TransactionOutcome::Conflict(conflict));
                 }
@@ -84,16 +91,13 @@ impl SqlCatalog {
         Ok(TransactionOutcome::Conflict(conflict))
     }
 
-    /// The answer to a request that was answered before.
+    /// The answer to a request that landed before.
     async fn answer(
         &self,
         commits: &[TableCommit],
         key: Uuid,
         fingerprint: &str,
     ) -> Result<Option<TransactionOutcome>> {
-        if let Some(conflict) = self.answers.get(key) {
-            return Ok(Some(TransactionOutcome::Conflict(conflict)));
-        }
         let Some(made) = self.database.fingerprint(key).await? else { return Ok(None) };
         if made != fingerprint {
             return Err(Error::BadRequest(format!(

@@ -26,11 +26,11 @@ pub async fn load_added_files(
         .ok_or_else(|| Error::InvalidChange(format!("the table has no snapshot {snapshot_id}")))?;
     let promotions = Promotions::of(metadata);
     let mut files = Vec::new();
-    for manifest in load_manifest_list(store, metadata, snapshot).await? {
+    for manifest in load_manifest_list(store, cache, metadata, snapshot).await?.iter() {
         if manifest.added_snapshot_id != snapshot_id {
             continue;
         }
-        let entries = load_manifest(store, cache, &manifest).await?;
+        let entries = load_manifest(store, cache, manifest).await?;
         let entries = promotions.widen_entries(manifest.partition_spec_id, entries);
         let added = entries.iter().filter(|e| e.status == ManifestStatus::Added && e.snapshot_id == Some(snapshot_id));
         for entry in added {

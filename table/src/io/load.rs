@@ -48,8 +48,8 @@ pub async fn load_state_at(
     entries: Entries,
 ) -> Result<TableState> {
     let manifests = match &snapshot {
-        None => Vec::new(),
-        Some(snapshot) => load_manifest_list(store, table.metadata(), snapshot).await?,
+        None => Arc::default(),
+        Some(snapshot) => load_manifest_list(store, cache, table.metadata(), snapshot).await?,
     };
     let mut state = TableState {
         table: table.clone(),
@@ -89,7 +89,7 @@ pub async fn load_state_for(
     let min_count = if needs.merges { min_count_to_merge(&state) } else { usize::MAX };
     let is_merged = merging_is_due(&state.manifests, min_count);
     let mut wanted = Vec::new();
-    for manifest in &state.manifests {
+    for manifest in state.manifests.iter() {
         let want = needs.want(manifest.content);
         if want.includes(metadata, manifest) || is_merged(manifest) {
             wanted.push(manifest.clone());
@@ -97,7 +97,7 @@ pub async fn load_state_for(
             state.skipped.insert(manifest.manifest_path.clone());
         }
     }
-    state.history = load_history(store, table, branch, &needs.bases).await?;
+    state.history = load_history(store, cache, table, branch, &needs.bases).await?;
     wanted.extend(state.history.steps.iter().flat_map(|step| &step.manifests).cloned());
     state.entries = load_entries(store, cache, &wanted).await?;
     state.widen_partitions();
@@ -119,7 +119,13 @@ fn check_branch(table: &Table, name: &str) -> Result<()> {
 
 /// Reads what the snapshots above the oldest base wrote. A base that is not in the history is told by the check that asks
 /// for it.
-async fn load_history(store: &Store, table: &Table, branch: &str, bases: &[Option<i64>]) -> Result<History> {
+async fn load_history(
+    store: &Store,
+    cache: &ManifestCache,
+    table: &Table,
+    branch: &str,
+    bases: &[Option<i64>],
+) -> Result<History> {
     let mut history = History::default();
     let mut missing: HashSet<Option<i64>> = bases.iter().copied().collect();
     let mut chain = table.ancestors(branch);
@@ -131,11 +137,11 @@ async fn load_history(store: &Store, table: &Table, branch: &str, bases: &[Optio
         }
         let Some(snapshot) = chain.next() else { return Ok(history) };
         let own = |manifest: &ManifestFile| manifest.added_snapshot_id == snapshot.snapshot_id();
-        let list = load_manifest_list(store, table.metadata(), snapshot).await?;
+        let list = load_manifest_list(store, cache, table.metadata(), snapshot).await?;
         history.steps.push(HistoryStep {
             snapshot_id: snapshot.snapshot_id(),
             operation: snapshot.summary().operation.clone(),
-            manifests: list.into_iter().filter(own).collect(),
+            manifests: list.iter().filter(|manifest| own(manifest)).cloned().collect(),
         });
     }
 }

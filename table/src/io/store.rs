@@ -17,7 +17,7 @@ use crate::spec::{
     FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Snapshot, Summary, TableMetadata,
     TableUpdate,
 };
-use crate::{Error, ManifestCache, Result, TableState};
+use crate::{Error, ManifestCache, Result, TableState, decode};
 
 /// Manifests that a commit's earlier attempts wrote and that a later one may use again.
 #[derive(Debug, Default)]
@@ -69,13 +69,21 @@ pub async fn store_commit(
     }
     let mut lists = Vec::with_capacity(plan.snapshots.len());
     for snapshot in &plan.snapshots {
-        lists.push((snapshot.manifest_list.as_str(), encode_list_of(snapshot, &manifests).await?));
+        let listed = snapshot.manifests.iter().map(|manifest| match manifest {
+            ManifestRef::Stored(file) => file.clone(),
+            ManifestRef::New(index) => manifests[*index].clone(),
+        });
+        let listed = Arc::new(listed.collect::<Vec<_>>());
+        let bytes = encode_manifest_list(snapshot, &listed).await.map_err(Error::spec("encoding a manifest list"))?;
+        debug_assert_eq!(decode::manifest_list(&bytes, snapshot.format_version).as_ref(), Ok(listed.as_ref()));
+        lists.push((snapshot.manifest_list.as_str(), listed, bytes));
     }
     let store_manifests = async {
         store_all(env, new.iter().map(|(plan, _, bytes)| (plan.location.as_str(), bytes.clone()))).await?;
         Ok(env.steps.reach(Step::ManifestsWritten)?)
     };
-    try_join(store_manifests, store_all(env, lists.into_iter())).await?;
+    let store_lists = store_all(env, lists.iter().map(|(location, _, bytes)| (*location, bytes.clone())));
+    try_join(store_manifests, store_lists).await?;
     for (manifest, file, _) in new {
         match manifest.reusable {
             true => drop(written.0.insert(manifest.location.clone(), file)),
@@ -89,6 +97,9 @@ pub async fn store_commit(
     }
     for (plan, file) in plan.manifests.iter().zip(&manifests) {
         cache.insert(file, Arc::new(plan.stored_entries()));
+    }
+    for (location, listed, _) in lists {
+        cache.insert_list(location, listed);
     }
     env.steps.reach(Step::ManifestListWritten)?;
     updates.extend(plan.ref_update(state));
@@ -147,14 +158,6 @@ async fn encode_manifest(metadata: &TableMetadata, plan: &ManifestPlan) -> Resul
     .map_err(encode)
 }
 
-async fn encode_list_of(plan: &SnapshotPlan, new_manifests: &[ManifestFile]) -> Result<Bytes> {
-    let manifests = plan.manifests.iter().map(|manifest| match manifest {
-        ManifestRef::Stored(file) => file.clone(),
-        ManifestRef::New(index) => new_manifests[*index].clone(),
-    });
-    encode_manifest_list(plan, manifests).await.map_err(Error::spec("encoding a manifest list"))
-}
-
 fn snapshot_of(plan: &SnapshotPlan) -> Snapshot {
     let builder = Snapshot::builder()
         .with_snapshot_id(plan.snapshot_id)
@@ -170,10 +173,7 @@ fn snapshot_of(plan: &SnapshotPlan) -> Snapshot {
     }
 }
 
-async fn encode_manifest_list(
-    plan: &SnapshotPlan,
-    manifests: impl Iterator<Item = ManifestFile>,
-) -> iceberg::Result<Bytes> {
+async fn encode_manifest_list(plan: &SnapshotPlan, manifests: &[ManifestFile]) -> iceberg::Result<Bytes> {
     let memory = FileIO::new_with_memory();
     let output = memory.new_output(&plan.manifest_list)?;
     let sink: Box<dyn FileWrite> = output.writer().await?;
@@ -184,7 +184,7 @@ async fn encode_manifest_list(
         FormatVersion::V2 => ManifestListWriter::v2(sink, id, parent, number),
         FormatVersion::V3 => ManifestListWriter::v3(sink, id, parent, number, first_row_id),
     };
-    writer.add_manifests(manifests)?;
+    writer.add_manifests(manifests.iter().cloned())?;
     writer.close().await?;
     memory.new_input(&plan.manifest_list)?.read().await
 }

@@ -70,8 +70,8 @@ pub fn manifest_list(bytes: &[u8]) -> Outcome {
         .build();
     let mut outcome = Ok(());
     for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
-        let metadata = table_metadata(version);
-        outcome = with_store(bytes, async |store| io::load_manifest_list(store, &metadata, &snapshot).await)
+        let (metadata, cache) = (table_metadata(version), ManifestCache::default());
+        outcome = with_store(bytes, async |store| io::load_manifest_list(store, &cache, &metadata, &snapshot).await)
             .map(drop)
             .map_err(text);
     }
