@@ -14,9 +14,8 @@ pub struct WriterConfig {
     /// Begins the name of each file; who wrote a file can be told from it. Letters, digits, `-`, `_` and `.`.
     pub file_prefix: String,
     /// Rows that are buffered or encoded but not yet in the store may take this much, within a few percent: an eighth of
-    /// it gathers, an eighth is being encoded and lies there once more while it is split by partition, half is what open
-    /// files hold, the rest is for work in between. Rows of partitions for which there is no room in it wait in temporary
-    /// files.
+    /// it gathers, an eighth is being encoded, five eighths are what open files hold, the rest is for work in between. Rows
+    /// of partitions for which there is no room in it wait in temporary files.
     pub memory_max_bytes: usize,
     /// Files that have a place in the store and are not closed yet. When there would be more, the one that was written to
     /// longest ago is closed. Each costs a file descriptor or an upload.
@@ -86,7 +85,7 @@ impl WriterConfig {
 
     /// What the row groups of all open files may hold.
     pub(crate) fn encoders_bytes(&self) -> usize {
-        self.memory_max_bytes / 2
+        self.memory_max_bytes / 8 * 5
     }
 
     /// Rows that come back from temporary files are taken in pieces of this size.

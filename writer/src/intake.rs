@@ -1,39 +1,64 @@
 //! Rows that have come and are not encoded yet.
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 
 use crate::memory::{MemoryPool, Reservation, batch_bytes};
 use crate::partition::{Assignment, PartitionId};
-use crate::rows::Rows;
+use crate::rows::{Place, Rows};
+use crate::{Error, Result};
 
-/// Batches as they came, with the partition of each row.
+/// Batches whose rows are ordered by partition while they are still in the caches; so the rows of a partition are a few
+/// ranges, which cost little to put together however many partitions there are.
 pub(crate) struct Intake {
     batches: Vec<RecordBatch>,
-    assignments: Vec<Assignment>,
+    /// Where the rows of each partition are, batch by batch.
+    places: Vec<(PartitionId, Place)>,
     memory: Reservation,
 }
 
-/// The rows of an intake by partition, in the order of the partitions' numbers; rows of a partition in the order in which
-/// they came.
 pub(crate) struct Parts {
     pub parts: Vec<(PartitionId, Rows)>,
-    /// All of the batches, and where their rows are.
     _memory: Reservation,
 }
 
 impl Intake {
     pub fn new(pool: &MemoryPool) -> Self {
-        Self { batches: Vec::new(), assignments: Vec::new(), memory: pool.reserve(0) }
+        Self { batches: Vec::new(), places: Vec::new(), memory: pool.reserve(0) }
     }
 
-    pub fn push(&mut self, batch: RecordBatch, assignment: Assignment) {
-        let ids = match &assignment {
-            Assignment::One(_) => 0,
-            Assignment::Each(ids) => size_of_val(ids.as_slice()),
+    /// Takes a batch. The rows of each partition keep their order.
+    pub fn push(&mut self, batch: RecordBatch, assignment: Assignment) -> Result<()> {
+        let place = |rows| Place { batch: self.batches.len() as u32, rows };
+        let before = self.places.len();
+        let batch = match assignment {
+            Assignment::One(id) => {
+                self.places.push((id, place(0..batch.num_rows() as u32)));
+                batch
+            }
+            Assignment::Each(ids) => {
+                let mut order: Vec<(PartitionId, u32)> = ids.into_iter().zip(0..).collect();
+                let is_ordered = order.is_sorted();
+                order.sort_unstable();
+                let mut end = 0;
+                for run in order.chunk_by(|(id, _), (next, _)| id == next) {
+                    let start = end;
+                    end += run.len() as u32;
+                    self.places.push((run[0].0, place(start..end)));
+                }
+                match is_ordered {
+                    true => batch,
+                    false => {
+                        let rows = UInt32Array::from_iter_values(order.into_iter().map(|(_, row)| row));
+                        take_record_batch(&batch, &rows).map_err(Error::arrow("ordering rows by partition"))?
+                    }
+                }
+            }
         };
-        self.memory.grow(batch_bytes(&batch) + ids);
+        let places = (self.places.len() - before) * size_of::<(PartitionId, Place)>();
+        self.memory.grow(batch_bytes(&batch) + places);
         self.batches.push(batch);
-        self.assignments.push(assignment);
+        Ok(())
     }
 
     pub fn bytes(&self) -> usize {
@@ -41,59 +66,52 @@ impl Intake {
     }
 
     pub fn into_parts(self) -> Parts {
-        let Self { batches, assignments, mut memory } = self;
-        let rows = Rows::all(batches);
-        let parts = match single(&assignments) {
-            Some(None) => Vec::new(),
-            Some(Some(id)) => vec![(id, rows)],
-            None => {
-                // The numbers, and each column in one piece.
-                memory.grow(rows.len() * size_of::<u32>() + rows.bytes());
-                let (ids, numbers): (Vec<_>, Vec<_>) = number(rows.batches(), &assignments).into_iter().unzip();
-                ids.into_iter().zip(rows.split(numbers)).collect()
+        let Self { batches, mut places, memory } = self;
+        places.sort_by_key(|(id, _)| *id);
+        let (mut ids, mut parts): (Vec<PartitionId>, Vec<Vec<Place>>) = Default::default();
+        for (id, place) in places {
+            match parts.last_mut().filter(|_| ids.last() == Some(&id)) {
+                Some(part) => part.push(place),
+                None => {
+                    ids.push(id);
+                    parts.push(vec![place]);
+                }
             }
+        }
+        Parts { parts: ids.into_iter().zip(Rows::split(batches, parts)).collect(), _memory: memory }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int32Array};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    fn batch(values: Vec<i32>) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int32Array::from(values));
+        RecordBatch::try_from_iter([("a", column)]).unwrap()
+    }
+
+    #[test]
+    fn rows_come_out_by_partition_in_the_order_in_which_they_came() {
+        let pool = MemoryPool::default();
+        let mut intake = Intake::new(&pool);
+        intake.push(batch(vec![0, 1, 2, 3]), Assignment::Each(vec![7, 2, 7, 0])).unwrap();
+        intake.push(batch(vec![4, 5]), Assignment::One(2)).unwrap();
+        intake.push(batch(vec![6, 7, 8]), Assignment::Each(vec![0, 2, 7])).unwrap();
+        assert_eq!(intake.bytes(), pool.used_bytes());
+        let parts = intake.into_parts();
+        let values = |rows: &Rows| -> Vec<i32> {
+            let columns = rows.column(0).unwrap();
+            columns.iter().flat_map(|column| column.as_primitive::<Int32Type>().values().to_vec()).collect()
         };
-        Parts { parts, _memory: memory }
+        let found: Vec<_> = parts.parts.iter().map(|(id, rows)| (*id, values(rows))).collect();
+        assert_eq!(found, [(0, vec![3, 6]), (2, vec![1, 4, 5, 7]), (7, vec![0, 2, 8])]);
+        drop(parts);
+        assert_eq!(pool.used_bytes(), 0);
     }
-}
-
-/// The one partition of all rows; `None` if there are several.
-fn single(assignments: &[Assignment]) -> Option<Option<PartitionId>> {
-    let mut single = None;
-    for assignment in assignments {
-        let Assignment::One(id) = assignment else { return None };
-        if single.is_some_and(|single| single != id) {
-            return None;
-        }
-        single = Some(id);
-    }
-    Some(single.copied())
-}
-
-/// The numbers of each partition's rows, counted over all batches. An intake has less than 4 billion rows: each takes some
-/// bytes.
-fn number(batches: &[RecordBatch], assignments: &[Assignment]) -> Vec<(PartitionId, Vec<u32>)> {
-    let last = assignments.iter().map(|assignment| match assignment {
-        Assignment::One(id) => *id,
-        Assignment::Each(ids) => ids.iter().copied().max().unwrap_or(0),
-    });
-    let count = last.max().map_or(0, |last| last as usize + 1);
-    let mut sizes = vec![0; count];
-    for (batch, assignment) in batches.iter().zip(assignments) {
-        match assignment {
-            Assignment::One(id) => sizes[*id as usize] += batch.num_rows(),
-            Assignment::Each(ids) => ids.iter().for_each(|id| sizes[*id as usize] += 1),
-        }
-    }
-    let mut numbers: Vec<Vec<u32>> = sizes.into_iter().map(Vec::with_capacity).collect();
-    let mut next = 0;
-    for (batch, assignment) in batches.iter().zip(assignments) {
-        let rows = next..next + batch.num_rows() as u32;
-        next = rows.end;
-        match assignment {
-            Assignment::One(id) => numbers[*id as usize].extend(rows),
-            Assignment::Each(ids) => rows.zip(ids).for_each(|(row, id)| numbers[*id as usize].push(row)),
-        }
-    }
-    (0..).zip(numbers).filter(|(_, numbers)| !numbers.is_empty()).collect()
 }

@@ -157,7 +157,7 @@ impl TableWriter {
         self.failed = true;
         self.counters.rows += batch.num_rows() as u64;
         self.has_rows = true;
-        self.intake.push(batch, assignment);
+        self.intake.push(batch, assignment)?;
         self.count_overhead();
         if self.intake.bytes() >= self.world.shared.config.intake_bytes() {
             self.start_turn().await?;
