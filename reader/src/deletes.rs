@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use frazil_table::LiveFile;
 use frazil_table::spec::{DataContentType, DataFile, DataFileFormat, PrimitiveLiteral, Struct, TableMetadata};
 use roaring::RoaringTreemap;
@@ -225,23 +225,40 @@ impl TaskDeletes {
         keys: &HashMap<i32, ArrayRef>,
         location: &str,
     ) -> Result<Option<BooleanArray>> {
-        let mut deleted: Vec<usize> = Vec::new();
+        let mut kept = Kept::all(rows);
         if let Some(positions) = &self.positions {
             let range = first_row..first_row + rows as u64;
             let mut here = positions.iter();
             here.advance_to(range.start);
-            deleted.extend(here.take_while(|row| range.contains(row)).map(|row| (row - first_row) as usize));
+            here.take_while(|row| range.contains(row)).for_each(|row| kept.delete((row - first_row) as usize));
         }
         for group in &self.equality {
-            group
-                .find(keys, self.data_sequence_number, &mut deleted)
-                .map_err(|error| Error::damaged(location, error))?;
+            group.find(keys, self.data_sequence_number, &mut kept).map_err(|error| Error::damaged(location, error))?;
         }
-        if deleted.is_empty() {
-            return Ok(None);
-        }
-        let mut keep = vec![true; rows];
-        deleted.into_iter().for_each(|row| keep[row] = false);
-        Ok(Some(BooleanArray::new(BooleanBuffer::from(keep), None)))
+        Ok(kept.mask())
+    }
+}
+
+/// The rows of a batch that are still there, as bits.
+struct Kept {
+    bits: Vec<u64>,
+    rows: usize,
+    is_whole: bool,
+}
+
+impl Kept {
+    fn all(rows: usize) -> Self {
+        Self { bits: vec![u64::MAX; rows.div_ceil(64)], rows, is_whole: true }
+    }
+
+    fn delete(&mut self, row: usize) {
+        self.bits[row / 64] &= !(1 << (row % 64));
+        self.is_whole = false;
+    }
+
+    /// `None`: all of them.
+    fn mask(self) -> Option<BooleanArray> {
+        let bits = || BooleanBuffer::new(Buffer::from_vec(self.bits), 0, self.rows);
+        (!self.is_whole).then(|| BooleanArray::new(bits(), None))
     }
 }

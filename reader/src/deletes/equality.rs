@@ -12,7 +12,7 @@ use arrow::row::{RowConverter, SortField};
 use frazil_table::spec::{DataFile, NameMapping, Schema};
 use tokio::sync::OnceCell;
 
-use super::Numbered;
+use super::{Kept, Numbered};
 use crate::context::KeyField;
 use crate::file_reader::leaf_bytes;
 use crate::file_schema::file_fields;
@@ -109,18 +109,18 @@ impl EqualityGroup {
         Ok(KeyTable { converter, newest })
     }
 
-    /// Adds the rows that are deleted from a file of that data sequence number. The group is loaded.
+    /// Takes away the rows that are deleted from a file of that data sequence number. The group is loaded.
     pub(super) fn find(
         &self,
         columns: &HashMap<i32, ArrayRef>,
         data_sequence_number: i64,
-        deleted: &mut Vec<usize>,
+        kept: &mut Kept,
     ) -> std::result::Result<(), ArrowError> {
         let table = self.keys.get().expect("a task loads its deletes before it reads rows");
         let rows = convert(&table.converter, &self.ids, columns)?;
         for (index, row) in rows.iter().enumerate() {
             if table.newest.get(row.as_ref()).is_some_and(|number| *number > data_sequence_number) {
-                deleted.push(index);
+                kept.delete(index);
             }
         }
         Ok(())
