@@ -99,9 +99,9 @@ impl Report {
         }
     }
 
-    /// Writes `benches/results/<suite>.json` in the repository.
+    /// Writes `benches/results/<suite>.json` below the working folder, which `./bench` makes the repository's.
     pub fn store(&self) -> Result<()> {
-        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results"));
+        let folder = PathBuf::from("benches/results");
         std::fs::create_dir_all(&folder)?;
         let mut json = serde_json::to_string_pretty(self)?;
         json.push('\n');

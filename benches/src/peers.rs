@@ -38,7 +38,7 @@ fn measure(peer: &str, input: &Path, scratch: &Path) -> Result<f64> {
     if !python.is_file() {
         return Err(format!("{} is not there", python.display()).into());
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/write_lineitem.py");
+    let script = "benches/peers/write_lineitem.py";
     let scratch = scratch.join(peer);
     std::fs::create_dir(&scratch)?;
     let output = Command::new(python).arg(script).arg(peer).arg(input).arg(&scratch).output()?;

@@ -18,6 +18,6 @@ pub mod tidy;
 
 /// This package's folder: where cargo runs the tests says so, which is more than where they were built, since checkouts
 /// may share a target folder.
-pub(crate) fn package_folder() -> PathBuf {
+pub fn package_folder() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }

@@ -8,7 +8,7 @@ mod files;
 mod licence;
 
 pub use crates::{check_dependency_direction, check_duplicates, check_licences, load_metadata};
-pub use files::{check_file_lengths, check_paths_and_hosts, tracked_files};
+pub use files::{check_built_in_folders, check_file_lengths, check_paths_and_hosts, tracked_files};
 
 /// The repository's root folder.
 pub fn root() -> std::path::PathBuf {

@@ -31,3 +31,8 @@ fn files_are_short() {
 fn no_file_names_a_machine_or_a_registry() {
     assert_none(tidy::check_paths_and_hosts(&tidy::tracked_files()));
 }
+
+#[test]
+fn no_code_rests_on_where_it_was_built() {
+    assert_none(tidy::check_built_in_folders(&tidy::tracked_files()));
+}

@@ -1,11 +1,10 @@
 //! HDFS: a namenode and a datanode of Hadoop.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::http::ask;
 use super::{Kind, StoreServer, properties, scratch, spawn};
+use crate::package_folder;
 use crate::peers::{Skip, installed, java};
 use crate::process::{free_port, leashed};
 
@@ -19,7 +18,7 @@ pub(super) fn start() -> Result<StoreServer, Skip> {
     command
         .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
         .arg(format!("{}/lib/*", folder.display()));
-    command.arg(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/hdfs/Cluster.java")));
+    command.arg(package_folder().join("peers/hdfs/Cluster.java"));
     command.arg(scratch.path()).args([port.to_string(), http_port.to_string()]);
     let ready = scratch.path().join("ready");
     let process = spawn(command, scratch.path(), || ready.is_file());

@@ -76,6 +76,21 @@ const FORBIDDEN: [[&str; 2]; 11] = [
     ["PRIVATE", " KEY-----"],
 ];
 
+/// The folder of a package as it was when it was built: checkouts that share a target folder would look for their files
+/// in each other. [`crate::package_folder`] knows better.
+pub fn check_built_in_folders(files: &[PathBuf]) -> Vec<String> {
+    let is_one = |line: &str| line.contains(&["env!(\"CARGO", "_MANIFEST_DIR\")"].concat());
+    let is_code =
+        |path: &&PathBuf| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests/src/lib.rs");
+    let mut findings = Vec::new();
+    for path in files.iter().filter(is_code) {
+        let text = read(path);
+        let lines = (1..).zip(text.lines()).filter(|(_, line)| is_one(line));
+        findings.extend(lines.map(|(number, _)| format!("{}:{number}: ask package_folder()", path.display())));
+    }
+    findings
+}
+
 fn read(path: &Path) -> String {
     let bytes = std::fs::read(super::root().join(path)).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()

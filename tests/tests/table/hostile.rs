@@ -116,7 +116,7 @@ fn processor_time() -> Duration {
 }
 
 fn seeds_folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(name)
+    frazil_tests::package_folder().join("../fuzz/seeds").join(name)
 }
 
 /// Whole files, as they are committed.
