@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// The layout that this program writes and reads.
 const VERSION: &str = "1";
 
+/// What the names of files begin with that are not whole yet.
+const BEGUN: &str = ".begun-";
+
 /// A data folder of this program's version.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -62,19 +65,27 @@ impl DataDir {
             Err(error) if error.kind() == ErrorKind::NotFound => Self::make(&path, &version_file)?,
             Err(error) => return Err(Error::failed(format!("reading {}", version_file.display()), error)),
         }
+        let warehouse = path.join("warehouse");
+        fs::create_dir_all(&warehouse)
+            .map_err(|e| Error::failed(format!("making the folder {}", warehouse.display()), e))?;
         Ok(Self { path })
     }
 
+    /// Begins with the version: a folder with anything else has one, whoever else opens it meanwhile and whenever the
+    /// program is killed.
     fn make(path: &Path, version_file: &Path) -> Result<()> {
         let name = path.display();
         let failed = |e| Error::failed(format!("writing into the data folder {name}"), e);
-        if fs::read_dir(path).map_err(failed)?.next().is_some() {
-            return Err(Error::BadInput(format!(
-                "{name} is no data folder of frazil and not empty: name an empty or new folder with --data-dir"
-            )));
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let is_own = entry.map_err(failed)?.file_name().to_string_lossy().starts_with(BEGUN);
+            // Another program may have made the folder since this one looked for the version.
+            if !is_own && !version_file.exists() {
+                return Err(Error::BadInput(format!(
+                    "{name} is no data folder of frazil and not empty: name an empty or new folder with --data-dir"
+                )));
+            }
         }
-        fs::create_dir_all(path.join("warehouse")).map_err(failed)?;
-        fs::write(version_file, format!("{VERSION}\n")).map_err(failed)
+        write_whole(version_file, &format!("{VERSION}\n")).map_err(failed)
     }
 
     /// The folder.
@@ -114,7 +125,8 @@ impl DataDir {
             )));
         }
         let text = wanted.to_string();
-        fs::write(&file, format!("{text}\n")).map_err(|e| Error::failed(format!("writing {}", file.display()), e))?;
+        write_whole(&file, &format!("{text}\n"))
+            .map_err(|e| Error::failed(format!("writing {}", file.display()), e))?;
         Ok(text)
     }
 
@@ -151,6 +163,17 @@ impl DataDir {
     fn lock_file(&self) -> PathBuf {
         self.path.join("server.lock")
     }
+}
+
+/// Writes a file that is there with all of its text or not at all.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().expect("a file is in a folder");
+    let begun = folder.join(format!("{BEGUN}{}", uuid::Uuid::new_v4()));
+    let mut file = File::create_new(&begun)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&begun, path)?;
+    File::open(folder)?.sync_all()
 }
 
 /// A path is taken from where the program was started.
@@ -190,6 +213,37 @@ mod tests {
         let error = DataDir::open(root.path()).unwrap_err();
         assert!(error.to_string().contains("not empty"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_folder_opens_whenever_the_program_that_made_it_was_killed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(format!("{BEGUN}1")), "").unwrap();
+        DataDir::open(&path).unwrap();
+        // Another program has made it since this one looked.
+        DataDir::make(&path, &path.join("VERSION")).unwrap();
+        fs::remove_dir(path.join("warehouse")).unwrap();
+        DataDir::open(&path).unwrap();
+        assert!(path.join("warehouse").is_dir());
+    }
+
+    #[test]
+    fn a_new_folder_is_opened_by_many_at_once() {
+        for _ in 0..100 {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("data");
+            let start = std::sync::Barrier::new(4);
+            let open = || {
+                start.wait();
+                DataDir::open(&path).map(drop)
+            };
+            std::thread::scope(|scope| {
+                let opened = [0; 4].map(|_| scope.spawn(open));
+                opened.into_iter().for_each(|opened| opened.join().unwrap().unwrap());
+            });
+        }
     }
 
     #[test]
