@@ -106,6 +106,11 @@ impl KeyColumns {
         self.leaves.iter().map(|(_, name)| name.as_str())
     }
 
+    /// The table's columns that the key's leaves are, or stand in, by their position.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        self.picks.iter().map(|pick| pick.column)
+    }
+
     /// The table's schema with the key's columns alone.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -11,7 +11,8 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{and, filter_record_batch, not};
+use arrow::error::ArrowError;
 use frazil_storage::Env;
 use frazil_table::spec::FormatVersion;
 use frazil_table::{Table, TableFile};
@@ -137,6 +138,34 @@ impl UpsertWriter {
         self.key.encode(&keys)?;
         self.waiting_bytes += batch_bytes(&keys);
         self.take(Change { rows: None, keys }).await
+    }
+
+    /// Changes in their order: rows of the table's current schema that take the place of the older rows of their keys, and
+    /// among them, where `deletes` is true, rows whose keys are deleted; of these only the key is looked at, and a key
+    /// that is not there changes nothing.
+    ///
+    /// # Errors
+    /// As [`UpsertWriter::upsert`].
+    ///
+    /// # Panics
+    /// If there are not as many `deletes` as rows.
+    pub async fn change(&mut self, rows: RecordBatch, deletes: &BooleanArray) -> Result<()> {
+        assert_eq!(rows.num_rows(), deletes.len(), "each row is a delete or not");
+        let keys = self.key.keys_of(&rows)?;
+        // The last word on each key: what is left may go in any order.
+        let last = last_of_each_key(&[self.key.encode(&keys)?], self.seed).remove(0);
+        let sorted = || -> std::result::Result<_, ArrowError> {
+            let (gone, stay) = (and(&last, deletes)?, and(&last, &not(deletes)?)?);
+            Ok((filter_record_batch(&rows, &stay)?, filter_record_batch(&keys, &gone)?))
+        };
+        let (upserts, deleted) = sorted().map_err(Error::arrow("sorting changes out"))?;
+        if upserts.num_rows() > 0 {
+            self.upsert(upserts).await?;
+        }
+        match deleted.num_rows() {
+            0 => Ok(()),
+            _ => self.delete(deleted).await,
+        }
     }
 
     /// Writes what waits, and gives everything since the last flush, oldest first.
