@@ -97,6 +97,12 @@ impl Kafka {
         let made = block_on(self.admin().create_topics([&wanted], &options));
         let made = made.expect("the broker answers").remove(0);
         made.unwrap_or_else(|(topic, code)| panic!("cannot create topic {topic}: {code}"));
+        // The broker says so a moment before it lists the topic.
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        while self.listed_partitions(topic) < partitions {
+            assert!(Instant::now() < deadline, "the broker does not list topic {topic}");
+            std::thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// Deletes a topic.
@@ -116,6 +122,23 @@ impl Kafka {
     /// # Panics
     /// If a record cannot be delivered.
     pub fn produce<L: AsRef<[u8]>>(&self, topic: &str, partition: Option<i32>, lines: impl IntoIterator<Item = L>) {
+        self.send(topic, partition, lines.into_iter().map(|line| (None, Some(line))));
+    }
+
+    /// Appends records with keys to one partition, in order; those without a value are tombstones.
+    ///
+    /// # Panics
+    /// If a record cannot be delivered.
+    pub fn produce_keyed(&self, topic: &str, partition: i32, records: Vec<(String, Option<String>)>) {
+        self.send(topic, Some(partition), records.into_iter().map(|(key, value)| (Some(key), value)));
+    }
+
+    fn send<L: AsRef<[u8]>>(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        records: impl Iterator<Item = (Option<String>, Option<L>)>,
+    ) {
         let producer: ThreadedProducer<DefaultProducerContext> = self
             .client()
             .set("enable.idempotence", "true")
@@ -123,9 +146,10 @@ impl Kafka {
             .create()
             .expect("these settings are librdkafka's");
         let (before, mut sent) = (self.end_offsets(topic), 0);
-        for line in lines {
+        for (key, value) in records {
             sent += 1;
-            let mut record = BaseRecord::<(), [u8]>::to(topic).payload(line.as_ref());
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+            (record.key, record.payload) = (key.as_ref().map(String::as_bytes), value.as_ref().map(AsRef::as_ref));
             record.partition = partition;
             while let Err((error, back)) = producer.send(record) {
                 let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
@@ -184,11 +208,16 @@ impl Kafka {
     }
 
     fn partitions(&self, topic: &str) -> i32 {
+        let partitions = self.listed_partitions(topic);
+        assert!(partitions > 0, "no topic {topic}; create it first");
+        partitions
+    }
+
+    fn listed_partitions(&self, topic: &str) -> i32 {
         let admin = self.admin();
         let metadata = admin.inner().fetch_metadata(Some(topic), REQUEST_TIMEOUT);
         let metadata = metadata.expect("the broker answers");
         let partitions = metadata.topics()[0].partitions().len();
-        assert!(partitions > 0, "no topic {topic}; create it first");
         i32::try_from(partitions).expect("a test's topic has few partitions")
     }
 
