@@ -6,6 +6,7 @@
 mod bounded;
 mod columns;
 mod csv;
+mod debezium;
 mod decode;
 mod definition;
 mod error;
@@ -35,8 +36,11 @@ pub use error::SourceError;
 pub(crate) use format::WATERMARK_IDLE_TIMEOUT;
 pub(crate) use iceberg::IcebergSource;
 
+/// Everything that `'connector' = '…'` may name.
+pub(crate) const CONNECTORS: [&str; 4] = ["iceberg", "filesystem", "kafka", "upsert-kafka"];
+
 /// The connectors of tables outside of a catalog.
-const NAMES: [&str; 2] = ["filesystem", "kafka"];
+const NAMES: &[&str] = CONNECTORS.split_at(1).1;
 
 /// The source that a definition describes. Looks at nothing outside of the definition, so `CREATE TABLE` may call it to
 /// check what was written.
@@ -48,6 +52,7 @@ pub fn create_source(table: &TableDefinition, env: &Env) -> Result<Arc<dyn Sourc
     match connector(table)? {
         "filesystem" => Ok(Arc::new(filesystem::FilesystemSource::new(table, env)?)),
         "kafka" => Ok(Arc::new(kafka::KafkaSource::new(table)?)),
+        "upsert-kafka" => Ok(Arc::new(kafka::KafkaSource::upserting(table)?)),
         other => Err(unknown(table, other)),
     }
 }
@@ -57,6 +62,7 @@ pub fn connector_options(connector: &str) -> Option<Schema> {
     match connector {
         "filesystem" => Some(filesystem::options()),
         "kafka" => Some(kafka::options()),
+        "upsert-kafka" => Some(kafka::upsert_options()),
         _ => None,
     }
 }
@@ -66,7 +72,7 @@ fn connector(table: &TableDefinition) -> Result<&str> {
         Box::new(OptionError {
             owner: format!("table '{}'", table.name),
             key: "connector".to_owned(),
-            problem: Problem::Missing { expected: crate::suggest::one_of(&NAMES), written: None },
+            problem: Problem::Missing { expected: crate::suggest::one_of(NAMES), written: None },
             span: Span::empty(),
         })
         .into()
@@ -77,7 +83,7 @@ fn unknown(table: &TableDefinition, connector: &str) -> crate::Error {
     Box::new(SourceError::UnknownConnector {
         table: table.name.clone(),
         connector: connector.to_owned(),
-        nearest: nearest_one(connector, NAMES).map(str::to_owned),
+        nearest: nearest_one(connector, NAMES.iter().copied()).map(str::to_owned),
         valid: NAMES.to_vec(),
     })
     .into()

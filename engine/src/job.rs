@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::Result;
+use crate::changelog::{Changes, carry_kinds, target_with_kind};
 use crate::connectors::{IcebergSource, TableDefinition, collect_bounded, create_source};
 use crate::dead_letter::DEAD_LETTER_SUFFIX;
 use crate::evolving_query::{EvolvingQuery, STREAM, takes_all};
@@ -33,7 +34,7 @@ use crate::source::Source;
 use crate::sql::{Insert, Query, Spanned, SqlError, Statement, parse_script, planner};
 use crate::stream_plan::check_streamable;
 use crate::transform::{StreamTable, TransformPlan, one_partition};
-use crate::upsert::{check_together, check_upserts};
+use crate::upsert::{check_together, check_upserts, key_of, refuse_changes};
 use crate::write_defaults::insert_schema;
 
 mod describe;
@@ -186,9 +187,13 @@ impl JobPlanner<'_> {
         let options = options_of(&target, insert);
         let evolves = options.get("schema.evolution").is_some_and(|kind| kind == "add-columns");
         let upserts = check_upserts(&target, insert, &options, script)?;
+        let key = match upserts {
+            true => Some(key_of(&target.table)?.columns().collect::<Vec<_>>()),
+            false => None,
+        };
         let planned = match evolves {
             true => self.plan_evolving(session, insert, script, (&target, &schema)).await?,
-            false => self.plan_query(session, insert, script, &schema).await?,
+            false => self.plan_query(session, insert, script, (&schema, key.as_deref())).await?,
         };
         let mut spec = self.build_pipeline(session.env(), insert, target, planned).await?;
         if upserts {
@@ -204,12 +209,13 @@ impl JobPlanner<'_> {
         Ok(())
     }
 
+    /// A query whose columns are known. `target`: the target's columns, and the places of those that rows are upserted by.
     async fn plan_query(
         &self,
         session: &Session,
         insert: &Insert,
         script: &str,
-        target: &SchemaRef,
+        (target, target_key): (&SchemaRef, Option<&[usize]>),
     ) -> Result<PlannedQuery> {
         insert.query.check_streaming(script)?;
         let scope = session.tables_of(&insert.query, script).await?;
@@ -228,7 +234,16 @@ impl JobPlanner<'_> {
         let stream = scope.tables().iter().find(|table| table.id == stream).expect("it is one of them");
         let (state, logical) = plan_over(session, &scope, &providers, insert, target, script).await?;
         if let Some(refusal) = check_streamable(&logical, STREAM)? {
+            let refusal = if source.changelog().is_some() { refusal.over_changes() } else { refusal };
             return Err(refusal.at(&insert.query, script));
+        }
+        if let Some(changelog) = source.changelog() {
+            let target_key = target_key.ok_or_else(|| refuse_changes(source.as_ref(), insert, script))?;
+            let changes = Changes { name: STREAM, columns: &source.schema(), changelog: &changelog, target_key };
+            let logical = carry_kinds(logical, &changes, insert, script)?;
+            let event_time = plan_event_time(session, stream, &source.schema()).await?;
+            let plan = TransformPlan::new(state, logical, target_with_kind(target));
+            return Ok(PlannedQuery { source, query: PipelineQuery::Fixed(Box::new(plan)), event_time });
         }
         let fixed =
             |state, logical| PipelineQuery::Fixed(Box::new(TransformPlan::new(state, logical, Arc::clone(target))));
@@ -263,6 +278,9 @@ impl JobPlanner<'_> {
         insert.query.check_streaming(script)?;
         let scope = session.tables_of(&insert.query, script).await?;
         let (source, stream, providers) = bind_tables(&scope, session.env(), insert, script).await?;
+        if source.changelog().is_some() {
+            return Err(refuse_changes(source.as_ref(), insert, script));
+        }
         let known = match takes_all(insert) {
             true => Arc::clone(schema),
             false => Arc::new(arrow::datatypes::Schema::empty()),

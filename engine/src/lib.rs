@@ -2,6 +2,7 @@
 
 mod align;
 pub mod batch;
+mod changelog;
 pub mod coerce;
 pub mod connectors;
 mod dead_letter;
@@ -24,6 +25,7 @@ mod transform;
 mod upsert;
 mod write_defaults;
 
+pub use changelog::{Changelog, RowKind};
 pub use dead_letter::{DEAD_LETTER_SUFFIX, DeadLetter, Origin, Records};
 pub use error::{Error, Result};
 pub use graph::{Edge, JobGraph, Operator, Strategy};

@@ -210,7 +210,7 @@ pub struct PipelineProgress {
     pub dead_letters: u64,
     /// Rows by this run that came behind the watermark of their source.
     pub late_rows: u64,
-    /// Snapshots with rows by this run.
+    /// Snapshots with rows or deletes by this run.
     pub commits: u64,
     /// Compactions by this run.
     pub compactions: u64,

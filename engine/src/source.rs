@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use frazil_writer::SourcePositions;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Result;
+use crate::changelog::Changelog;
 use crate::dead_letter::{DeadLetter, Records};
 
 /// Batches that wait between a source and its task: a bound on what a checkpoint leaves behind, not a tuning knob.
@@ -33,13 +34,15 @@ pub struct SourceBatch {
     pub records: Option<Arc<Records>>,
     /// Whether the split has no more rows: it does not hold the watermark back any longer.
     pub is_end: bool,
+    /// A [`RowKind`](crate::RowKind) for each row, from a source of changes.
+    pub kinds: Option<Int8Array>,
 }
 
 impl SourceBatch {
     /// Rows that are all good.
     pub fn new(batch: RecordBatch, split: impl Into<String>, position: impl Into<String>) -> Self {
         let (split, position) = (split.into(), position.into());
-        Self { batch, split, position, dead_letters: Vec::new(), records: None, is_end: false }
+        Self { batch, split, position, dead_letters: Vec::new(), records: None, is_end: false, kinds: None }
     }
 }
 
@@ -113,6 +116,11 @@ pub trait Source: Debug + Send + Sync {
     /// Whether bad rows are to be put aside into the target's dead-letter table ([`SourceBatch::dead_letters`]).
     fn puts_aside(&self) -> bool {
         false
+    }
+
+    /// Whether its rows are changes, each with its kind ([`SourceBatch::kinds`]), and what they tell.
+    fn changelog(&self) -> Option<Changelog> {
+        None
     }
 
     /// Whether columns that the table's definition does not have are found in the data.

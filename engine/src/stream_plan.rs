@@ -28,6 +28,11 @@ impl Refusal {
         Self { what: what.into(), help, words: words.iter().map(|word| (*word).to_owned()).collect() }
     }
 
+    /// The same of a stream of changes, which no batch query reads.
+    pub(crate) fn over_changes(self) -> Self {
+        Self { help: "do it in queries on the table that the changes are applied to".to_owned(), ..self }
+    }
+
     /// The error, at the first of the words that stands in the query.
     pub(crate) fn at(self, query: &Query, script: &str) -> Error {
         let message = format!("{} can't run over a stream yet", self.what);

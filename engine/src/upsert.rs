@@ -10,6 +10,7 @@ use frazil_writer::{KeyColumns, UpsertWriter};
 
 use crate::runtime::PipelineSpec;
 use crate::session::IcebergTable;
+use crate::source::Source;
 use crate::sql::{Insert, SqlError};
 use crate::{Error, Result};
 
@@ -56,6 +57,16 @@ pub(crate) fn check_upserts(
             refuse(format!("rows can't be upserted into {}: {error}", insert.target), help)
         }
     }
+}
+
+/// Why changes can't go into a table that only adds rows: they need a key that they are applied by.
+pub(crate) fn refuse_changes(source: &dyn Source, insert: &Insert, script: &str) -> Error {
+    let message =
+        format!("{} brings updates and deletes, and rows are only added to {}", source.describe(), insert.target);
+    let help = format!(
+        "give the table a PRIMARY KEY (…) NOT ENFORCED and '{UPSERT_ENABLED}' = 'true', so that they are applied by key"
+    );
+    SqlError::new(message, insert.target.span(), script).help(help).into()
 }
 
 /// Whether a pipeline can run beside those before it: deletes are planned on one state of their table, so nothing else of

@@ -1,6 +1,7 @@
 //! The main job, end to end, on the real program: Kafka to a table, that table followed into a second one, and `kill -9`
 //! of either at every step and at any moment. Each row is in both tables exactly once, or the test fails.
 
+mod changes;
 mod payloads;
 mod put_aside;
 mod two_catalogs;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use frazil_storage::Step;
 use frazil_tests::peers::{Column, Engine, Kafka, Kind, Table};
-use frazil_tests::process::Process;
+use frazil_tests::process::{Process, log_tail};
 use frazil_tests::server::{Server, frazil};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

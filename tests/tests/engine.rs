@@ -1,5 +1,6 @@
 //! SQL in batch mode over real files, a real catalog and a real service.
 
+mod changelog;
 mod distribution;
 mod kafka;
 mod statistics;

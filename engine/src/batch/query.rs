@@ -104,6 +104,12 @@ pub(super) async fn providers(
             }
             UsedTable::External(table) => {
                 let source = create_source(&table.to_connector(&used.options), session.env())?;
+                if source.changelog().is_some() {
+                    let message = format!("the records of '{}' are changes of rows, not rows", table.path().table);
+                    let help = "let a job apply them: INSERT INTO a table with a primary key and 'write.upsert.enabled' = \
+                                'true', and query that";
+                    return Err(SqlError::new(message, used.span, script).help(help).into());
+                }
                 let Some(provider) = SourceTableProvider::new(source) else {
                     let message = format!("'{}' never ends, and a batch query has to", table.path().table);
                     let help = "bound it ('scan.bounded.mode' for kafka, no 'source.monitor-interval' for files), \

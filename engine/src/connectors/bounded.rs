@@ -51,6 +51,15 @@ pub async fn bounded_stream(
         })
         .into());
     }
+    if source.changelog().is_some() {
+        return Err(Box::new(SourceError::Definition {
+            table: name.to_owned(),
+            reason: "its records are changes of rows, and only a job applies them: let one INSERT INTO a table with a \
+                     primary key and 'write.upsert.enabled' = 'true', and query that"
+                .to_owned(),
+        })
+        .into());
+    }
     let parallelism = parallelism.min(source.parallelism_max().await?).max(1);
     let stop = CancellationToken::new();
     let mut subtasks = Vec::with_capacity(parallelism);

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::columns::{ColumnBuilder, FieldError};
 use super::csv;
+use super::debezium::{self, DebeziumEncoding};
 use super::error::SourceError;
 use super::infer::Inference;
 use super::json;
+use crate::changelog::RowKind;
 use crate::dead_letter::{DeadLetter, Origin, Records};
 use crate::source::SourceBatch;
 
@@ -19,6 +21,8 @@ use crate::source::SourceBatch;
 pub(super) enum Format {
     Json,
     Csv(csv::Layout),
+    /// Changes of rows: a record may be two of them.
+    Debezium(DebeziumEncoding),
 }
 
 /// What happens to a malformed record.
@@ -38,6 +42,8 @@ pub(super) struct Decoder {
     root: ColumnBuilder,
     format: Format,
     bytes: usize,
+    /// Of changes of rows: a kind for each row since the last batch.
+    kinds: Vec<i8>,
     /// Where columns that are found in the data are agreed on.
     inference: Option<Arc<Inference>>,
     /// Where bad rows are put aside: those that are known to be bad, and the records of all others.
@@ -64,7 +70,8 @@ impl Decoder {
             }
         }
         let root = Field::new("row", DataType::Struct(schema.fields().clone()), false);
-        Ok(Self { root: ColumnBuilder::new(&Arc::new(root))?, format, bytes: 0, inference: None, aside: None })
+        let root = ColumnBuilder::new(&Arc::new(root))?;
+        Ok(Self { root, format, bytes: 0, kinds: Vec::new(), inference: None, aside: None })
     }
 
     /// Takes the columns from what the decoders of a source have found together, and grows with them.
@@ -91,29 +98,29 @@ impl Decoder {
         malformed: &Malformed,
         place: impl FnOnce() -> String,
     ) -> Result<(), Box<SourceError>> {
-        match self.append(record) {
-            Ok(()) => {
-                if let Some(aside) = &mut self.aside {
-                    aside.records.push(record, origin);
-                }
-                Ok(())
-            }
-            Err(error) => self.reject(record, origin, error, malformed, place),
-        }
+        let end = self.append(record);
+        self.settle(end, record, origin, malformed, place)
     }
 
-    /// Does with a bad record what is to be done with one.
+    /// Does with a record that could not be appended what is to be done with bad ones, and keeps good ones where that is
+    /// wanted. `end`: what appending it gave.
     ///
     /// # Errors
     /// As [`Decoder::take`].
-    pub(super) fn reject(
+    pub(super) fn settle(
         &mut self,
+        end: Result<(), FieldError>,
         record: &[u8],
         origin: Origin,
-        error: FieldError,
         malformed: &Malformed,
         place: impl FnOnce() -> String,
     ) -> Result<(), Box<SourceError>> {
+        let Err(error) = end else {
+            if let Some(aside) = &mut self.aside {
+                aside.records.push(record, origin);
+            }
+            return Ok(());
+        };
         let Some(aside) = &mut self.aside else { return malformed.take(place, error) };
         let field = error.field();
         aside.letters.push(DeadLetter { reason: error.reason, field, raw: record.to_vec(), origin });
@@ -131,10 +138,37 @@ impl Decoder {
             (Format::Json, None) => json::append_record(&mut self.root, record, json::Reading::Declared),
             (Format::Json, Some(inference)) => append_inferring(&mut self.root, inference, record),
             (Format::Csv(layout), _) => csv::append_record(&mut self.root, record, layout),
+            (Format::Debezium(encoding), _) => {
+                debezium::append_record(&mut self.root, &mut self.kinds, record, *encoding)
+            }
         };
+        self.end_record(rows, record.len(), end)
+    }
+
+    /// Adds one row whose columns stand in several objects, or leaves the rows as they were. `kind`: of a change.
+    ///
+    /// # Errors
+    /// What is wrong with an object.
+    pub(super) fn append_parts(
+        &mut self,
+        parts: &[(&json::Part, &[u8])],
+        kind: Option<RowKind>,
+    ) -> Result<(), FieldError> {
+        let rows = self.root.len();
+        let end = json::append_parts(&mut self.root, parts);
+        if end.is_ok() {
+            self.kinds.extend(kind.map(|kind| kind as i8));
+        }
+        self.end_record(rows, parts.iter().map(|(_, record)| record.len()).sum(), end)
+    }
+
+    fn end_record(&mut self, rows: usize, bytes: usize, end: Result<(), FieldError>) -> Result<(), FieldError> {
         match end {
-            Ok(()) => self.bytes += record.len(),
-            Err(_) => self.root.truncate(rows),
+            Ok(()) => self.bytes += bytes,
+            Err(_) => {
+                self.root.truncate(rows);
+                self.kinds.truncate(rows);
+            }
         }
         end
     }
@@ -163,6 +197,9 @@ impl Decoder {
     /// A source's batch of the rows since the last one, which [`Decoder::finish`] has given.
     pub(super) fn source_batch(&mut self, batch: RecordBatch, split: String, position: String) -> SourceBatch {
         let mut batch = SourceBatch::new(batch, split, position);
+        if !self.kinds.is_empty() {
+            batch.kinds = Some(Int8Array::from(std::mem::take(&mut self.kinds)));
+        }
         if let Some(aside) = &mut self.aside {
             batch.dead_letters = std::mem::take(&mut aside.letters);
             batch.records = Some(Arc::new(std::mem::take(&mut aside.records)));

@@ -16,6 +16,8 @@ pub struct TableDefinition {
     pub columns: Vec<SourceColumn>,
     /// `WITH (…)`, with those of a hint over them.
     pub options: Options,
+    /// The columns of `PRIMARY KEY (…) NOT ENFORCED`.
+    pub primary_key: Vec<String>,
 }
 
 /// A column that a connector gives.
@@ -44,7 +46,8 @@ impl TableDefinition {
             }
             Some(SourceColumn { field: Arc::new(field), metadata_key })
         });
-        Self { name: table.name.to_string(), columns: columns.collect(), options: table.options.clone() }
+        let (options, primary_key) = (table.options.clone(), table.primary_key.clone());
+        Self { name: table.name.to_string(), columns: columns.collect(), options, primary_key }
     }
 
     /// A table of data columns only, with options that do not come from a script.
@@ -54,7 +57,8 @@ impl TableDefinition {
         options: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let columns = schema.fields().iter().map(|field| SourceColumn { field: field.clone(), metadata_key: None });
-        Self { name: name.into(), columns: columns.collect(), options: Options::from_pairs(options) }
+        let (columns, options) = (columns.collect(), Options::from_pairs(options));
+        Self { name: name.into(), columns, options, primary_key: Vec::new() }
     }
 
     /// All columns.

@@ -1,7 +1,8 @@
 //! `'connector' = 'filesystem'`: rows of NDJSON, CSV and Parquet files.
 //!
 //! A split is a file, called by its name relative to `path`; files are read in the order of their names. Each file
-//! belongs to one subtask by a hash of its name. With `source.monitor-interval` the folder is looked at again and again,
+//! belongs to one subtask by a hash of its name; files of changes all belong to one, since what is said of a row may go
+//! on in the next file. With `source.monitor-interval` the folder is looked at again and again,
 //! and files that appear are read; a file has to be complete when it appears (move it in), and one that changes after
 //! it was read is an error, since its new rows would be lost otherwise.
 
@@ -31,6 +32,7 @@ use super::format::{self, Encoding};
 use super::infer::Inference;
 use super::task::{self, End, Output};
 use crate::Result;
+use crate::changelog::Changelog;
 use crate::options::{Checked, Kind, Schema, Spec};
 use crate::source::{Lag, LagUnit, Source, SourceBatch, SourceStream};
 
@@ -52,12 +54,13 @@ pub(super) fn options() -> Schema {
     Schema::new("connector 'filesystem'")
         .key(Spec::new("connector", Kind::Text).required())
         .key(Spec::new("path", Kind::Text).required())
-        .key(Spec::new("format", Kind::OneOf(&["json", "csv", "parquet"])).required())
+        .key(Spec::new("format", Kind::OneOf(&["json", "csv", "parquet", "debezium-json"])).required())
         .key(Spec::new("source.monitor-interval", Kind::Duration))
         .key(Spec::new("rows-per-second", Kind::COUNT))
         .include(format::batch_options())
         .include(format::json_options())
         .include(format::csv_options())
+        .include(format::debezium_options())
 }
 
 /// Rows of files.
@@ -98,7 +101,7 @@ impl FilesystemSource {
         }
         let schema = table.data_schema();
         let encoding = encoding(table, &options)?;
-        if let Encoding::Json | Encoding::Csv(_) = encoding {
+        if let Encoding::Json | Encoding::Csv(_) | Encoding::Debezium(_) = encoding {
             let layout = encoding.format(schema.fields().len());
             if let Err(error) = Decoder::new(&schema, layout) {
                 let column = error.field().unwrap_or_default();
@@ -109,6 +112,9 @@ impl FilesystemSource {
         if malformed.puts_aside() && matches!(encoding, Encoding::Parquet) {
             let reason = "'on-error' = 'dead-letter' needs records of text: 'format' = 'json' or 'csv'";
             return Err(definition(table, reason.to_owned()));
+        }
+        if malformed.puts_aside() && matches!(encoding, Encoding::Debezium(_)) {
+            return Err(format::changes_are_not_put_aside(table));
         }
         let inference = format::inference(table, &options, matches!(encoding, Encoding::Json))?;
         let rows_per_second = options.integer_opt("rows-per-second");
@@ -135,6 +141,7 @@ fn encoding(table: &TableDefinition, options: &Checked) -> Result<Encoding> {
     Ok(match options.text("format") {
         "csv" => Encoding::Csv(format::csv_encoding(table, options)?),
         "parquet" => Encoding::Parquet,
+        "debezium-json" => Encoding::Debezium(format::debezium_encoding(table, options)),
         _ => Encoding::Json,
     })
 }
@@ -157,6 +164,10 @@ impl Source for FilesystemSource {
         self.shared.malformed.puts_aside()
     }
 
+    fn changelog(&self) -> Option<Changelog> {
+        matches!(self.shared.encoding, Encoding::Debezium(_)).then_some(Changelog::WholeRows)
+    }
+
     fn infers_schema(&self) -> bool {
         self.shared.inference.is_some()
     }
@@ -177,6 +188,8 @@ impl Source for FilesystemSource {
     async fn parallelism_max(&self) -> Result<usize> {
         let files = self.shared.folder.list(&self.shared.env).await?;
         Ok(match self.is_bounded() {
+            // See the module's documentation.
+            _ if self.changelog().is_some() => 1,
             true => files.len().max(1),
             false => usize::MAX,
         })
@@ -324,7 +337,7 @@ impl Reader {
                 parquet_file::read(&self.shared, name, file, position, &mut self.output).await?;
                 self.shared.note_read(file.size_bytes);
             }
-            Encoding::Json | Encoding::Csv(_) => {
+            Encoding::Json | Encoding::Csv(_) | Encoding::Debezium(_) => {
                 if COMPRESSED.iter().any(|suffix| name.ends_with(suffix)) {
                     let reason = "compressed files can't be read; unpack it, or move it out of the folder";
                     return Err(self.shared.read_error(name, reason).into());

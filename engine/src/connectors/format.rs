@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::csv::Layout;
+use super::debezium::DebeziumEncoding;
 use super::decode::{Format, OnError};
 use super::definition::TableDefinition;
 use super::error::SourceError;
@@ -14,6 +15,7 @@ use crate::options::{Checked, Entry, Kind, Options, Schema, Spec};
 #[derive(Debug, Clone)]
 pub(super) enum Encoding {
     Json,
+    Debezium(DebeziumEncoding),
     Csv(CsvEncoding),
     Parquet,
 }
@@ -41,6 +43,7 @@ impl Encoding {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Json => "json",
+            Self::Debezium(_) => "debezium-json",
             Self::Csv(_) => "csv",
             Self::Parquet => "parquet",
         }
@@ -50,6 +53,7 @@ impl Encoding {
     pub(super) fn format(&self, columns: usize) -> Format {
         match self {
             Self::Csv(csv) => Format::Csv(csv.layout((0..columns).map(Some).collect())),
+            Self::Debezium(debezium) => Format::Debezium(*debezium),
             Self::Json | Self::Parquet => Format::Json,
         }
     }
@@ -64,6 +68,16 @@ impl CsvEncoding {
 
 /// After such a silence a split no longer holds the watermark back, as Flink calls it.
 pub(crate) const WATERMARK_IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+
+/// Flink's names for `'on-error' = 'skip'`.
+const IGNORE_PARSE_ERRORS: [&str; 6] = [
+    "json.ignore-parse-errors",
+    "csv.ignore-parse-errors",
+    "debezium-json.ignore-parse-errors",
+    "key.json.ignore-parse-errors",
+    "value.json.ignore-parse-errors",
+    "value.debezium-json.ignore-parse-errors",
+];
 
 /// Keys of every source that makes batches of rows.
 pub(super) fn batch_options() -> Schema {
@@ -90,19 +104,47 @@ pub(super) fn csv_options() -> Schema {
         .key(Spec::new("csv.ignore-parse-errors", Kind::Boolean))
 }
 
+/// Keys of the format `debezium-json`.
+pub(super) fn debezium_options() -> Schema {
+    Schema::new("format 'debezium-json'")
+        .key(Spec::new("debezium-json.schema-include", Kind::Boolean).default("false"))
+        .key(Spec::new("debezium-json.ignore-parse-errors", Kind::Boolean))
+}
+
+/// What the keys of [`debezium_options`] say; `value.debezium-json.…` are the same, as Flink has them for Kafka.
+pub(super) fn debezium_encoding(table: &TableDefinition, options: &Checked) -> DebeziumEncoding {
+    let of_value = "value.debezium-json.schema-include";
+    // Not every connector has it: only what was written is known to be declared.
+    let schema_include = match table.options.get(of_value) {
+        Some(_) => options.boolean_opt(of_value).unwrap_or(false),
+        None => options.boolean("debezium-json.schema-include"),
+    };
+    DebeziumEncoding { schema_include }
+}
+
+/// Why bad records of changes are not put aside.
+pub(super) fn changes_are_not_put_aside(table: &TableDefinition) -> crate::Error {
+    let reason = "'on-error' = 'dead-letter' is for rows, and these records are changes of rows: without one of them the \
+                  others may be wrong; let it be 'fail' or 'skip'";
+    definition(table, reason.to_owned())
+}
+
 /// Refuses the keys of one format beside another: nobody would read them.
 ///
 /// # Errors
 /// Names the key, and those that the format has.
 pub(super) fn check_keys_of(format: &str, options: &Options) -> Result<()> {
-    let is_of_a_format = |entry: &&Entry| ["json.", "csv."].iter().any(|prefix| entry.key.starts_with(prefix));
-    let written = options.iter().filter(is_of_a_format).fold(Options::new(), |mut written, entry| {
-        written.put(entry.clone());
-        written
-    });
+    let mut written = Options::new();
+    for entry in options.iter() {
+        let key = entry.key.strip_prefix("value.").unwrap_or(&entry.key);
+        if ["json.", "csv.", "debezium-json."].iter().any(|prefix| key.starts_with(prefix)) {
+            written.put(Entry { key: key.to_owned(), ..entry.clone() });
+        }
+    }
     let schema = match format {
         "csv" => csv_options(),
         "json" => json_options(),
+        "debezium-json" => debezium_options(),
         other => Schema::new(format!("format '{other}'")),
     };
     schema.check(&written)?;
@@ -115,24 +157,24 @@ pub(super) fn check_keys_of(format: &str, options: &Options) -> Result<()> {
 /// [`SourceError::Definition`] when they contradict each other.
 pub(super) fn on_error(table: &TableDefinition, options: &Checked) -> Result<OnError> {
     let mut wanted = options.text_opt("on-error").map(|word| match word {
-        "skip" => OnError::Skip,
-        "dead-letter" => OnError::DeadLetter,
-        _ => OnError::Fail,
+        "skip" => ("on-error", OnError::Skip),
+        "dead-letter" => ("on-error", OnError::DeadLetter),
+        _ => ("on-error", OnError::Fail),
     });
-    for key in ["json.ignore-parse-errors", "csv.ignore-parse-errors"] {
-        // Not every connector has both formats: only what was written is known to be declared.
+    for key in IGNORE_PARSE_ERRORS {
+        // Not every connector has all formats: only what was written is known to be declared.
         if table.options.get(key).is_none() {
             continue;
         }
         let ignore = options.boolean_opt(key).unwrap_or(false);
         let alias = if ignore { OnError::Skip } else { OnError::Fail };
-        if wanted.is_some_and(|wanted| wanted != alias) {
-            let reason = format!("'{key}' = '{ignore}' contradicts 'on-error'; take one of them away");
+        if let Some((other, _)) = wanted.filter(|(_, wanted)| *wanted != alias) {
+            let reason = format!("'{key}' = '{ignore}' contradicts '{other}'; take one of them away");
             return Err(definition(table, reason));
         }
-        wanted = Some(alias);
+        wanted = Some((key, alias));
     }
-    Ok(wanted.unwrap_or(OnError::Fail))
+    Ok(wanted.map_or(OnError::Fail, |(_, on_error)| on_error))
 }
 
 /// Where the subtasks of a source agree on the columns that they find, if its options say so (`schema.inference`); the

@@ -25,14 +25,45 @@ pub(super) enum Reading {
     Complete,
 }
 
+/// Some of a row's columns, which stand in an object of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// What errors call the object: the record's key or value.
+    pub(super) place: &'static str,
+    /// For each column of the row whether it is one of them.
+    pub(super) columns: Vec<bool>,
+    /// What the names of the columns begin with, and those of the object's fields do not.
+    pub(super) prefix: String,
+}
+
 /// Appends the object in `record` to the columns of `root`, which is a struct.
 ///
 /// # Errors
 /// What is wrong with it; `root` is left with a part of the row and has to be truncated.
 pub(super) fn append_record(root: &mut ColumnBuilder, record: &[u8], reading: Reading) -> Result<(), FieldError> {
+    append(root, record, reading, None)
+}
+
+/// Appends one row out of several objects, each with other columns; columns that are in none of them are NULL.
+///
+/// # Errors
+/// As [`append_record`]; a column of no object that is NOT NULL.
+pub(super) fn append_parts(root: &mut ColumnBuilder, parts: &[(&Part, &[u8])]) -> Result<(), FieldError> {
+    for (part, record) in parts {
+        append(root, record, Reading::Declared, Some(part)).map_err(|mut error| {
+            error.reason.push_str(" (in the record's ");
+            error.reason.push_str(part.place);
+            error.reason.push(')');
+            error
+        })?;
+    }
+    root.close_nested()
+}
+
+fn append(root: &mut ColumnBuilder, record: &[u8], reading: Reading, part: Option<&Part>) -> Result<(), FieldError> {
     let mut failed = None;
     let mut deserializer = serde_json::Deserializer::from_slice(record);
-    let seed = Node { builder: root, failed: &mut failed, reading };
+    let seed = Node { builder: root, failed: &mut failed, reading, part };
     let end = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     end.map_err(|error| failed.unwrap_or_else(|| syntax_error(&error)))
 }
@@ -49,6 +80,8 @@ struct Node<'a> {
     builder: &'a mut ColumnBuilder,
     failed: &'a mut Option<FieldError>,
     reading: Reading,
+    /// The columns that it has, where others of its row come from elsewhere; then its row is not closed here.
+    part: Option<&'a Part>,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -116,7 +149,8 @@ fn append_raw(builder: &mut ColumnBuilder, raw: &str) -> Result<(), FieldError> 
             }
         },
         Some(b'0'..=b'9' | b'-') if matches!(builder.values, Values::Timestamp(_)) => Err(FieldError::new(format!(
-            "expected a timestamp in text, found the number {raw}; declare it as BIGINT and convert it with TO_TIMESTAMP_LTZ"
+            "expected a timestamp in text, found the number {raw}; declare it as BIGINT and convert it with \
+             TO_TIMESTAMP_SECONDS, TO_TIMESTAMP_MILLIS or TO_TIMESTAMP_MICROS"
         ))),
         Some(b'{') if !is_text => Err(FieldError::new("expected a plain value, found an object")),
         Some(b'[') if !is_text => Err(FieldError::new("expected a plain value, found an array")),
@@ -148,14 +182,14 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let Self { builder, failed, reading } = self;
+        let Self { builder, failed, reading, .. } = self;
         let Values::List { element, .. } = &mut builder.values else {
             return Err(fail(failed, FieldError::new("expected an object, found an array")));
         };
         let before = element.len();
         loop {
             let index = element.len() - before;
-            let node = Node { builder: element, failed, reading };
+            let node = Node { builder: element, failed, reading, part: None };
             match elements.next_element_seed(node) {
                 Ok(Some(())) => {}
                 Ok(None) => break,
@@ -200,13 +234,13 @@ impl<'a> Node<'a> {
     }
 
     fn fields<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { builder, failed, reading } = self;
+        let Self { builder, failed, reading, part } = self;
         let rows = builder.len();
         let Values::Struct { children, by_name } = &mut builder.values else {
             unreachable!("the caller has looked");
         };
         let mut guess = 0;
-        while let Some(found) = map.next_key_seed(FieldName { children, by_name, guess })? {
+        while let Some(found) = map.next_key_seed(FieldName { children, by_name, guess, part })? {
             let Some(index) = found else {
                 if reading != Reading::Complete {
                     map.next_value::<IgnoredAny>()?;
@@ -222,20 +256,23 @@ impl<'a> Node<'a> {
                 return Err(fail(failed, twice));
             }
             let field = child.field.clone();
-            map.next_value_seed(Node { builder: child, failed, reading })
+            map.next_value_seed(Node { builder: child, failed, reading, part: None })
                 .map_err(|error| inside(failed, error, field.name()))?;
         }
-        builder.close_nested().map_err(|error| fail(failed, error))
+        match part {
+            None => builder.close_nested().map_err(|error| fail(failed, error)),
+            Some(_) => Ok(()),
+        }
     }
 
     fn entries<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { builder, failed, reading } = self;
+        let Self { builder, failed, reading, .. } = self;
         let Values::Map { key, value, .. } = &mut builder.values else {
             unreachable!("the caller has looked");
         };
         while let Some(name) = map.next_key::<String>()? {
             key.append_text(&name).map_err(|error| fail(failed, error))?;
-            map.next_value_seed(Node { builder: value, failed, reading })
+            map.next_value_seed(Node { builder: value, failed, reading, part: None })
                 .map_err(|error| inside(failed, error, &format!("['{name}']")))?;
         }
         builder.close_nested().map_err(|error| fail(failed, error))
@@ -254,6 +291,7 @@ struct FieldName<'a> {
     by_name: &'a std::collections::HashMap<String, usize>,
     /// Objects mostly have their fields in the table's order.
     guess: usize,
+    part: Option<&'a Part>,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldName<'_> {
@@ -272,6 +310,13 @@ impl Visitor<'_> for FieldName<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
+        if let Some(part) = self.part {
+            let found = match part.prefix.as_str() {
+                "" => self.by_name.get(name),
+                prefix => self.by_name.get(&format!("{prefix}{name}")),
+            };
+            return Ok(found.copied().filter(|column| part.columns[*column]));
+        }
         let guessed = self.children.get(self.guess);
         Ok(match guessed.is_some_and(|child| child.field.name() == name) {
             true => Some(self.guess),

@@ -5,11 +5,16 @@
 //! reset behind its back: an offset that the broker no longer has is an error. Where to start is resolved to offsets
 //! once, and told as positions before the first row. Partitions that are added to the topic later are read from their
 //! beginning.
+//!
+//! `'connector' = 'upsert-kafka'` is the same, where each record says what the row of its key is now, or, without a value
+//! (a tombstone), that it is gone. It always begins at the beginning, since only all records together say which rows
+//! there are.
 
 mod client;
 mod metadata_column;
 mod position;
 mod reader;
+mod reading;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -20,21 +25,23 @@ use async_trait::async_trait;
 use frazil_writer::SourcePositions;
 use tokio_util::sync::CancellationToken;
 
-use super::decode::{Decoder, Format, Malformed};
-use super::definition::TableDefinition;
+use super::decode::{Decoder, Malformed};
+use super::definition::{SourceColumn, TableDefinition};
 use super::error::SourceError;
 use super::format;
 use super::infer::Inference;
 use super::task::{self, End};
 use crate::Result;
-use crate::options::{Kind, Schema, Spec};
+use crate::changelog::Changelog;
+use crate::options::{Checked, Kind, Schema, Spec};
 use crate::source::{Lag, LagUnit, Source, SourceStream};
 
 use client::Client;
 use metadata_column::MetadataColumn;
 use position::Position;
 use reader::Reader;
-use settings::Settings;
+use reading::{KeyFields, Reading};
+use settings::{Settings, Startup, startup};
 
 const STARTUP_MODES: &[&str] = &["earliest-offset", "latest-offset", "timestamp", "specific-offsets", "group-offsets"];
 
@@ -45,15 +52,46 @@ pub(super) fn options() -> Schema {
         .key(Spec::new("topic", Kind::Text).required())
         .key(Spec::new("properties.bootstrap.servers", Kind::Text).required())
         .prefix("properties.")
-        .key(Spec::new("format", Kind::OneOf(&["json"])))
-        .key(Spec::new("value.format", Kind::OneOf(&["json"])))
+        .key(Spec::new("format", Kind::OneOf(&["json", "debezium-json"])))
+        .key(Spec::new("key.fields", Kind::Text))
+        .key(Spec::new("key.format", Kind::OneOf(&["json"])))
+        .key(Spec::new("value.format", Kind::OneOf(&["json", "debezium-json"])))
+        .key(Spec::new("value.debezium-json.schema-include", Kind::Boolean))
+        .key(Spec::new("value.debezium-json.ignore-parse-errors", Kind::Boolean))
         .key(Spec::new("scan.startup.mode", Kind::OneOf(STARTUP_MODES)).default("earliest-offset"))
         .key(Spec::new("scan.startup.timestamp-millis", Kind::Integer { min: 0, max: i64::MAX }))
         .key(Spec::new("scan.startup.specific-offsets", Kind::Text))
         .key(Spec::new("scan.bounded.mode", Kind::OneOf(&["unbounded", "latest-offset"])).default("unbounded"))
         .key(Spec::new("scan.topic-partition-discovery.interval", Kind::Duration).default("10 s"))
+        .include(key_options())
         .include(format::batch_options())
         .include(format::json_options())
+        .include(format::debezium_options())
+}
+
+/// The keys of the connector `upsert-kafka`.
+pub(super) fn upsert_options() -> Schema {
+    Schema::new("connector 'upsert-kafka'")
+        .key(Spec::new("connector", Kind::Text).required())
+        .key(Spec::new("topic", Kind::Text).required())
+        .key(Spec::new("properties.bootstrap.servers", Kind::Text).required())
+        .prefix("properties.")
+        .key(Spec::new("key.fields", Kind::Text))
+        .key(Spec::new("key.format", Kind::OneOf(&["json"])).required())
+        .key(Spec::new("value.format", Kind::OneOf(&["json"])).required())
+        .key(Spec::new("scan.bounded.mode", Kind::OneOf(&["unbounded", "latest-offset"])).default("unbounded"))
+        .key(Spec::new("scan.topic-partition-discovery.interval", Kind::Duration).default("10 s"))
+        .include(key_options())
+        .include(format::batch_options())
+}
+
+/// Keys of both connectors that tell what of a row stands in a record's key, and what in its value.
+fn key_options() -> Schema {
+    Schema::new("a record's key")
+        .key(Spec::new("key.fields-prefix", Kind::Text))
+        .key(Spec::new("key.json.ignore-parse-errors", Kind::Boolean))
+        .key(Spec::new("value.fields-include", Kind::OneOf(&["ALL", "EXCEPT_KEY"])).default("ALL"))
+        .key(Spec::new("value.json.ignore-parse-errors", Kind::Boolean))
 }
 
 /// The records of a topic.
@@ -66,6 +104,8 @@ pub(super) struct KafkaSource {
 #[derive(Debug)]
 struct Shared {
     table: String,
+    /// How records become rows.
+    reading: Reading,
     /// All columns.
     schema: SchemaRef,
     /// Those that are in the records' values.
@@ -85,9 +125,46 @@ impl KafkaSource {
     /// What does not fit in the options or the columns. No broker is asked.
     pub(super) fn new(table: &TableDefinition) -> Result<Self> {
         let options = options().check(&table.options)?;
-        let settings = Settings::new(table, &options)?;
+        let settings = Settings::new(table, &options, startup(&options))?;
+        let reading = Reading::of_kafka(table, &options)?;
+        let inference = format::inference(table, &options, matches!(reading, Reading::Values))?;
+        Self::with(table, &options, table.columns.clone(), reading, settings, inference)
+    }
+
+    /// `upsert-kafka`.
+    ///
+    /// # Errors
+    /// As [`KafkaSource::new`]; for a table without a primary key.
+    pub(super) fn upserting(table: &TableDefinition) -> Result<Self> {
+        let options = upsert_options().check(&table.options)?;
+        let settings = Settings::new(table, &options, Ok(Startup::Earliest))?;
+        let reading = Reading::Upserts(KeyFields::of_upserts(table, &options)?);
+        // Of a row that is gone only the key is known.
+        let nullable = |column: &SourceColumn| {
+            let is_key = table.primary_key.contains(column.field.name());
+            let field = column.field.as_ref().clone();
+            let nullable = field.is_nullable() || (!is_key && column.metadata_key.is_none());
+            SourceColumn { field: Arc::new(field.with_nullable(nullable)), ..column.clone() }
+        };
+        let columns = table.columns.iter().map(nullable).collect();
+        Self::with(table, &options, columns, reading, settings, None)
+    }
+
+    fn with(
+        table: &TableDefinition,
+        options: &Checked,
+        columns: Vec<SourceColumn>,
+        reading: Reading,
+        settings: Settings,
+        inference: Option<Arc<Inference>>,
+    ) -> Result<Self> {
+        let malformed = Malformed::new(&table.name, format::on_error(table, options)?);
+        if malformed.puts_aside() && reading.changelog().is_some() {
+            return Err(format::changes_are_not_put_aside(table));
+        }
+        let table = TableDefinition { columns, ..table.clone() };
         let data_schema = table.data_schema();
-        if let Err(error) = Decoder::new(&data_schema, Format::Json) {
+        if let Err(error) = Decoder::new(&data_schema, reading.format()) {
             let column = error.field().unwrap_or_default();
             return Err(Box::new(SourceError::Definition {
                 table: table.name.clone(),
@@ -108,10 +185,11 @@ impl KafkaSource {
                 schema: table.schema(),
                 data_schema,
                 metadata,
+                reading,
                 settings,
-                malformed: Malformed::new(&table.name, format::on_error(table, &options)?),
+                malformed,
                 behind: Mutex::default(),
-                inference: format::inference(table, &options, true)?,
+                inference,
             }),
         })
     }
@@ -128,6 +206,10 @@ impl Source for KafkaSource {
 
     fn puts_aside(&self) -> bool {
         self.shared.malformed.puts_aside()
+    }
+
+    fn changelog(&self) -> Option<Changelog> {
+        self.shared.reading.changelog()
     }
 
     fn infers_schema(&self) -> bool {
@@ -159,7 +241,7 @@ impl Source for KafkaSource {
 
     fn describe(&self) -> String {
         let Settings { topic, servers, .. } = &self.shared.settings;
-        format!("kafka json {topic} at {servers}")
+        format!("{} {topic} at {servers}", self.shared.reading.name())
     }
 
     fn rows_skipped(&self) -> u64 {

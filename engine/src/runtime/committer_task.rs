@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
 use frazil_writer::{
@@ -66,6 +67,8 @@ struct Size {
     files: u64,
     bytes: u64,
     dead_letters: u64,
+    /// Keys whose rows are gone, if there were any.
+    keys_deleted: usize,
     schema_version: u64,
 }
 
@@ -198,7 +201,7 @@ impl CommitterTask {
         if let Some(evolving) = &pipeline.evolving {
             evolving.landed(size.schema_version, &table).await;
         }
-        if size.rows + size.dead_letters > 0 {
+        if size.rows + size.dead_letters > 0 || size.keys_deleted > 0 {
             pipeline.counters.rows_committed.fetch_add(size.rows, Relaxed);
             pipeline.counters.dead_letters.fetch_add(size.dead_letters, Relaxed);
             pipeline.counters.late_rows.fetch_add(late_rows, Relaxed);
@@ -242,6 +245,12 @@ impl Size {
             files: share.files.len() as u64,
             bytes: share.files.iter().map(|file| file.file.file_size_in_bytes()).sum(),
             dead_letters: share.dead_letters,
+            keys_deleted: share
+                .generations
+                .iter()
+                .flat_map(|generation| &generation.deleted_keys)
+                .map(RecordBatch::num_rows)
+                .sum(),
             schema_version: share.schema_version,
         }
     }

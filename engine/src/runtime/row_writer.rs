@@ -9,6 +9,7 @@ use frazil_writer::{Generation, NdvSketches, TableWriter, UpsertPlanner, UpsertW
 
 use super::pipeline::PipelineSpec;
 use crate::Result;
+use crate::changelog::split_kinds;
 use crate::upsert::key_of;
 
 /// A writer of one of the two kinds.
@@ -45,7 +46,10 @@ impl RowWriter {
     pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<()> {
         match self {
             Self::Append(writer) => Ok(writer.write(rows).await?),
-            Self::Upsert(writer) => Ok(writer.upsert(rows).await?),
+            Self::Upsert(writer) => match split_kinds(rows) {
+                (rows, None) => Ok(writer.upsert(rows).await?),
+                (rows, Some(deletes)) => Ok(writer.change(rows, &deletes).await?),
+            },
         }
     }
 

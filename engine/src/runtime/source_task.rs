@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrow::array::{Int8Array, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
 use frazil_storage::{Step, Steps};
 use frazil_writer::SourcePositions;
 use tokio::sync::mpsc;
@@ -11,6 +13,7 @@ use super::event_time::EventTime;
 use super::exchange::Exchange;
 use super::message::{Barrier, BarrierRequest, Rows};
 use crate::Result;
+use crate::changelog::{deletes_of, join_kinds};
 use crate::progress::Counters;
 use crate::source::{SourceBatch, SourceStream};
 
@@ -60,10 +63,14 @@ impl SourceTask {
                     }
                     Some(next) => {
                         let next = next?;
-                        let SourceBatch { batch, split, position, dead_letters, records, is_end } = next;
+                        let SourceBatch { batch, split, position, dead_letters, records, is_end, kinds } = next;
                         if let Some(event_time) = &mut self.event_time {
-                            event_time.take(&split, &batch, is_end).await?;
+                            event_time.take(&split, &new_rows(&batch, kinds.as_ref())?, is_end).await?;
                         }
+                        let batch = match kinds {
+                            Some(kinds) => join_kinds(batch, kinds),
+                            None => batch,
+                        };
                         let count = batch.num_rows() + dead_letters.len();
                         let rows = Rows { batch, split: split.as_str().into(), dead_letters, records, sink_schema: None };
                         positions.insert(split, position);
@@ -77,4 +84,11 @@ impl SourceTask {
             }
         }
     }
+}
+
+/// The rows that are new: those that are taken away came before.
+fn new_rows(batch: &RecordBatch, kinds: Option<&Int8Array>) -> Result<RecordBatch> {
+    let Some(kinds) = kinds else { return Ok(batch.clone()) };
+    let new = not(&deletes_of(kinds)).and_then(|new| filter_record_batch(batch, &new));
+    new.map_err(|error| crate::Error::DataFusion(error.into()))
 }

@@ -18,7 +18,7 @@ use super::resolve::Local;
 use super::text::refuse;
 use super::{IcebergTable, Session, TablePath};
 use crate::Result;
-use crate::connectors::create_source;
+use crate::connectors::{CONNECTORS, create_source};
 use crate::options::{Checked, Kind, Options, Schema as OptionSchema, Spec};
 use crate::sql::{
     Column, ColumnKind, CreateTable, DataType, PartitionField, Replace, SqlError, Transform as SqlTransform, TypeKind,
@@ -28,9 +28,6 @@ use crate::sql::{
 /// would else keep a hundred metadata files, and leave all older ones behind.
 pub(crate) const DEFAULT_PROPERTIES: [(&str, &str); 2] =
     [("write.metadata.delete-after-commit.enabled", "true"), ("write.metadata.previous-versions-max", "20")];
-
-/// Everything that `'connector' = '…'` may name.
-const CONNECTORS: [&str; 3] = ["iceberg", "filesystem", "kafka"];
 
 /// The property that holds a table's comment, as Spark and Trino have it.
 pub(super) const COMMENT: &str = "comment";

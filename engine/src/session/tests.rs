@@ -129,7 +129,7 @@ async fn what_an_iceberg_table_can_not_be() {
                |
              6 |          CREATE TABLE f (x STRING) WITH ('format-version' = '9')
                |                                                             ^^^
-            option 'connector' of a table is 'icberg', but has to be 'iceberg', 'filesystem' or 'kafka'; did you mean 'iceberg'?
+            option 'connector' of a table is 'icberg', but has to be 'iceberg', 'filesystem', 'kafka' or 'upsert-kafka'; did you mean 'iceberg'?
               --> line 7, column 56, in CREATE TABLE
                |
              7 |          CREATE TABLE g (x STRING) WITH ('connector' = 'icberg')

@@ -300,6 +300,38 @@ fn metadata_columns_come_from_the_record() {
 }
 
 #[test]
+fn columns_come_from_the_record_s_key_where_the_value_does_not_have_them() {
+    let Some(kafka) = broker() else { return };
+    kafka.create_topic("keyed", 1);
+    let record = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+    let records = [
+        record("{\"id\":1}", "{\"id\":10,\"name\":\"a\"}"),
+        record("{\"id\":2,\"name\":\"of the key\"}", "{}"),
+        record("{\"id\":\"x\"}", "{\"id\":30}"),
+        ("{\"id\":4}".to_owned(), None),
+    ];
+    kafka.produce_keyed("keyed", 0, records.into());
+    let keys = [BOUNDED, ("key.format", "json"), ("key.fields", "id")];
+    runtime().block_on(async {
+        let nothing = SourcePositions::new();
+        let except_key = ("value.fields-include", "EXCEPT_KEY");
+        let strict = source(kafka, "keyed", &[&keys[..], &[except_key]].concat());
+        let found = mistake(&*strict, &nothing).await;
+        let wanted = "table 'events': topic 'keyed' partition 0 offset 2, field 'id': expected BIGINT, found 'x' (in the \
+                      record's key)";
+        assert!(found.starts_with(wanted), "{found}");
+        let lenient = source(kafka, "keyed", &[&keys[..], &[except_key, ("on-error", "skip")]].concat());
+        let batches = read(&*lenient, (0, 1), &nothing).await;
+        assert_eq!((ids(&batches), lenient.rows_skipped()), (vec![1, 2], 2));
+        let names = batches.iter().flat_map(|batch| batch.batch.column(1).as_string::<i32>());
+        assert_eq!(names.collect::<Vec<_>>(), [Some("a"), None]);
+        // Where both have it, the value counts.
+        let both = source(kafka, "keyed", &[&keys[..], &[("on-error", "skip")]].concat());
+        assert_eq!(ids(&read(&*both, (0, 1), &nothing).await), [10, 30]);
+    });
+}
+
+#[test]
 fn an_endless_read_tells_where_it_starts_and_finds_new_partitions() {
     let Some(kafka) = broker() else { return };
     kafka.create_topic("endless", 1);

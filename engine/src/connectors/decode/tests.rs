@@ -104,7 +104,7 @@ fn a_mistake_names_the_field_and_leaves_the_rows_before_it() {
         (r#"{"id":1,"id":2}"#, "id: it is there twice"),
         (
             r#"{"id":1,"at":1357041600}"#,
-            "at: expected a timestamp in text, found the number 1357041600; declare it as BIGINT and convert it with TO_TIMESTAMP_LTZ",
+            "at: expected a timestamp in text, found the number 1357041600; declare it as BIGINT and convert it with TO_TIMESTAMP_SECONDS, TO_TIMESTAMP_MILLIS or TO_TIMESTAMP_MICROS",
         ),
         ("[1]", "row: expected an object, found an array"),
         ("null", "row: there is no value, but it is NOT NULL"),

@@ -190,7 +190,7 @@ impl<'a> Window<'a> {
             scanner: csv::Scanner::default(),
             delimiter: match &shared.encoding {
                 Encoding::Csv(csv) => Some(csv.delimiter),
-                Encoding::Json | Encoding::Parquet => None,
+                Encoding::Json | Encoding::Debezium(_) | Encoding::Parquet => None,
             },
         };
         if from.offset == 0 {

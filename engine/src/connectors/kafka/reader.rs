@@ -14,8 +14,7 @@ use super::metadata_column::MetadataBuilder;
 use super::position::Position;
 use super::settings::Startup;
 use crate::Result;
-use crate::connectors::columns::FieldError;
-use crate::connectors::decode::{Decoder, Format};
+use crate::connectors::decode::Decoder;
 use crate::connectors::error::SourceError;
 use crate::connectors::filesystem::stable_hash;
 use crate::connectors::task::{End, Output, Stopped};
@@ -128,7 +127,7 @@ impl Reader {
         let split = Split {
             position: Position { next, end },
             sent: known,
-            decoder: Decoder::new(&self.shared.data_schema, Format::Json)
+            decoder: Decoder::new(&self.shared.data_schema, self.shared.reading.format())
                 .expect("KafkaSource::new has made one")
                 .inferring(self.shared.inference.as_ref())
                 .putting_aside(&self.shared.malformed),
@@ -337,19 +336,12 @@ fn take(
     let place = || format!("topic '{}' partition {partition} offset {}", shared.settings.topic, message.offset());
     let origin = Origin { offset: message.offset(), line: None };
     let payload = message.payload().unwrap_or_default();
-    let checked = match message.payload() {
-        None => Err(FieldError::new("the record has no value (it is a tombstone)")),
-        Some(_) => split.metadata.iter().flatten().try_for_each(|column| column.check(message)),
-    };
-    match checked {
-        Ok(()) => {
-            let rows = split.decoder.good_rows();
-            split.decoder.take(payload, origin, &shared.malformed, place)?;
-            if split.decoder.good_rows() > rows {
-                split.metadata.iter_mut().flatten().for_each(|column| column.append(message));
-            }
-        }
-        Err(error) => split.decoder.reject(payload, origin, error, &shared.malformed, place)?,
+    let rows = split.decoder.good_rows();
+    let checked = split.metadata.iter().flatten().try_for_each(|column| column.check(message));
+    let end = checked.and_then(|()| shared.reading.append(&mut split.decoder, message.key(), message.payload()));
+    split.decoder.settle(end, payload, origin, &shared.malformed, place)?;
+    for _ in rows..split.decoder.good_rows() {
+        split.metadata.iter_mut().flatten().for_each(|column| column.append(message));
     }
     split.position.next = message.offset() + 1;
     Ok(split.is_finished())

@@ -49,7 +49,8 @@ pub(super) enum Startup {
 }
 
 impl Settings {
-    pub(super) fn new(table: &TableDefinition, options: &Checked) -> Result<Self> {
+    /// `startup`: what [`startup`] has found, or what the connector always does.
+    pub(super) fn new(table: &TableDefinition, options: &Checked, startup: Result<Startup, String>) -> Result<Self> {
         let definition = |reason: String| {
             let table = table.name.clone();
             Box::new(SourceError::Definition { table, reason })
@@ -64,7 +65,7 @@ impl Settings {
         Ok(Self {
             topic,
             servers: options.text("properties.bootstrap.servers").to_owned(),
-            startup: startup(options).map_err(definition)?,
+            startup: startup.map_err(definition)?,
             bounded,
             discovery_interval: (!bounded && !discovery.is_zero()).then_some(discovery),
             batch_rows: options.integer("batch-rows") as usize,
@@ -73,7 +74,8 @@ impl Settings {
     }
 }
 
-fn startup(options: &Checked) -> Result<Startup, String> {
+/// Where the keys of the connector `kafka` say that reading starts.
+pub(super) fn startup(options: &Checked) -> Result<Startup, String> {
     let needs = |key: &str, mode: &str| format!("'scan.startup.mode' = '{mode}' needs the option '{key}'");
     let mode = options.text("scan.startup.mode");
     let timestamp = options.integer_opt("scan.startup.timestamp-millis");
@@ -179,7 +181,8 @@ mod tests {
 
     fn settings(more: &[(&str, &str)]) -> Result<Settings> {
         let table = table(more);
-        Settings::new(&table, &options().check(&table.options)?)
+        let options = options().check(&table.options)?;
+        Settings::new(&table, &options, startup(&options))
     }
 
     #[test]
