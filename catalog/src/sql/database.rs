@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use frazil_table::spec::{NamespaceIdent, TableIdent};
@@ -26,6 +27,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// For how long the key of a commit is known.
 const KEY_AGE_MS_MAX: i64 = 60 * 60 * 1000;
+/// Older keys are deleted by the first commit after so long.
+const SWEEP_MS: i64 = 60 * 1000;
 
 /// The database of one catalog.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Database {
     /// A database in memory lives as long as one connection to it does. A pool closes one whose query was given up half-way,
     /// so this one is held and never used.
     _keeper: Option<Mutex<SqliteConnection>>,
+    /// When old keys were deleted last.
+    swept_ms: AtomicI64,
 }
 
 /// Where a table's pointer points.
@@ -89,7 +94,7 @@ impl Database {
         let writer = patiently(&name, || pool(1)).await?;
         schema::prepare(&writer, &name).await?;
         let readers = patiently(&name, || pool(READERS_MAX)).await?;
-        Ok(Self { name, readers, writer, _keeper: None })
+        Ok(Self { name, readers, writer, _keeper: None, swept_ms: AtomicI64::new(i64::MIN) })
     }
 
     pub(super) async fn in_memory() -> Result<Self> {
@@ -100,7 +105,8 @@ impl Database {
         let one = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
         let writer = one.connect_with(options).await.map_err(database_error(&name))?;
         schema::prepare(&writer, &name).await?;
-        Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(Mutex::new(keeper)) })
+        let swept_ms = AtomicI64::new(i64::MIN);
+        Ok(Self { name, readers: writer.clone(), writer, _keeper: Some(Mutex::new(keeper)), swept_ms })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -313,6 +319,10 @@ impl Database {
                 return Ok(SwapEnd::Lost(swap.ident.clone()));
             }
         }
+        if now_ms >= self.swept_ms.load(Relaxed).saturating_add(SWEEP_MS) {
+            forget(&mut write, now_ms - KEY_AGE_MS_MAX).await.map_err(self.failed())?;
+            self.swept_ms.store(now_ms, Relaxed);
+        }
         if !remember(&mut write, key, fingerprint, now_ms).await.map_err(self.failed())? {
             return Ok(SwapEnd::KeyTaken);
         }
@@ -429,11 +439,13 @@ async fn update(write: &mut Write, ident: &TableIdent, from: &str, to: &Pointer)
     Ok(done.rows_affected() == 1)
 }
 
+/// Deletes the keys of commits that were made before.
+async fn forget(write: &mut Write, before_ms: i64) -> sqlx::Result<()> {
+    let delete = sqlx::query("DELETE FROM frazil_commits WHERE made_ms < $1");
+    delete.bind(before_ms).execute(&mut **write).await.map(drop)
+}
+
 async fn remember(write: &mut Write, key: Uuid, fingerprint: &str, now_ms: i64) -> sqlx::Result<bool> {
-    sqlx::query("DELETE FROM frazil_commits WHERE made_ms < $1")
-        .bind(now_ms - KEY_AGE_MS_MAX)
-        .execute(&mut **write)
-        .await?;
     let done = sqlx::query(
         "INSERT INTO frazil_commits (idempotency_key, fingerprint, made_ms)
          VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",

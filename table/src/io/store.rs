@@ -67,23 +67,17 @@ pub async fn store_commit(
             ..stored
         });
     }
-    let mut lists = Vec::with_capacity(plan.snapshots.len());
-    for snapshot in &plan.snapshots {
-        let listed = snapshot.manifests.iter().map(|manifest| match manifest {
-            ManifestRef::Stored(file) => file.clone(),
-            ManifestRef::New(index) => manifests[*index].clone(),
-        });
-        let listed = Arc::new(listed.collect::<Vec<_>>());
-        let bytes = encode_manifest_list(snapshot, &listed).await.map_err(Error::spec("encoding a manifest list"))?;
-        debug_assert_eq!(decode::manifest_list(&bytes, snapshot.format_version).as_ref(), Ok(listed.as_ref()));
-        lists.push((snapshot.manifest_list.as_str(), listed, bytes));
-    }
     let store_manifests = async {
         store_all(env, new.iter().map(|(plan, _, bytes)| (plan.location.as_str(), bytes.clone()))).await?;
-        Ok(env.steps.reach(Step::ManifestsWritten)?)
+        Ok::<_, Error>(env.steps.reach(Step::ManifestsWritten)?)
     };
-    let store_lists = store_all(env, lists.iter().map(|(location, _, bytes)| (*location, bytes.clone())));
-    try_join(store_manifests, store_lists).await?;
+    // Encoded while the manifests are on their way.
+    let store_lists = async {
+        let lists = encode_lists(plan, &manifests).await?;
+        store_all(env, lists.iter().map(|(location, _, bytes)| (*location, bytes.clone()))).await?;
+        Ok(lists)
+    };
+    let ((), lists) = try_join(store_manifests, store_lists).await?;
     for (manifest, file, _) in new {
         match manifest.reusable {
             true => drop(written.0.insert(manifest.location.clone(), file)),
@@ -171,6 +165,25 @@ fn snapshot_of(plan: &SnapshotPlan) -> Snapshot {
         Some((first, count)) => builder.with_row_range(first, count).build(),
         None => builder.build(),
     }
+}
+
+/// For each snapshot where its list goes, what it lists, and that as bytes.
+async fn encode_lists<'a>(
+    plan: &'a CommitPlan,
+    new_manifests: &[ManifestFile],
+) -> Result<Vec<(&'a str, Arc<Vec<ManifestFile>>, Bytes)>> {
+    let mut lists = Vec::with_capacity(plan.snapshots.len());
+    for snapshot in &plan.snapshots {
+        let listed = snapshot.manifests.iter().map(|manifest| match manifest {
+            ManifestRef::Stored(file) => file.clone(),
+            ManifestRef::New(index) => new_manifests[*index].clone(),
+        });
+        let listed = Arc::new(listed.collect::<Vec<_>>());
+        let bytes = encode_manifest_list(snapshot, &listed).await.map_err(Error::spec("encoding a manifest list"))?;
+        debug_assert_eq!(decode::manifest_list(&bytes, snapshot.format_version).as_ref(), Ok(listed.as_ref()));
+        lists.push((snapshot.manifest_list.as_str(), listed, bytes));
+    }
+    Ok(lists)
 }
 
 async fn encode_manifest_list(plan: &SnapshotPlan, manifests: &[ManifestFile]) -> iceberg::Result<Bytes> {
