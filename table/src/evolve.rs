@@ -8,6 +8,7 @@
 //! What this module does not know: files of data, SQL.
 
 mod branch;
+mod current;
 mod field_path;
 mod fresh_ids;
 mod outcome;
@@ -181,11 +182,18 @@ impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             TableUpdate::AddSchema { schema } => write!(f, "schema {}", outcome::schema_text(schema)),
-            TableUpdate::SetCurrentSchema { .. } => write!(f, "the schema becomes the current one"),
+            TableUpdate::SetCurrentSchema { schema_id: -1 } => write!(f, "the schema becomes the current one"),
+            TableUpdate::SetCurrentSchema { schema_id } => {
+                write!(f, "schema {schema_id} becomes the current one again")
+            }
             TableUpdate::AddSpec { spec } => write!(f, "partition spec [{}]", spec::spec_text(spec.fields())),
-            TableUpdate::SetDefaultSpec { .. } => write!(f, "the partition spec becomes the default"),
+            TableUpdate::SetDefaultSpec { spec_id: -1 } => write!(f, "the partition spec becomes the default"),
+            TableUpdate::SetDefaultSpec { spec_id } => write!(f, "partition spec {spec_id} becomes the default again"),
             TableUpdate::AddSortOrder { sort_order } => write!(f, "sort order [{}]", sort::order_text(sort_order)),
-            TableUpdate::SetDefaultSortOrder { .. } => write!(f, "the sort order becomes the default"),
+            TableUpdate::SetDefaultSortOrder { sort_order_id: -1 } => write!(f, "the sort order becomes the default"),
+            TableUpdate::SetDefaultSortOrder { sort_order_id } => {
+                write!(f, "sort order {sort_order_id} becomes the default again")
+            }
             TableUpdate::SetSnapshotRef { ref_name, reference } => {
                 write!(f, "{} {ref_name} points to {}", RefKind::of(reference), reference.snapshot_id)?;
                 branch::write_retention(f, &reference.retention)

@@ -40,6 +40,7 @@ conforms! {
     a_request_that_no_state_can_take_is_a_bad_request
     the_same_key_gets_the_same_answer
     a_used_sequence_number_is_a_conflict
+    what_was_there_before_is_taken_up_again_however_it_is_named
     a_commit_that_asserts_create_makes_the_table_once
     appends_work_in_every_format_version
     odd_names_are_names

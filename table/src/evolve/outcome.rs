@@ -12,13 +12,20 @@ pub(crate) fn has_outcome(table: &Table, updates: &[TableUpdate]) -> bool {
 
 /// Whether nothing of an update is left to see after a later one.
 fn replaces(later: &TableUpdate, update: &TableUpdate) -> bool {
-    matches!(
-        (later, update),
-        (TableUpdate::AddSchema { .. }, TableUpdate::AddSchema { .. })
-            | (TableUpdate::AddSpec { .. }, TableUpdate::AddSpec { .. })
-            | (TableUpdate::AddSortOrder { .. }, TableUpdate::AddSortOrder { .. })
-            | (TableUpdate::SetLocation { .. }, TableUpdate::SetLocation { .. })
-    )
+    use TableUpdate::{
+        AddSchema, AddSortOrder, AddSpec, SetCurrentSchema, SetDefaultSortOrder, SetDefaultSpec, SetLocation,
+    };
+    match (later, update) {
+        // What has just been added is set as -1, by the update behind the one that adds it.
+        (AddSchema { .. }, AddSchema { .. } | SetCurrentSchema { .. })
+        | (AddSpec { .. }, AddSpec { .. } | SetDefaultSpec { .. })
+        | (AddSortOrder { .. }, AddSortOrder { .. } | SetDefaultSortOrder { .. })
+        | (SetLocation { .. }, SetLocation { .. }) => true,
+        (SetCurrentSchema { schema_id: id }, AddSchema { .. } | SetCurrentSchema { .. })
+        | (SetDefaultSpec { spec_id: id }, AddSpec { .. } | SetDefaultSpec { .. }) => *id >= 0,
+        (SetDefaultSortOrder { sort_order_id: id }, AddSortOrder { .. } | SetDefaultSortOrder { .. }) => *id >= 0,
+        _ => false,
+    }
 }
 
 fn shows(table: &Table, update: &TableUpdate) -> bool {
@@ -29,17 +36,13 @@ fn shows(table: &Table, update: &TableUpdate) -> bool {
             current.as_struct() == schema.as_struct() && super::schema::same_identifiers(current, schema)
         }
         TableUpdate::AddSpec { spec } => {
-            let current = metadata.default_partition_spec().fields();
-            let alike = |(a, b): (&crate::spec::PartitionField, &crate::spec::UnboundPartitionField)| {
-                a.name == b.name && a.source_id == b.source_id && a.transform == b.transform
-            };
-            current.len() == spec.fields().len() && current.iter().zip(spec.fields()).all(alike)
+            super::current::same_partitions(metadata.default_partition_spec().fields(), spec.fields())
         }
         TableUpdate::AddSortOrder { sort_order } => metadata.default_sort_order().fields == sort_order.fields,
-        // Each follows the update that adds what it sets.
-        TableUpdate::SetCurrentSchema { .. }
-        | TableUpdate::SetDefaultSpec { .. }
-        | TableUpdate::SetDefaultSortOrder { .. } => true,
+        // -1 follows the update that adds what it sets.
+        TableUpdate::SetCurrentSchema { schema_id: id } => *id < 0 || metadata.current_schema_id() == *id,
+        TableUpdate::SetDefaultSpec { spec_id: id } => *id < 0 || metadata.default_partition_spec_id() == *id,
+        TableUpdate::SetDefaultSortOrder { sort_order_id: id } => *id < 0 || metadata.default_sort_order_id() == *id,
         TableUpdate::AddSnapshot { snapshot } => metadata.snapshot_by_id(snapshot.snapshot_id()).is_some(),
         TableUpdate::SetSnapshotRef { ref_name, reference } => table.refs().get(ref_name) == Some(reference),
         TableUpdate::RemoveSnapshotRef { ref_name } => !table.refs().contains_key(ref_name),

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use super::fresh_ids::FreshIds;
 use super::tree::{Located, Role, Tree};
 use super::{FieldPath, MetadataPlan, check_promotion};
-use crate::spec::{
-    FormatVersion, Literal, NestedField, PrimitiveType, Schema, TableMetadata, TableRequirement, TableUpdate, Type,
-};
+use crate::spec::{FormatVersion, Literal, NestedField, PrimitiveType, Schema, TableMetadata, TableRequirement, Type};
 use crate::{Error, Result};
 
 /// Steps that make one new schema.
@@ -122,7 +120,7 @@ pub(super) fn plan(metadata: &TableMetadata, change: &SchemaChange) -> Result<Me
     if schema.as_struct() == current.as_struct() && same_identifiers(&schema, current) {
         return Ok(MetadataPlan::default());
     }
-    let mut updates = vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: -1 }];
+    let mut updates = super::current::schema_updates(metadata, schema);
     updates.extend(dependents::property_updates(metadata, &moved_names)?);
     let requirements = vec![
         TableRequirement::CurrentSchemaIdMatch { current_schema_id: current.schema_id() },

@@ -3,8 +3,8 @@
 use super::tree::Tree;
 use super::{FieldPath, MetadataPlan};
 use crate::spec::{
-    NestedFieldRef, NullOrder, SortDirection, SortField, SortOrder, TableMetadata, TableRequirement, TableUpdate,
-    Transform, Type,
+    NestedFieldRef, NullOrder, Schema, SortDirection, SortField, SortOrder, TableMetadata, TableRequirement, Transform,
+    Type,
 };
 use crate::{Error, Result};
 
@@ -22,27 +22,30 @@ pub struct SortTerm {
 }
 
 pub(super) fn plan(metadata: &TableMetadata, terms: &[SortTerm]) -> Result<MetadataPlan> {
-    let order_id = metadata.sort_orders_iter().map(|order| order.order_id).max().unwrap_or(0) + 1;
-    let tree = Tree::new(metadata.current_schema().as_struct().fields(), true);
-    let fields = terms.iter().map(|term| sort_field(&tree, term)).collect::<Result<Vec<_>>>()?;
-    if let Some(twice) = fields.iter().enumerate().find(|(index, f)| fields[..*index].contains(f)) {
-        return Err(Error::invalid_schema(&terms[twice.0].source.to_string(), "the order has it twice"));
-    }
-    if fields == metadata.default_sort_order().fields {
+    let updates = super::current::order_updates(metadata, order(metadata, metadata.current_schema(), terms)?);
+    if updates.is_empty() {
         return Ok(MetadataPlan::default());
     }
-    let sort_order = match fields.is_empty() {
-        true => SortOrder::unsorted_order(),
-        false => SortOrder { order_id, fields },
-    };
-    let updates =
-        vec![TableUpdate::AddSortOrder { sort_order }, TableUpdate::SetDefaultSortOrder { sort_order_id: -1 }];
     let default_sort_order_id = metadata.default_sort_order_id();
     let requirements = vec![
         TableRequirement::DefaultSortOrderIdMatch { default_sort_order_id },
         TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
     ];
     Ok(MetadataPlan { requirements, updates })
+}
+
+/// The terms bound to a schema, under an id that the table's sort orders have not had.
+pub(super) fn order(metadata: &TableMetadata, schema: &Schema, terms: &[SortTerm]) -> Result<SortOrder> {
+    let tree = Tree::new(schema.as_struct().fields(), true);
+    let fields = terms.iter().map(|term| sort_field(&tree, term)).collect::<Result<Vec<_>>>()?;
+    if let Some(twice) = fields.iter().enumerate().find(|(index, f)| fields[..*index].contains(f)) {
+        return Err(Error::invalid_schema(&terms[twice.0].source.to_string(), "the order has it twice"));
+    }
+    let order_id = metadata.sort_orders_iter().map(|order| order.order_id).max().unwrap_or(0) + 1;
+    Ok(match fields.is_empty() {
+        true => SortOrder::unsorted_order(),
+        false => SortOrder { order_id, fields },
+    })
 }
 
 fn sort_field(tree: &Tree, term: &SortTerm) -> Result<SortField> {

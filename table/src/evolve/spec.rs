@@ -7,7 +7,7 @@
 use super::tree::Tree;
 use super::{FieldPath, MetadataPlan};
 use crate::spec::{
-    FormatVersion, PartitionField, TableMetadata, TableRequirement, TableUpdate, Transform, UnboundPartitionField,
+    FormatVersion, PartitionField, TableMetadata, TableRequirement, Transform, UnboundPartitionField,
     UnboundPartitionSpec,
 };
 use crate::{Error, Result};
@@ -92,8 +92,7 @@ pub(super) fn plan(metadata: &TableMetadata, steps: &[SpecStep]) -> Result<Metad
         // Partition fields are bound to columns by id.
         TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
     ];
-    let updates = vec![TableUpdate::AddSpec { spec }, TableUpdate::SetDefaultSpec { spec_id: -1 }];
-    Ok(MetadataPlan { requirements, updates })
+    Ok(MetadataPlan { requirements, updates: super::current::spec_updates(metadata, spec) })
 }
 
 struct Evolution<'a> {

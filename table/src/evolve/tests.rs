@@ -573,6 +573,48 @@ fn a_replaced_table_has_ids_of_its_own() {
     assert_eq!(replaced.metadata().current_schema().identifier_field_ids().collect::<Vec<_>>(), [15]);
 }
 
+#[test]
+fn what_a_table_has_had_before_is_named_by_its_id() {
+    // Catalogs on Iceberg's Java library refuse to set the last one added where adding it added nothing.
+    let there_and_back = [
+        (steps([rename("day", "date")]), steps([rename("date", "day")])),
+        (spec([by("day", Transform::Day)]), spec([drop_spec("day_day")])),
+        (MetadataChange::SortOrder(vec![sort_term("id", Transform::Identity)]), MetadataChange::SortOrder(Vec::new())),
+    ];
+    let mut texts = String::new();
+    for (there, back) in there_and_back {
+        let first = table(FormatVersion::V2);
+        let second = changed(&first, &there);
+        texts += &text(&second, &back);
+        let again = changed(&second, &back);
+        texts += &text(&again, &there);
+        changed(&again, &there);
+    }
+    expect![[r#"
+        schema 0 becomes the current one again
+        requires current schema id 1
+        requires last assigned field id 14
+        schema 1 becomes the current one again
+        requires current schema id 0
+        requires last assigned field id 14
+        partition spec 0 becomes the default again
+        requires last assigned partition id 1000
+        requires default spec id 1
+        requires current schema id 0
+        partition spec 1 becomes the default again
+        requires last assigned partition id 1000
+        requires default spec id 0
+        requires current schema id 0
+        sort order 0 becomes the default again
+        requires default sort order id 1
+        requires current schema id 0
+        sort order 1 becomes the default again
+        requires default sort order id 0
+        requires current schema id 0
+    "#]]
+    .assert_eq(&texts);
+}
+
 #[tokio::test]
 async fn manifests_of_a_spec_are_written_anew_though_its_column_is_gone() {
     use crate::commit::tests::TestTable;

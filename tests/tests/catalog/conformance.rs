@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use frazil_catalog::{CommitOutcome, Error};
 use frazil_table::spec::{
-    FormatVersion, MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate,
+    FormatVersion, MAIN_BRANCH, NestedField, NullOrder, PrimitiveType, Schema, SnapshotReference, SnapshotRetention,
+    SortDirection, SortField, SortOrder, TableRequirement, TableUpdate, Transform, Type, UnboundPartitionSpec,
 };
 use tokio::task::JoinSet;
 
@@ -283,6 +284,52 @@ pub async fn a_used_sequence_number_is_a_conflict(world: World) {
     assert!(reason.contains("sequence number 1 is used"), "{reason}");
 }
 
+/// Some clients add a schema, spec or sort order again and set `-1`, the last one added; others name its id.
+pub async fn what_was_there_before_is_taken_up_again_however_it_is_named(world: World) {
+    let table = world.with_table().await;
+    let with_note = |schema: Schema| {
+        let note = NestedField::optional(3, "note", Type::Primitive(PrimitiveType::String)).into();
+        schema.into_builder().with_schema_id(1).with_fields([note]).build().unwrap()
+    };
+    let by_id = || UnboundPartitionSpec::builder().add_partition_field(1, "id", Transform::Identity).unwrap().build();
+    let sorted = || {
+        let order = SortField::builder().source_id(1).transform(Transform::Identity);
+        let field = order.direction(SortDirection::Ascending).null_order(NullOrder::First).build();
+        SortOrder { order_id: 1, fields: vec![field] }
+    };
+    let last = |schema: Schema, spec: UnboundPartitionSpec, sort_order: SortOrder| {
+        vec![
+            TableUpdate::AddSchema { schema },
+            TableUpdate::SetCurrentSchema { schema_id: -1 },
+            TableUpdate::AddSpec { spec },
+            TableUpdate::SetDefaultSpec { spec_id: -1 },
+            TableUpdate::AddSortOrder { sort_order },
+            TableUpdate::SetDefaultSortOrder { sort_order_id: -1 },
+        ]
+    };
+    let first = || last(schema(), UnboundPartitionSpec::builder().build(), SortOrder::unsorted_order());
+    let second = || last(with_note(schema()), by_id(), sorted());
+    let by_number = vec![
+        TableUpdate::SetCurrentSchema { schema_id: 0 },
+        TableUpdate::SetDefaultSpec { spec_id: 0 },
+        TableUpdate::SetDefaultSortOrder { sort_order_id: 0 },
+    ];
+    for (updates, id) in [(second(), 1), (first(), 0), (second(), 1), (by_number, 0)] {
+        let commit = request(table.ident(), vec![is_table(&table)], updates);
+        let after = world.catalog.commit(commit).await.unwrap().committed();
+        let now = after.metadata();
+        let current = (now.current_schema_id(), now.default_partition_spec_id(), now.default_sort_order_id());
+        assert_eq!(current, (id, id, i64::from(id)));
+        assert_eq!(
+            (now.schemas_iter().len(), now.partition_specs_iter().len(), now.sort_orders_iter().len()),
+            (2, 2, 2)
+        );
+    }
+    let nothing_added = request(table.ident(), vec![], vec![TableUpdate::SetDefaultSpec { spec_id: -1 }]);
+    let refused = world.catalog.commit(nothing_added).await.unwrap_err();
+    assert!(matches!(refused, Error::BadRequest(_)), "{refused:?}");
+}
+
 pub async fn a_commit_that_asserts_create_makes_the_table_once(world: World) {
     world.catalog.create_namespace(&namespace("db"), BTreeMap::new()).await.unwrap();
     let place = format!("{}/db/staged", world.warehouse);
@@ -292,9 +339,9 @@ pub async fn a_commit_that_asserts_create_makes_the_table_once(world: World) {
         TableUpdate::UpgradeFormatVersion { format_version: FormatVersion::V2 },
         TableUpdate::AddSchema { schema: schema() },
         TableUpdate::SetCurrentSchema { schema_id: -1 },
-        TableUpdate::AddSpec { spec: frazil_table::spec::UnboundPartitionSpec::builder().build() },
+        TableUpdate::AddSpec { spec: UnboundPartitionSpec::builder().build() },
         TableUpdate::SetDefaultSpec { spec_id: -1 },
-        TableUpdate::AddSortOrder { sort_order: frazil_table::spec::SortOrder::unsorted_order() },
+        TableUpdate::AddSortOrder { sort_order: SortOrder::unsorted_order() },
         TableUpdate::SetDefaultSortOrder { sort_order_id: -1 },
         TableUpdate::SetLocation { location: place.clone() },
         set(&[("k", "v")]),
