@@ -43,14 +43,16 @@ pub(crate) struct TableReplacement {
 }
 
 impl TableReplacement {
-    /// Whether a table would still become what files were written for: the ids of its fields go on from the last ones.
+    /// Whether a table would still become what files were written for: its fields may have other ids by now.
     pub(crate) fn holds_for(&self, now: &Table) -> bool {
-        let ids = |table: &Table| {
-            let metadata = table.metadata();
-            let columns = (metadata.last_column_id(), metadata.last_partition_id(), metadata.schemas_iter().len());
-            (metadata.uuid(), metadata.format_version(), columns, metadata.partition_specs_iter().len())
-        };
-        ids(now) == ids(&self.base.table)
+        let Change::Metadata(change) = &self.change else { return false };
+        let becomes = preview_metadata(now, change);
+        becomes.is_ok_and(|now| {
+            let (now, written) = (now.metadata(), self.table.metadata());
+            (now.uuid(), now.format_version()) == (written.uuid(), written.format_version())
+                && now.current_schema() == written.current_schema()
+                && now.default_partition_spec() == written.default_partition_spec()
+        })
     }
 }
 

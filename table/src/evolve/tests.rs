@@ -524,8 +524,30 @@ fn a_format_version_only_grows() {
     .assert_eq(&text(&t, &MetadataChange::UpgradeFormatVersion(FormatVersion::V2)));
 }
 
+fn replacement(schema: Schema, spec: UnboundPartitionSpec) -> Replacement {
+    Replacement {
+        schema,
+        partition_spec: spec,
+        sort_order: Vec::new(),
+        properties: Default::default(),
+        location: None,
+        format_version: FormatVersion::V1,
+    }
+}
+
+fn partitioned_by(fields: impl IntoIterator<Item = (i32, &'static str, Transform)>) -> UnboundPartitionSpec {
+    let add = |spec: crate::spec::UnboundPartitionSpecBuilder, (source, name, transform): (i32, &str, Transform)| {
+        spec.add_partition_field(source, name, transform).unwrap()
+    };
+    fields.into_iter().fold(UnboundPartitionSpec::builder(), add).build()
+}
+
+fn replace(replacement: Replacement) -> MetadataChange {
+    MetadataChange::Replace(Box::new(replacement))
+}
+
 #[test]
-fn a_replaced_table_has_ids_of_its_own() {
+fn a_replaced_table_keeps_the_ids_of_fields_that_stay() {
     let partitioned = changed(
         &changed(&table(FormatVersion::V2), &spec([by("day", Transform::Day)])),
         &MetadataChange::SortOrder(vec![sort_term("id", Transform::Identity)]),
@@ -534,30 +556,23 @@ fn a_replaced_table_has_ids_of_its_own() {
         .with_fields([
             NestedField::required(7, "id", primitive(PrimitiveType::Long)).into(),
             optional(9, "note", PrimitiveType::String),
+            optional(10, "day", PrimitiveType::Date),
         ])
         .with_identifier_field_ids([7])
         .build()
         .unwrap();
-    let replacement = Replacement {
-        schema,
-        partition_spec: UnboundPartitionSpec::builder()
-            .add_partition_field(7, "id_bucket", Transform::Bucket(2))
-            .unwrap()
-            .build(),
+    let spec = partitioned_by([(7, "id_bucket", Transform::Bucket(2)), (10, "by_day", Transform::Day)]);
+    let change = replace(Replacement {
         sort_order: vec![sort_term("note", Transform::Identity)],
         properties: [("owner".to_owned(), "ann".to_owned())].into(),
-        location: None,
-        format_version: FormatVersion::V1,
-    };
-    let change = MetadataChange::Replace(Box::new(replacement));
+        ..replacement(schema, spec)
+    });
     expect![[r#"
-        schema 15: id long not null, 16: note string
+        schema 1: id long not null, 15: note string, 2: day date
         the schema becomes the current one
-        partition spec [1001: id_bucket = bucket[2](15)]
+        partition spec [1001: id_bucket = bucket[2](1), 1000: by_day = day(2)]
         the partition spec becomes the default
-        sort order []
-        the sort order becomes the default
-        sort order [identity(16) descending nulls last]
+        sort order [identity(15) descending nulls last]
         the sort order becomes the default
         1 properties are set
         requires no ref main
@@ -570,7 +585,49 @@ fn a_replaced_table_has_ids_of_its_own() {
     .assert_eq(&text(&partitioned, &change));
     let replaced = changed(&partitioned, &change);
     assert_eq!(replaced.metadata().format_version(), FormatVersion::V2);
-    assert_eq!(replaced.metadata().current_schema().identifier_field_ids().collect::<Vec<_>>(), [15]);
+    assert_eq!(replaced.metadata().current_schema().identifier_field_ids().collect::<Vec<_>>(), [1]);
+    // Once more the same: only `main` would begin anew.
+    assert_eq!(plan_metadata(&replaced, &change).unwrap().updates.len(), 1);
+}
+
+#[test]
+fn nested_fields_keep_their_ids_where_their_values_can_be_read_as_what_they_become() {
+    let place = StructType::new(vec![
+        optional(21, "lon", PrimitiveType::Double),
+        optional(22, "alt", PrimitiveType::Float),
+        optional(23, "lat", PrimitiveType::String),
+    ]);
+    let point = StructType::new(vec![optional(26, "y", PrimitiveType::Long), optional(27, "z", PrimitiveType::Int)]);
+    let price = StructType::new(vec![optional(31, "net", PrimitiveType::Decimal { precision: 9, scale: 4 })]);
+    let map = |key: PrimitiveType, value: Type| {
+        let key = NestedField::map_key_element(29, primitive(key)).into();
+        Type::Map(MapType::new(key, NestedField::map_value_element(30, value, true).into()))
+    };
+    let points = ListType::new(NestedField::list_element(25, Type::Struct(point), true).into());
+    let with = |prices: Type| {
+        Schema::builder()
+            .with_fields([
+                NestedField::optional(28, "prices", prices).into(),
+                NestedField::optional(20, "place", Type::Struct(place.clone())).into(),
+                NestedField::optional(24, "points", Type::List(points.clone())).into(),
+                optional(32, "price", PrimitiveType::Float),
+                optional(33, "day", PrimitiveType::Timestamp),
+            ])
+            .build()
+            .unwrap()
+    };
+    let schema_of = |schema: Schema| {
+        let change = replace(replacement(schema, UnboundPartitionSpec::builder().build()));
+        let replaced = changed(&table(FormatVersion::V2), &change);
+        outcome::schema_text(replaced.metadata().current_schema()) + "\n"
+    };
+    let mut texts = schema_of(with(map(PrimitiveType::String, Type::Struct(price))));
+    // Other keys make another map.
+    texts += &schema_of(with(map(PrimitiveType::Long, primitive(PrimitiveType::Int))));
+    expect![[r#"
+        6: prices map<12: key string not null, 13: value struct<17: net decimal(9, 4)> not null>, 4: place struct<8: lon double, 18: alt float, 19: lat string>, 5: points list<9: element struct<11: y long, 20: z int> not null>, 15: price float, 16: day timestamp
+        15: prices map<18: key long not null, 19: value int not null>, 4: place struct<8: lon double, 20: alt float, 21: lat string>, 5: points list<9: element struct<11: y long, 22: z int> not null>, 16: price float, 17: day timestamp
+    "#]].assert_eq(&texts);
 }
 
 #[test]
@@ -611,6 +668,36 @@ fn what_a_table_has_had_before_is_named_by_its_id() {
         sort order 1 becomes the default again
         requires default sort order id 0
         requires current schema id 0
+    "#]]
+    .assert_eq(&texts);
+}
+
+#[test]
+fn in_version_1_the_partition_fields_of_a_replaced_table_keep_their_places() {
+    let columns = || {
+        let fields = [optional(1, "id", PrimitiveType::Int), optional(2, "day", PrimitiveType::Date)];
+        Schema::builder().with_fields(fields).build().unwrap()
+    };
+    let first = partitioned_by([(1, "id", Transform::Identity), (2, "day_month", Transform::Month)]);
+    let t = table_of(FormatVersion::V1, columns(), first);
+    let mut texts = String::new();
+    let mut spec_of = |t: &Table, columns: Schema, fields: &[(i32, &'static str, Transform)]| {
+        let t = changed(t, &replace(replacement(columns, partitioned_by(fields.iter().copied()))));
+        let fields = t.metadata().default_partition_spec().fields().iter().cloned().map(Into::into).collect::<Vec<_>>();
+        texts += &(spec::spec_text(&fields) + "\n");
+        t
+    };
+    // One goes, one stays, one comes.
+    let daily = spec_of(&t, columns(), &[(1, "id_bucket", Transform::Bucket(2)), (2, "day_month", Transform::Month)]);
+    // A column can't be void twice.
+    spec_of(&daily, columns(), &[]);
+    // The column is gone.
+    let other = Schema::builder().with_fields([optional(1, "other", PrimitiveType::Int)]).build().unwrap();
+    spec_of(&t, other, &[(1, "other", Transform::Identity)]);
+    expect![[r#"
+        1000: id_1000 = void(1), 1001: day_month = month(2), 1002: id_bucket = bucket[2](1)
+
+        1000: other = identity(3)
     "#]]
     .assert_eq(&texts);
 }
