@@ -12,6 +12,7 @@ use frazil_table::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFor
 use frazil_table::{DELETION_VECTOR_BLOB, Table, TableFile, encode_deletion_vector};
 use serde::Serialize;
 
+use crate::closed_files::ClosedFiles;
 use crate::data_location::DataLocations;
 use crate::position_deletes::DeletedRows;
 use crate::{Error, Result, WriterConfig};
@@ -61,7 +62,7 @@ pub async fn write_deletion_vectors(
 ) -> Result<Vec<TableFile>> {
     config.check()?;
     let locations = DataLocations::of(table.metadata())?;
-    let mut files = Vec::new();
+    let mut files = ClosedFiles::of(env);
     let mut puffin = Puffin::new();
     for rows in deleted.iter().filter(|deleted| !deleted.rows.is_empty()) {
         puffin.add(rows)?;
@@ -72,7 +73,7 @@ pub async fn write_deletion_vectors(
     if !puffin.vectors.is_empty() {
         files.extend(puffin.store(env, &locations, config).await?);
     }
-    Ok(files)
+    Ok(files.give_out())
 }
 
 struct Puffin<'a> {

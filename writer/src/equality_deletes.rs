@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use frazil_storage::Env;
 use frazil_table::{Table, TableFile};
 
+use crate::closed_files::ClosedFiles;
 use crate::delete_file::{DELETES_OF_FILE_MAX, DeleteFileWriter, DeleteKind};
 use crate::key::KeyColumns;
 use crate::partition::PartitionSplitter;
@@ -32,7 +33,7 @@ pub async fn write_equality_deletes(
     if all.num_rows() == 0 {
         return Ok(Vec::new());
     }
-    let mut files = Vec::new();
+    let mut files = ClosedFiles::of(env);
     for (partition, keys) in splitter.split(&all)? {
         for start in (0..keys.num_rows()).step_by(DELETES_OF_FILE_MAX) {
             let rows = keys.slice(start, DELETES_OF_FILE_MAX.min(keys.num_rows() - start));
@@ -40,7 +41,7 @@ pub async fn write_equality_deletes(
             files.push(writer.write(&[rows], spec.spec_id(), &partition.tuple, kind).await?);
         }
     }
-    Ok(files)
+    Ok(files.give_out())
 }
 
 /// Whether all rows of a key are in one partition.

@@ -43,6 +43,7 @@
 //! ```
 
 mod bound;
+mod closed_files;
 mod column_encoder;
 mod committable;
 mod committer;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use frazil_table::TableFile;
-
 use crate::Result;
+use crate::closed_files::ClosedFiles;
 use crate::open_file::OpenFile;
 use crate::partition::{Partition, PartitionId};
 use crate::rows::Rows;
@@ -34,7 +33,7 @@ impl PartitionWriter {
     }
 
     /// Encodes rows; adds to `closed` the files that are full by it. The writer is lost when it fails or is cancelled.
-    pub async fn encode(mut self, mut rows: Rows, shared: &Shared, closed: &mut Vec<TableFile>) -> Result<Self> {
+    pub async fn encode(mut self, mut rows: Rows, shared: &Shared, closed: &mut ClosedFiles) -> Result<Self> {
         while !rows.is_empty() {
             let file = match self.file.take() {
                 Some(file) => file,
@@ -59,7 +58,7 @@ impl PartitionWriter {
     }
 
     /// Ends the open file.
-    pub async fn close(self, shared: &Shared, closed: &mut Vec<TableFile>) -> Result<()> {
+    pub async fn close(self, shared: &Shared, closed: &mut ClosedFiles) -> Result<()> {
         if let Some(file) = self.file {
             closed.push(file.close(&self.partition, shared).await?);
         }

@@ -9,6 +9,7 @@ use frazil_table::spec::{NestedField, PrimitiveType, Schema, Struct, Type};
 use frazil_table::{Table, TableFile};
 use roaring::RoaringTreemap;
 
+use crate::closed_files::ClosedFiles;
 use crate::delete_file::{DELETES_OF_FILE_MAX, DeleteFileWriter, DeleteKind};
 use crate::{Error, Result, WriterConfig};
 
@@ -54,7 +55,7 @@ pub async fn write_position_deletes(
     let writer = DeleteFileWriter::new(env, table, config, &SCHEMA)?;
     let mut by_path: Vec<&DeletedRows> = deleted.iter().filter(|deleted| !deleted.rows.is_empty()).collect();
     by_path.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let mut files = Vec::new();
+    let mut files = ClosedFiles::of(env);
     for group in groups(table, by_path)? {
         let mut rows = group.iter().flat_map(|deleted| deleted.rows.iter().map(|row| (deleted.path.as_str(), row)));
         loop {
@@ -70,7 +71,7 @@ pub async fn write_position_deletes(
             files.push(writer.write(&[batch], spec_id, partition, DeleteKind::Positions { data_file }).await?);
         }
     }
-    Ok(files)
+    Ok(files.give_out())
 }
 
 /// The data files whose deletes go together, by path in each group.

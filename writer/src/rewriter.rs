@@ -67,7 +67,7 @@ impl Rewriter {
 
     async fn encode(&mut self, writer: PartitionWriter) -> Result<PartitionWriter> {
         let rows = Rows::all(std::mem::take(&mut self.pending));
-        let writer = writer.encode(rows, &self.shared, &mut Vec::new()).await?;
+        let writer = writer.encode(rows, &self.shared, &mut self.shared.closed_files()).await?;
         self.memory.set(0);
         if writer.memory_bytes() > self.shared.config.encoders_bytes() {
             return writer.end_row_group(&self.shared).await;
@@ -81,9 +81,9 @@ impl Rewriter {
     /// As [`crate::TableWriter::flush`].
     pub async fn close(mut self) -> Result<Option<TableFile>> {
         let writer = self.writer.take().ok_or(Error::WriterFailed)?;
-        let (writer, mut files) = (self.encode(writer).await?, Vec::new());
+        let (writer, mut files) = (self.encode(writer).await?, self.shared.closed_files());
         writer.close(&self.shared, &mut files).await?;
-        Ok(files.pop())
+        Ok(files.give_out().pop())
     }
 }
 

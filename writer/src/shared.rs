@@ -5,7 +5,9 @@ use std::sync::Arc;
 use frazil_storage::Env;
 use frazil_table::spec::{Schema, SchemaRef};
 use frazil_table::{Table, row_lineage};
+use tokio_util::task::TaskTracker;
 
+use crate::closed_files::ClosedFiles;
 use crate::memory::MemoryPool;
 use crate::threads::Threads;
 use crate::{DataLocations, FileOptions, Result, WriterConfig};
@@ -21,6 +23,8 @@ pub(crate) struct Shared {
     pub locations: DataLocations,
     pub threads: Threads,
     pub memory: MemoryPool,
+    /// Of files that were closed and are not wanted.
+    pub deletions: TaskTracker,
 }
 
 /// The columns of row lineage behind those of a schema.
@@ -49,7 +53,13 @@ impl Shared {
             sort_order_id: None,
             locations: DataLocations::of(metadata)?,
             memory: MemoryPool::default(),
+            deletions: TaskTracker::new(),
         })
+    }
+
+    /// For files that are closed from now on.
+    pub fn closed_files(&self) -> ClosedFiles {
+        ClosedFiles::new(&self.env.store, &self.deletions)
     }
 
     /// A location for a new file of a partition.

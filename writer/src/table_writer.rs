@@ -8,6 +8,7 @@ use frazil_storage::Env;
 use frazil_table::{Table, TableFile};
 use tokio::task::JoinHandle;
 
+use crate::closed_files::ClosedFiles;
 use crate::conform::conform_batch;
 use crate::intake::Intake;
 use crate::memory::{Reservation, batch_bytes};
@@ -46,8 +47,9 @@ pub struct WriterCounters {
 /// files. What is held in memory counts against [`WriterConfig::memory_max_bytes`]. In a table with a sort order, each
 /// file is sorted: rows wait until [`TableWriter::flush`] and are merged then.
 ///
-/// Nothing it writes is part of the table: that is a commit's business. A writer that is dropped leaves the files that
-/// it closed behind as orphans, and of the open ones nothing.
+/// Nothing it writes is part of the table: that is a commit's business. What it has not given out by
+/// [`TableWriter::flush`] goes with it: [`TableWriter::discard`] waits for that, a writer that is dropped deletes its files
+/// in the background.
 ///
 /// No method may be cancelled: a writer whose call was dropped half-way fails from then on. Needs a Tokio runtime.
 pub struct TableWriter {
@@ -58,7 +60,7 @@ pub struct TableWriter {
     running: Option<Running>,
     open: OpenWriters,
     runs: Vec<Run>,
-    closed: Vec<TableFile>,
+    closed: ClosedFiles,
     sketches: Vec<ColumnSketch>,
     flushed_sketches: NdvSketches,
     /// What partitions and closed files take.
@@ -123,7 +125,7 @@ impl TableWriter {
             running: None,
             open: OpenWriters::new(),
             runs: Vec::new(),
-            closed: Vec::new(),
+            closed: shared.closed_files(),
             sketches,
             flushed_sketches: NdvSketches::default(),
             overhead: shared.memory.reserve(0),
@@ -179,7 +181,7 @@ impl TableWriter {
         self.flushed_sketches = NdvSketches::new(self.sketches.iter_mut().map(ColumnSketch::take));
         self.failed = false;
         self.has_rows = false;
-        let closed = std::mem::take(&mut self.closed);
+        let closed = self.closed.give_out();
         self.count_overhead();
         Ok(closed)
     }
@@ -190,6 +192,20 @@ impl TableWriter {
     /// As [`TableWriter::flush`].
     pub async fn close(mut self) -> Result<Vec<TableFile>> {
         self.flush().await
+    }
+
+    /// Gives up: the rows since the last [`TableWriter::flush`] leave no file behind. A file that can't be deleted stays as an
+    /// orphan, and a line in the log.
+    pub async fn discard(mut self) {
+        let deletions = self.world.shared.deletions.clone();
+        if let Some(mut running) = self.running.take() {
+            running.task.abort();
+            // What it has closed is dropped with what it says.
+            drop((&mut running.task).await);
+        }
+        drop(self);
+        deletions.close();
+        deletions.wait().await;
     }
 
     /// Sketches of the distinct values of the rows that the last [`TableWriter::flush`] gave out, if
@@ -284,16 +300,16 @@ impl TableWriter {
         }
     }
 
-    fn take_closed(&mut self, closed: Vec<TableFile>) {
-        self.counters.files += closed.len() as u64;
-        self.counters.file_bytes += closed.iter().map(|file| file.file.file_size_in_bytes()).sum::<u64>();
-        self.closed.extend(closed);
+    fn take_closed(&mut self, closed: ClosedFiles) {
+        self.counters.files += closed.as_slice().len() as u64;
+        self.counters.file_bytes += closed.as_slice().iter().map(|file| file.file.file_size_in_bytes()).sum::<u64>();
+        self.closed.append(closed);
         self.count_overhead();
     }
 
     fn count_overhead(&mut self) {
         let columns = self.world.shared.options.parquet_schema.num_columns();
-        let files = self.closed.len() * (FILE_BYTES + columns * FILE_COLUMN_BYTES);
+        let files = self.closed.as_slice().len() * (FILE_BYTES + columns * FILE_COLUMN_BYTES);
         self.overhead.set(self.splitter.partitions().len() * PARTITION_BYTES + files);
     }
 }

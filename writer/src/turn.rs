@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use frazil_table::TableFile;
 use futures::{StreamExt, TryStreamExt};
 
+use crate::closed_files::ClosedFiles;
 use crate::intake::{Intake, Parts};
 use crate::merge::{Merge, Merged};
 use crate::ndv::ColumnSketch;
@@ -53,7 +53,7 @@ pub(crate) struct TurnWork {
 pub(crate) struct TurnDone {
     pub open: OpenWriters,
     pub sketches: Vec<ColumnSketch>,
-    pub closed: Vec<TableFile>,
+    pub closed: ClosedFiles,
     /// Rows that were put aside.
     pub run: Option<Run>,
     /// Row groups and files that were ended before they had their size.
@@ -139,14 +139,14 @@ pub(crate) async fn run_drain(world: &World, work: TurnWork, runs: Vec<Run>) -> 
     let TurnWork { intake, partitions, mut open, sketches } = work;
     let shared = &world.shared;
     let (parts, sketches) = group(world, intake, sketches).await?;
-    let mut closed = Vec::new();
+    let mut closed = shared.closed_files();
     if runs.is_empty() && world.keys.is_none() {
         let mut work = Vec::new();
         for (id, rows) in &parts.parts {
             let writer = open.remove(id).unwrap_or_else(|| new_writer(*id, &partitions));
             work.push((writer, Some(rows.clone()), true));
         }
-        closed.extend(run_writers(shared, work).await?.closed);
+        closed.append(run_writers(shared, work).await?.closed);
     } else {
         // One block of each run, and the rows that are taken from them at a time.
         let held = runs.len() * world.folder.block_bytes() + shared.config.merge_bytes();
@@ -163,13 +163,13 @@ pub(crate) async fn run_drain(world: &World, work: TurnWork, runs: Vec<Run>) -> 
                 (writer, Some(rows), is_last)
             });
             let done = run_writers(shared, work.collect()).await?;
-            closed.extend(done.closed);
+            closed.append(done.closed);
             open.extend(done.open.into_iter().map(|writer| (writer.id, writer)));
             end_row_groups(shared, &mut open).await?;
         }
     }
     let rest = open.into_values().map(|writer| (writer, None, true)).collect();
-    closed.extend(run_writers(shared, rest).await?.closed);
+    closed.append(run_writers(shared, rest).await?.closed);
     Ok(TurnDone { open: OpenWriters::new(), sketches, closed, run: None, ended_early: 0 })
 }
 
@@ -212,7 +212,7 @@ async fn group(world: &World, intake: Intake, sketches: Vec<ColumnSketch>) -> Re
 
 struct WritersDone {
     open: Vec<PartitionWriter>,
-    closed: Vec<TableFile>,
+    closed: ClosedFiles,
 }
 
 /// Encodes the rows of some partitions, and closes the files of those that are told to.
@@ -220,7 +220,7 @@ async fn run_writers(shared: &Shared, work: Vec<(PartitionWriter, Option<Rows>, 
     let at_once = FILES_AT_ONCE.min(shared.config.open_files_max);
     let done: Vec<_> = futures::stream::iter(work)
         .map(|(mut writer, rows, is_last)| async move {
-            let mut closed = Vec::new();
+            let mut closed = shared.closed_files();
             if let Some(rows) = rows {
                 writer = writer.encode(rows, shared, &mut closed).await?;
             }
@@ -233,10 +233,10 @@ async fn run_writers(shared: &Shared, work: Vec<(PartitionWriter, Option<Rows>, 
         .buffered(at_once)
         .try_collect()
         .await?;
-    let mut all = WritersDone { open: Vec::new(), closed: Vec::new() };
+    let mut all = WritersDone { open: Vec::new(), closed: shared.closed_files() };
     for (writer, closed) in done {
         all.open.extend(writer.filter(PartitionWriter::has_file));
-        all.closed.extend(closed);
+        all.closed.append(closed);
     }
     Ok(all)
 }

@@ -17,6 +17,7 @@ use frazil_storage::Env;
 use frazil_table::spec::FormatVersion;
 use frazil_table::{Table, TableFile};
 
+use crate::closed_files::ClosedFiles;
 use crate::conform::conform_batch;
 use crate::equality_deletes::check_partitioned_by_key;
 use crate::key::{KeyColumns, Keys};
@@ -215,6 +216,17 @@ impl UpsertWriter {
         }
         self.generations.push(generation);
         Ok(())
+    }
+}
+
+impl Drop for UpsertWriter {
+    /// Generations that nobody was given leave no files behind.
+    fn drop(&mut self) {
+        let mut unwanted = ClosedFiles::of(&self.env);
+        for generation in std::mem::take(&mut self.generations) {
+            unwanted.extend(generation.files);
+            unwanted.extend(generation.equality_deletes);
+        }
     }
 }
 

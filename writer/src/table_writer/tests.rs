@@ -98,6 +98,45 @@ async fn a_file_ends_when_it_has_its_size() {
     }
 }
 
+async fn files_in(env: &Env) -> usize {
+    env.store.list("memory://w/t").await.unwrap().try_collect::<Vec<_>>().await.unwrap().len()
+}
+
+/// A writer that has closed some files, and the number of them in the store.
+async fn with_closed_files(env: &Env) -> (TableWriter, usize) {
+    let properties = [("write.target-file-size-bytes", "300000")];
+    let config = WriterConfig { memory_max_bytes: 8 << 20, ..WriterConfig::default() };
+    let table = table(ID_NAME, &[], &properties);
+    let mut writer = TableWriter::new(env.clone(), &table, config).unwrap();
+    for start in (0..400_000).step_by(20_000) {
+        writer.write(batch(&table, scattered(start..start + 20_000))).await.unwrap();
+    }
+    let files = files_in(env).await;
+    assert!(files > 2, "{files}");
+    (writer, files)
+}
+
+#[tokio::test]
+async fn a_writer_that_is_given_up_takes_along_what_it_has_not_given_out() {
+    let env = Env::in_memory(1);
+    let (writer, _) = with_closed_files(&env).await;
+    writer.discard().await;
+    assert_eq!(files_in(&env).await, 0, "discarded");
+    let (writer, _) = with_closed_files(&env).await;
+    drop(writer);
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+        if files_in(&env).await == 0 {
+            break;
+        }
+    }
+    assert_eq!(files_in(&env).await, 0, "dropped");
+    let (mut writer, _) = with_closed_files(&env).await;
+    let given_out = writer.flush().await.unwrap().len();
+    writer.discard().await;
+    assert_eq!(files_in(&env).await, given_out, "these are somebody's");
+}
+
 /// Ids and names whose dictionaries and pages compress well enough that no early guess of a size is right.
 fn scattered(range: std::ops::Range<i64>) -> Vec<ArrayRef> {
     let names = range.clone().map(|i| format!("customer number {} of {}", i.wrapping_mul(7919) % 50_000, i % 13));
