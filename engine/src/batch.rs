@@ -36,6 +36,7 @@ mod insert;
 mod query;
 mod row_change;
 mod row_parts;
+mod row_queues;
 #[cfg(test)]
 mod tests;
 mod whole_files;

@@ -1,4 +1,5 @@
-//! How rows are shared out among the parallel writers of a table (`write.distribution-mode`).
+//! How rows are shared out among the parallel writers of a table (`write.distribution-mode`, and for statements that change
+//! rows `write.update.distribution-mode` and `write.delete.distribution-mode`).
 //!
 //! | mode | a row goes to | good for |
 //! |---|---|---|
@@ -48,24 +49,38 @@ impl DistributionMode {
     /// [`Error::BadProperty`] for another value.
     pub fn of(metadata: &TableMetadata) -> Result<Self> {
         let is_sorted = !metadata.default_sort_order().is_unsorted();
-        let is_partitioned = !metadata.default_partition_spec().is_unpartitioned();
-        let text = metadata.properties().get(DISTRIBUTION_MODE).map(|text| text.trim().to_ascii_lowercase());
-        let mode = match text.as_deref() {
-            None if is_sorted => Self::Range,
-            None => Self::Hash,
-            Some("none") => Self::None,
-            Some("hash") => Self::Hash,
-            Some("range") => Self::Range,
-            Some(other) => {
-                let (property, value) = (DISTRIBUTION_MODE.to_owned(), other.to_owned());
-                return Err(Error::BadProperty { property, value, wanted: "none, hash or range".to_owned() });
-            }
-        };
-        Ok(match mode {
-            Self::Hash if !is_partitioned => Self::None,
-            Self::Range if !is_partitioned && !is_sorted => Self::None,
+        let written = Self::of_property(metadata, DISTRIBUTION_MODE)?;
+        Ok(match written.unwrap_or(if is_sorted { Self::Range } else { Self::Hash }) {
+            Self::Hash if metadata.default_partition_spec().is_unpartitioned() => Self::None,
             mode => mode,
         })
+    }
+
+    /// Reads the property of a kind of statement that changes rows: `write.update.distribution-mode` or
+    /// `write.delete.distribution-mode`. Without it, as other engines do: `hash`, which without partitions is by the file that
+    /// a row was in ([`share_out`]).
+    ///
+    /// # Errors
+    /// As [`DistributionMode::of`].
+    pub fn of_statement(metadata: &TableMetadata, property: &str) -> Result<Self> {
+        Ok(Self::of_property(metadata, property)?.unwrap_or(Self::Hash))
+    }
+
+    /// What a property says; `range` is `none` where there is nothing to make ranges of.
+    fn of_property(metadata: &TableMetadata, property: &str) -> Result<Option<Self>> {
+        let has_ranges =
+            !metadata.default_sort_order().is_unsorted() || !metadata.default_partition_spec().is_unpartitioned();
+        let text = metadata.properties().get(property).map(|text| text.trim().to_ascii_lowercase());
+        Ok(Some(match text.as_deref() {
+            None => return Ok(None),
+            Some("range") if has_ranges => Self::Range,
+            Some("none" | "range") => Self::None,
+            Some("hash") => Self::Hash,
+            Some(other) => {
+                let (property, value) = (property.to_owned(), other.to_owned());
+                return Err(Error::BadProperty { property, value, wanted: "none, hash or range".to_owned() });
+            }
+        }))
     }
 }
 
@@ -100,15 +115,23 @@ impl std::fmt::Debug for Distributor {
 }
 
 impl Distributor {
-    /// Shares out among `writers`, as the table's property says.
+    /// Shares out among `writers`, as the table's `write.distribution-mode` says.
     ///
     /// # Errors
     /// As [`DistributionMode::of`] and [`TableWriter::new`](crate::TableWriter::new).
     pub fn new(table: &Table, writers: usize) -> Result<Self> {
+        Self::of_mode(table, DistributionMode::of(table.metadata())?, writers)
+    }
+
+    /// Shares out among `writers` in one of the ways.
+    ///
+    /// # Errors
+    /// As [`TableWriter::new`](crate::TableWriter::new).
+    pub fn of_mode(table: &Table, mode: DistributionMode, writers: usize) -> Result<Self> {
         let metadata = table.metadata();
         let schema = metadata.current_schema();
         let splitter = || PartitionSplitter::new(metadata.default_partition_spec(), schema);
-        let way = match DistributionMode::of(metadata)? {
+        let way = match mode {
             DistributionMode::None => Way::InTurn { next: 0 },
             DistributionMode::Hash => Way::Hash(splitter()?),
             DistributionMode::Range => {
@@ -210,7 +233,12 @@ impl Sample {
     }
 }
 
-fn share_out(batch: &RecordBatch, writer_of: &[usize], writers: usize) -> Result<Vec<(usize, RecordBatch)>> {
+/// The rows for each of `writers` that gets some, by the writer's number; `writer_of` has it for each row. They stay in
+/// their order.
+///
+/// # Errors
+/// [`Error::Arrow`] for more rows than a batch can have.
+pub fn share_out(batch: &RecordBatch, writer_of: &[usize], writers: usize) -> Result<Vec<(usize, RecordBatch)>> {
     let mut rows: Vec<Vec<u32>> = vec![Vec::new(); writers];
     for (row, writer) in (0..).zip(writer_of) {
         rows[*writer].push(row);

@@ -97,7 +97,7 @@ pub use committer::{Committer, Definition, Landed, QUIET_CHECKPOINTS_MAX, Recove
 pub use config::WriterConfig;
 pub use data_location::DataLocations;
 pub use deletion_vectors::write_deletion_vectors;
-pub use distribution::{DistributionMode, Distributor};
+pub use distribution::{DistributionMode, Distributor, share_out};
 pub use equality_deletes::write_equality_deletes;
 pub use error::{Error, Result};
 pub use evolution::{EvolutionStep, SchemaEvolution, plan_evolution};

@@ -8,15 +8,15 @@ use datafusion::execution::SendableRecordBatchStream;
 use frazil_catalog::{CommitEnd, CommitQueue, Committed, Precheck};
 use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, Table, TableFile};
-use frazil_writer::{Distributor, NdvSketches, TableWriter, WriterConfig};
+use frazil_writer::{NdvSketches, TableWriter, WriterConfig};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
+use super::row_queues::{Origin, RowSender};
 use super::unwrapped;
 use crate::coerce::coerce;
 use crate::session::IcebergTable;
@@ -38,7 +38,7 @@ pub(super) struct Written {
 
 impl Written {
     /// What a writer has written.
-    pub(super) async fn by(mut writer: TableWriter) -> Result<Self> {
+    async fn by(writer: &mut TableWriter) -> Result<Self> {
         let files = writer.flush().await?;
         let sketches = Some(writer.take_sketches()).filter(|sketches| !sketches.is_empty() && !files.is_empty());
         Ok(Self { files, sketches, ..Self::default() })
@@ -67,37 +67,90 @@ pub(super) fn shared_config(writers: usize) -> WriterConfig {
     config
 }
 
-/// Runs all parts at the same time. When one fails, the others end, and what they wrote is deleted.
-pub(super) async fn write_all(env: &Env, parts: Vec<Part>) -> Result<Written> {
+/// Streams and writers that work side by side. When one fails the others end, and what they wrote is deleted.
+pub(super) struct Crew {
+    env: Env,
+    stop: CancellationToken,
+    running: JoinSet<Result<Written>>,
+}
+
+impl Crew {
+    pub(super) fn new(env: &Env) -> Self {
+        Self { env: env.clone(), stop: CancellationToken::new(), running: JoinSet::new() }
+    }
+
+    /// Starts a part that leaves no file behind where it is dropped.
+    pub(super) fn add(&mut self, part: Part) {
+        let stop = self.stop.clone();
+        self.running.spawn(async move { stop.run_until_cancelled(part).await.unwrap_or(Err(Error::Cancelled)) });
+    }
+
+    /// Starts a writer of the rows of a stream.
+    pub(super) fn write(&mut self, mut writer: TableWriter, rows: BoxStream<'static, Result<RecordBatch>>) {
+        let stop = self.stop.clone();
+        self.running.spawn(async move {
+            match stop.run_until_cancelled(write_rows(&mut writer, rows)).await {
+                Some(Ok(written)) => Ok(written),
+                ended => {
+                    writer.discard().await;
+                    ended.unwrap_or(Err(Error::Cancelled))
+                }
+            }
+        });
+    }
+
+    /// Waits for all.
+    ///
+    /// # Errors
+    /// The one that began it. Nothing that was written is left, but for what could not be deleted.
+    pub(super) async fn join(mut self) -> Result<Written> {
+        let stop = self.stop.clone();
+        let (all, failed) = join(&mut self.running, || stop.cancel()).await;
+        if let Some(error) = failed {
+            // No commit has named them.
+            forget(&self.env, &all.files).await;
+            return Err(error);
+        }
+        self.env.steps.reach(Step::FilesClosed)?;
+        Ok(all)
+    }
+}
+
+/// Runs parts that write no files themselves, within another part.
+///
+/// # Errors
+/// The one that began it.
+pub(super) async fn run_all(parts: Vec<Part>) -> Result<Places> {
     let mut running = JoinSet::new();
     for part in parts {
         running.spawn(part);
     }
-    let mut all = Written::default();
-    let mut failed = None;
-    while let Some(written) = running.join_next().await {
+    match join(&mut running, || {}).await {
+        (_, Some(error)) => Err(error),
+        (all, None) => Ok(all.places),
+    }
+}
+
+/// What all came to, and why it is not whole. At an error, `stop` has the others end.
+async fn join(running: &mut JoinSet<Result<Written>>, stop: impl Fn()) -> (Written, Option<Error>) {
+    let (mut all, mut failed) = (Written::default(), None);
+    while let Some(joined) = running.join_next().await {
         let lost = |error: JoinError| match error.is_cancelled() {
             true => Err(Error::Cancelled),
             false => Err(Error::TaskPanicked(error.to_string())),
         };
-        match written.unwrap_or_else(lost) {
+        match joined.unwrap_or_else(lost) {
             Ok(written) => all.add(written),
             Err(error) => {
-                running.abort_all();
-                // The first error is the cause; the others are only of the abort, or of a queue that nobody empties.
+                stop();
+                // The first error is the cause; the others are only of the stop, or of a queue that nobody empties.
                 if matches!(failed, None | Some(Error::Cancelled)) {
                     failed = Some(error);
                 }
             }
         }
     }
-    if let Some(error) = failed {
-        // No commit has named them.
-        delete(env, &all.files).await?;
-        return Err(error);
-    }
-    env.steps.reach(Step::FilesClosed)?;
-    Ok(all)
+    (all, failed)
 }
 
 /// The batches of a stream of DataFusion.
@@ -105,48 +158,23 @@ pub(super) fn batches(rows: SendableRecordBatchStream) -> BoxStream<'static, Res
     rows.map_err(unwrapped).boxed()
 }
 
-/// Writes rows into files for a table.
-pub(super) fn write_rows(mut writer: TableWriter, mut rows: BoxStream<'static, Result<RecordBatch>>) -> Part {
-    Box::pin(async move {
-        let schema = Arc::clone(writer.schema());
-        while let Some(batch) = rows.try_next().await? {
-            writer.write(coerce(&batch, &schema)?).await?;
-        }
-        Written::by(writer).await
-    })
+async fn write_rows(writer: &mut TableWriter, mut rows: BoxStream<'static, Result<RecordBatch>>) -> Result<Written> {
+    let schema = Arc::clone(writer.schema());
+    while let Some(batch) = rows.try_next().await? {
+        writer.write(coerce(&batch, &schema)?).await?;
+    }
+    Written::by(writer).await
 }
 
-/// Batches that wait for a writer.
-const QUEUE_BATCHES: usize = 4;
-
-/// Shares the rows of all streams out among the writers as `write.distribution-mode` says, so that not each of them writes
-/// a file of each partition.
-pub(super) fn share_out(
-    streams: impl Iterator<Item = BoxStream<'static, Result<RecordBatch>>>,
-    writers: Vec<TableWriter>,
-    table: &Table,
-) -> Result<Vec<Part>> {
-    let count = writers.len();
-    let (mut senders, mut parts) = (Vec::with_capacity(count), Vec::new());
-    let schema = Arc::clone(writers[0].schema());
-    for writer in writers {
-        let (sender, receiver) = mpsc::channel(QUEUE_BATCHES);
-        senders.push(sender);
-        parts.push(write_rows(writer, ReceiverStream::new(receiver).boxed()));
-    }
-    for mut rows in streams {
-        let (senders, schema) = (senders.clone(), Arc::clone(&schema));
-        let mut distributor = Distributor::new(table, count)?;
-        parts.push(Box::pin(async move {
-            while let Some(batch) = rows.try_next().await? {
-                for (writer, share) in distributor.distribute(coerce(&batch, &schema)?)? {
-                    senders[writer].send(Ok(share)).await.map_err(|_| Error::Cancelled)?;
-                }
-            }
-            Ok(Written::default())
-        }));
-    }
-    Ok(parts)
+/// Sends the rows of a stream to the writers that they are for.
+pub(super) fn send_rows(mut rows: BoxStream<'static, Result<RecordBatch>>, mut sender: RowSender) -> Part {
+    Box::pin(async move {
+        while let Some(batch) = rows.try_next().await? {
+            let batch = coerce(&batch, sender.schema())?;
+            sender.send(batch, Origin::New).await?;
+        }
+        Ok(Written::default())
+    })
 }
 
 /// How a commit of written files ended, short of an error.

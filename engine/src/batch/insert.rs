@@ -14,9 +14,10 @@ use frazil_table::{
 };
 use frazil_writer::{DistributionMode, NdvSketches, StatisticsConfig, TableWriter, WriterConfig};
 
-use super::files::{Landing, Written, batches, commit, share_out, shared_config, write_all, write_rows};
+use super::files::{Crew, Landing, Written, batches, commit, send_rows, shared_config};
 use super::query::{plan_query, state_for};
 use super::row_change::{Attempts, writable};
+use super::row_queues::RowQueues;
 use super::{Outcome, unwrapped};
 use crate::provider::equal_to;
 use crate::session::{IcebergTable, TablePath, UsedTable, same_table};
@@ -186,12 +187,19 @@ async fn write(
     for _ in &streams {
         writers.push(TableWriter::new(session.env().clone(), target, config.clone())?);
     }
-    let streams = streams.into_iter().map(batches);
-    let parts = match DistributionMode::of(target.metadata())? {
-        DistributionMode::Hash | DistributionMode::Range if writers.len() > 1 => share_out(streams, writers, target)?,
-        _ => writers.into_iter().zip(streams).map(|(writer, stream)| write_rows(writer, stream)).collect(),
-    };
-    write_all(session.env(), parts).await
+    let mode = DistributionMode::of(target.metadata())?;
+    let mut crew = Crew::new(session.env());
+    if writers.len() > 1 && mode != DistributionMode::None {
+        let queues = RowQueues::start(&mut crew, writers, target, mode);
+        for (number, stream) in streams.into_iter().enumerate() {
+            crew.add(send_rows(batches(stream), queues.sender(number)?));
+        }
+    } else {
+        for (writer, stream) in writers.into_iter().zip(streams) {
+            crew.write(writer, batches(stream));
+        }
+    }
+    crew.join().await
 }
 
 /// Commits `first` and an append of the files as one. Without files there is no append.

@@ -1,15 +1,15 @@
 //! `DELETE`, `UPDATE` and `TRUNCATE`: rows that are there go or get other values, in one commit.
 //!
 //! 1. *Find*: the statement's query says of each row that it changes in which file it is and where, and for an `UPDATE`
-//!    its new values, which go into new files at once. A `DELETE` whose condition the files' metadata decides finds
+//!    its new values, which go to the writers at once. A `DELETE` whose condition the files' metadata decides finds
 //!    nothing and drops whole files.
-//! 2. *Plan*: the rows become a [`RowChangePlan`].
-//! 3. *Write*: copy-on-write copies what is left of the files concerned, merge-on-read writes position deletes or deletion
-//!    vectors (`write.delete.mode`, `write.update.mode`). From format version 3 on, rows keep their ids.
+//! 2. *Copy*: with copy-on-write (`write.delete.mode`, `write.update.mode`) what is left of the files concerned goes to the
+//!    same writers, so that a partition gets one file, or as many as its size asks for. From format version 3 on, rows keep
+//!    their ids. Who writes which row: `write.delete.distribution-mode`, `write.update.distribution-mode`.
+//! 3. *Delete*: with merge-on-read the places of the rows become position deletes or deletion vectors.
 //! 4. *Commit*, checked against all that others did meanwhile (`write.delete.isolation-level`,
 //!    `write.update.isolation-level`). After a conflict it begins anew on the table as it is then.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,20 +18,19 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream_partitioned;
 use frazil_reader::{
-    LAST_UPDATED_COLUMN, POS_COLUMN, Predicate, Projection, ROW_ID_COLUMN, ReadContext, RowPredicate, RowReader,
-    ScanRequest, ScanTask, SnapshotSelector, plan_scan,
+    LAST_UPDATED_COLUMN, Predicate, ROW_ID_COLUMN, ReadContext, RowPredicate, RowReader, SnapshotSelector,
 };
 use frazil_table::spec::FormatVersion;
 use frazil_table::{
     Change, Conflict, Isolation, Overwrite, RemovedFiles, RowDelta, RowFilterRef, SnapshotProperties, Table, TableFile,
     TableState, Validation,
 };
-use frazil_writer::{DeletedRows, TableWriter, WriterConfig, write_row_deletes};
-use roaring::RoaringTreemap;
+use frazil_writer::{DeletedRows, DistributionMode, TableWriter, WriterConfig, write_row_deletes};
 
-use super::files::{Landing, Places, Written, batches, commit, forget, shared_config, write_all};
+use super::files::{Crew, Landing, Places, Written, batches, commit, forget, shared_config};
 use super::query::providers;
-use super::row_parts::{copy_part, find_part};
+use super::row_parts::{Rest, find_part, find_then_copy};
+use super::row_queues::RowQueues;
 use super::unwrapped;
 use super::whole_files::{are_whole_files, remove_whole_files, whole_condition};
 use crate::provider::{IcebergTableProvider, place_fields};
@@ -83,6 +82,7 @@ struct RowChangePlan {
 struct Settings {
     mode: Mode,
     isolation: Isolation,
+    distribution: DistributionMode,
 }
 
 /// Runs a `DELETE` or `UPDATE` as one commit. `script` is the text that it was parsed from.
@@ -233,40 +233,66 @@ impl<'a> Statement<'a> {
             let how = (self.change.kind(), self.settings.isolation);
             return remove_whole_files(&self.context, &self.target, state, how, Arc::clone(filter)).await;
         }
-        let found = self.find().await?;
-        let plan = RowChangePlan::new(state, found.places, self.settings.mode)?;
-        tracing::info!(table = %self.target.path, %plan, "{}", self.change.kind());
-        if plan.deleted.is_empty() {
-            return Ok(Ok(self.done(&plan, 0, None)));
-        }
+        let found = self.write().await?;
         let mut written = found.files;
+        let plan = match RowChangePlan::new(state, found.places, self.settings.mode) {
+            Ok(plan) if plan.deleted.is_empty() => return Ok(Ok(self.done(&plan, 0, None))),
+            Ok(plan) => plan,
+            Err(error) => return self.gave_up(error, &written).await,
+        };
+        tracing::info!(table = %self.target.path, %plan, "{}", self.change.kind());
         match self.change_of(&plan, &mut written).await {
             Ok((change, delete_files)) => self.land(&plan, change, delete_files, &written).await,
-            Err(error) => {
-                // No commit has named them.
-                forget(&self.context.env, &written).await;
-                Err(error)
-            }
+            Err(error) => self.gave_up(error, &written).await,
         }
     }
 
-    /// Finds the rows; writes their new values into files.
-    async fn find(&self) -> Result<Written> {
+    /// Ends with an error. No commit has named the files.
+    async fn gave_up<T>(&self, error: crate::Error, written: &[TableFile]) -> Result<T> {
+        forget(&self.context.env, written).await;
+        Err(error)
+    }
+
+    /// Finds the rows, and writes what goes into data files: their new values, and with copy-on-write what stays of the files
+    /// that they are in.
+    async fn write(&self) -> Result<Written> {
         let physical = self.state.create_physical_plan(&self.plan).await.map_err(unwrapped)?;
         let streams = execute_stream_partitioned(physical, self.state.task_ctx()).map_err(unwrapped)?;
-        let config = self.config(streams.len());
-        let mut parts = Vec::with_capacity(streams.len());
-        for stream in streams {
-            let writer = match self.change.assignments.is_empty() {
-                true => None,
-                false => Some(TableWriter::new(self.context.env.clone(), &self.target.table, config.clone())?),
-            };
-            parts.push(find_part(batches(stream), self.places, writer));
+        let updates = !self.change.assignments.is_empty();
+        let copies = self.settings.mode == Mode::CopyOnWrite;
+        let mut crew = Crew::new(&self.context.env);
+        let queues = if updates || copies { Some(self.start_writers(&mut crew)?) } else { None };
+        let mut finders = Vec::with_capacity(streams.len());
+        for (number, stream) in streams.into_iter().enumerate() {
+            let sender = queues.as_ref().filter(|_| updates).map(|queues| queues.sender(number)).transpose()?;
+            finders.push(find_part(batches(stream), self.places, sender));
         }
-        write_all(&self.context.env, parts).await
+        let rest = queues.filter(|_| copies).map(|queues| self.rest(queues));
+        crew.add(find_then_copy(finders, rest));
+        crew.join().await
     }
 
-    /// Writes what the change needs besides the new values, which are in `files` already; how many of the files are delete
+    fn start_writers(&self, crew: &mut Crew) -> Result<RowQueues> {
+        let table = &self.target.table;
+        let count = self.state.config().target_partitions().max(1);
+        let config = WriterConfig { row_lineage: keeps_ids(table), ..shared_config(count) };
+        let writer = |_| TableWriter::new(self.context.env.clone(), table, config.clone());
+        let writers = (0..count).map(writer).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(RowQueues::start(crew, writers, table, self.settings.distribution))
+    }
+
+    fn rest(&self, queues: RowQueues) -> Rest {
+        let table = &self.target.table;
+        let fields = table.metadata().current_schema().as_struct().fields();
+        let mut columns: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
+        if keeps_ids(table) {
+            columns.extend([ROW_ID_COLUMN.to_owned(), LAST_UPDATED_COLUMN.to_owned()]);
+        }
+        let readers = self.state.config().target_partitions();
+        Rest { context: self.context.clone(), state: Arc::clone(self.provider.state()), columns, queues, readers }
+    }
+
+    /// The change of the table, for which new values and copies are in `files` already; how many of the files are delete
     /// files.
     async fn change_of(&self, plan: &RowChangePlan, files: &mut Vec<TableFile>) -> Result<(Change, usize)> {
         let state = self.provider.state();
@@ -280,7 +306,6 @@ impl<'a> Statement<'a> {
         let properties = SnapshotProperties::new();
         Ok(match plan.mode {
             Mode::CopyOnWrite => {
-                files.extend(self.copy_rest(plan).await?);
                 let removed = RemovedFiles::Files(paths);
                 (Change::Overwrite(Overwrite { removed, added: files.clone(), validation, properties }), 0)
             }
@@ -320,40 +345,6 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// Copies the rows that stay of the files concerned into new files.
-    async fn copy_rest(&self, plan: &RowChangePlan) -> Result<Vec<TableFile>> {
-        let table = &self.target.table;
-        let columns = table.metadata().current_schema().as_struct().fields().iter().map(|field| field.name.clone());
-        let mut columns: Vec<String> = columns.collect();
-        if keeps_ids(table) {
-            columns.extend([ROW_ID_COLUMN.to_owned(), LAST_UPDATED_COLUMN.to_owned()]);
-        }
-        columns.push(POS_COLUMN.to_owned());
-        let projection = Projection::Paths(columns);
-        let request = ScanRequest { projection, split_size_bytes: Some(u64::MAX), ..ScanRequest::default() };
-        let scan = plan_scan(self.provider.state(), &request)?;
-        let gone: HashMap<&str, &RoaringTreemap> =
-            plan.deleted.iter().map(|deleted| (deleted.path.as_str(), &deleted.rows)).collect();
-        let tasks = scan.tasks.iter().filter_map(|task| Some((task.clone(), (*gone.get(task.path())?).clone())));
-        let tasks: Vec<_> = tasks.collect();
-        let writers = self.state.config().target_partitions().clamp(1, tasks.len().max(1));
-        let config = self.config(writers);
-        let mut shares: Vec<Vec<(ScanTask, RoaringTreemap)>> = (0..writers).map(|_| Vec::new()).collect();
-        for (index, task) in tasks.into_iter().enumerate() {
-            shares[index % writers].push(task);
-        }
-        let mut parts = Vec::with_capacity(writers);
-        for share in shares {
-            let writer = TableWriter::new(self.context.env.clone(), table, config.clone())?;
-            parts.push(copy_part(self.context.clone(), scan.spec.clone(), share, writer));
-        }
-        Ok(write_all(&self.context.env, parts).await?.files)
-    }
-
-    fn config(&self, writers: usize) -> WriterConfig {
-        WriterConfig { row_lineage: keeps_ids(&self.target.table), ..shared_config(writers) }
-    }
-
     fn done(&self, plan: &RowChangePlan, delete_files: usize, snapshot_id: Option<i64>) -> RowsChanged {
         RowsChanged {
             table: self.target.path.clone(),
@@ -384,7 +375,9 @@ impl Settings {
         };
         let is_copied = read("mode", "copy-on-write", "merge-on-read")?;
         let is_serializable = read("isolation-level", "serializable", "snapshot")?;
+        let distribution = format!("write.{word}.distribution-mode");
         Ok(Self {
+            distribution: DistributionMode::of_statement(table.metadata(), &distribution)?,
             mode: if is_copied { Mode::CopyOnWrite } else { Mode::MergeOnRead },
             isolation: if is_serializable { Isolation::Serializable } else { Isolation::Snapshot },
         })

@@ -33,6 +33,21 @@ fn the_mode_is_what_partitions_and_order_allow() {
         .assert_eq(&DistributionMode::of(table.metadata()).unwrap_err().to_string());
 }
 
+#[test]
+fn statements_that_change_rows_have_modes_of_their_own() {
+    use DistributionMode as M;
+    const UPDATE: &str = "write.update.distribution-mode";
+    let of = |partition: &[(&str, Transform)], sort: &[&str], properties: &[(&str, &str)]| {
+        let table = sorted_by(table(FIELDS, partition, properties), sort);
+        DistributionMode::of_statement(table.metadata(), UPDATE).unwrap()
+    };
+    let by_id = &[("id", Transform::Bucket(4))][..];
+    let inserts = &[(DISTRIBUTION_MODE, "range")][..];
+    assert_eq!((of(&[], &[], inserts), of(by_id, &[], inserts), of(by_id, &["id"], &[])), (M::Hash, M::Hash, M::Hash));
+    assert_eq!((of(by_id, &[], &[(UPDATE, "Range")]), of(&[], &[], &[(UPDATE, "range")])), (M::Range, M::None));
+    assert_eq!(of(by_id, &["id"], &[(UPDATE, "none")]), M::None);
+}
+
 /// The ids that each of three writers gets of `batches`.
 fn shares(table: &Table, batches: &[Vec<i64>]) -> BTreeMap<usize, Vec<i64>> {
     let mut distributor = Distributor::new(table, 3).unwrap();

@@ -97,14 +97,14 @@ async fn each_mode_leaves_the_files_that_it_should() {
     expect![[r#"
         v1 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
         v1 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
-        v1 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
-        v1 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
-        v1 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v1 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +2 files, +0 deletes
+        v1 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +1 files, +0 deletes
+        v1 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -1 +0 files, +0 deletes
         v2 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
         v2 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
-        v2 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
-        v2 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
-        v2 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v2 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +2 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +1 files, +0 deletes
+        v2 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -1 +0 files, +0 deletes
         v2 merge-on-read: DELETE FROM orders WHERE id = 1: 1 rows, -0 +0 files, +1 deletes
         v2 merge-on-read: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
         v2 merge-on-read: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -0 +2 files, +2 deletes
@@ -112,9 +112,9 @@ async fn each_mode_leaves_the_files_that_it_should() {
         v2 merge-on-read: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -0 +0 files, +1 deletes
         v3 copy-on-write: DELETE FROM orders WHERE id = 1: 1 rows, -1 +1 files, +0 deletes
         v3 copy-on-write: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
-        v3 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +4 files, +0 deletes
-        v3 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +0 files, +0 deletes
-        v3 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -2 +0 files, +0 deletes
+        v3 copy-on-write: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -2 +2 files, +0 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE id = 3: 1 rows, -1 +1 files, +0 deletes
+        v3 copy-on-write: DELETE FROM orders WHERE day = DATE '2024-01-02': 2 rows, -1 +0 files, +0 deletes
         v3 merge-on-read: DELETE FROM orders WHERE id = 1: 1 rows, -0 +0 files, +1 deletes
         v3 merge-on-read: DELETE FROM orders WHERE id = 1: 0 rows, -0 +0 files, +0 deletes
         v3 merge-on-read: UPDATE orders SET amount = 0 WHERE id IN (2, 5): 2 rows, -0 +2 files, +2 deletes
@@ -404,9 +404,10 @@ async fn files_of_a_commit_that_certainly_did_not_land_are_deleted() {
     let name = Name::new(["orders"]);
     let target = writable(&session, &name, "UPDATE", "orders").await.unwrap();
     let rows = scan_all(&session, &target.table).await;
+    let mut crew = Crew::new(session.env());
     let writer = TableWriter::new(session.env().clone(), &target.table, WriterConfig::default()).unwrap();
-    let part = super::super::files::write_rows(writer, futures::stream::iter(rows.into_iter().map(Ok)).boxed());
-    let files = write_all(session.env(), vec![part]).await.unwrap().files;
+    crew.write(writer, futures::stream::iter(rows.into_iter().map(Ok)).boxed());
+    let files = crew.join().await.unwrap().files;
     assert!(!files.is_empty());
     done(&mut session, "DROP TABLE orders").await;
     let change = Change::Append { files: files.clone(), properties: SnapshotProperties::new() };
@@ -421,4 +422,110 @@ async fn scan_all(session: &Session, table: &Table) -> Vec<arrow::array::RecordB
     let context = ReadContext::new(session.env());
     let plan = load_scan(&context, table, &ScanRequest::default()).await.unwrap();
     scan(&context, &plan, 1).try_collect().await.unwrap()
+}
+
+/// How many files a statement leaves of eight, of which it changes one row each, when four writers write.
+async fn files_left(statement: &str, columns: &str, properties: &str) -> usize {
+    let mut session = session().await;
+    done(
+        &mut session,
+        &format!("CREATE TABLE t (id BIGINT, p INT) {columns} WITH ('format-version' = '2'{properties})"),
+    )
+    .await;
+    for file in 0..8 {
+        let rows = (0..10).map(|row| format!("({}, 1)", 10 * file + row)).collect::<Vec<_>>().join(", ");
+        done(&mut session, &format!("INSERT INTO t VALUES {rows}")).await;
+    }
+    done(&mut session, "SET 'datafusion.execution.target_partitions' = '4'").await;
+    let outcome = execute(&mut session, &parse_one(statement).unwrap()).await.unwrap();
+    let Outcome::Changed(changed) = outcome else { panic!("a change") };
+    assert_eq!((changed.rows, changed.removed_files), (8, 8), "{statement}");
+    let left = text(&mut session, "SELECT count(*) AS n, count(DISTINCT id) AS d, sum(id) AS s FROM t").await;
+    let (rows, sum) = if statement.starts_with("DELETE") { (72, 3160 - 8 * 38) } else { (80, 3160) };
+    let row = left.lines().nth(3).unwrap().split_whitespace().collect::<Vec<_>>().join("");
+    assert_eq!(row, format!("|{rows}|{rows}|{sum}|"), "{statement} {properties}");
+    changed.added_files
+}
+
+#[tokio::test]
+async fn a_statement_that_changes_rows_leaves_as_many_files_as_its_distribution_says() {
+    for (statement, kind) in
+        [("UPDATE t SET p = p WHERE id % 10 = 3", "update"), ("DELETE FROM t WHERE id % 10 = 3", "delete")]
+    {
+        let mode =
+            |mode: &str| format!(", 'write.{kind}.distribution-mode' = '{mode}', 'write.distribution-mode' = 'none'");
+        let by_partition = "PARTITIONED BY (p)";
+        assert_eq!(files_left(statement, by_partition, "").await, 1, "{kind}: hash is the default");
+        assert_eq!(files_left(statement, by_partition, &mode("hash")).await, 1, "{kind}");
+        assert_eq!(files_left(statement, by_partition, &mode("range")).await, 1, "{kind}");
+        assert_eq!(files_left(statement, by_partition, &mode("none")).await, 4, "{kind}");
+        // Without partitions by file: the rows of one stay together.
+        let by_file = files_left(statement, "", "").await;
+        assert!((2..=4).contains(&by_file), "{kind}: {by_file}");
+    }
+    let mut session = session().await;
+    done(&mut session, "CREATE TABLE t (id BIGINT) WITH ('write.update.distribution-mode' = 'hashed')").await;
+    let refused = execute(&mut session, &parse_one("UPDATE t SET id = 1").unwrap()).await;
+    let Err(error) = refused else { panic!("a mode that does not exist") };
+    expect![[r#"table property write.update.distribution-mode is "hashed", but it must be none, hash or range"#]]
+        .assert_eq(&error.to_string());
+}
+
+#[tokio::test]
+async fn a_copy_on_write_leaves_one_file_where_there_was_one() {
+    let mut session = session().await;
+    done(&mut session, "CREATE TABLE t (id BIGINT, n INT); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4)").await;
+    done(&mut session, "SET 'datafusion.execution.target_partitions' = '4'").await;
+    done(&mut session, "UPDATE t SET n = 0 WHERE id IN (2, 3)").await;
+    let name = Name::new(["t"]);
+    let target = writable(&session, &name, "UPDATE", "t").await.unwrap();
+    let context = ReadContext::new(session.env());
+    let plan = load_scan(&context, &target.table, &ScanRequest::default()).await.unwrap();
+    assert_eq!(plan.tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn files_that_writers_had_closed_are_deleted_when_another_fails() {
+    let mut session = session().await;
+    let properties = "'write.target-file-size-bytes' = '50000', 'write.parquet.compression-codec' = 'uncompressed'";
+    done(&mut session, &format!("CREATE TABLE t (id BIGINT, n INT) WITH ({properties})")).await;
+    let target = writable(&session, &Name::new(["t"]), "INSERT", "t").await.unwrap();
+    let config = WriterConfig { memory_max_bytes: 1 << 20, ..WriterConfig::default() };
+    let mut crew = Crew::new(session.env());
+    for is_broken in [false, true] {
+        let writer = TableWriter::new(session.env().clone(), &target.table, config.clone()).unwrap();
+        let schema = Arc::clone(writer.schema());
+        let rows = futures::stream::iter((0..40).map(move |nth| Ok(scattered(&schema, nth))));
+        // One never ends, the other fails once both have closed files.
+        let (env, folder) = (session.env().clone(), target.table.metadata().location().to_owned());
+        let end = async move {
+            while is_broken && files_in(&env, &folder).await < 20 {
+                tokio::task::yield_now().await;
+            }
+            match is_broken {
+                true => Err(crate::Error::TaskPanicked("the cause".to_owned())),
+                false => std::future::pending().await,
+            }
+        };
+        crew.write(writer, rows.chain(futures::stream::once(end)).boxed());
+    }
+    let Err(error) = crew.join().await else { panic!("a part failed") };
+    assert!(error.to_string().contains("the cause"), "{error}");
+    assert_eq!(files_in(session.env(), target.table.metadata().location()).await, METADATA_FILES);
+}
+
+/// The files of a table without rows: its metadata.
+const METADATA_FILES: usize = 1;
+
+async fn files_in(env: &frazil_storage::Env, folder: &str) -> usize {
+    env.store.list(folder).await.unwrap().try_collect::<Vec<_>>().await.unwrap().len()
+}
+
+/// Rows that don't compress: about 100 KiB.
+fn scattered(schema: &arrow::datatypes::SchemaRef, nth: i64) -> arrow::array::RecordBatch {
+    let ids = (nth * 8192..(nth + 1) * 8192).map(|id| id.wrapping_mul(0x1E37_79B9_7F4A_7C15));
+    let numbers = arrow::array::Int32Array::from_iter_values(ids.clone().map(|id| id as i32));
+    let columns: Vec<arrow::array::ArrayRef> =
+        vec![Arc::new(arrow::array::Int64Array::from_iter_values(ids)), Arc::new(numbers)];
+    arrow::array::RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }
