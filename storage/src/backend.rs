@@ -107,11 +107,22 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     async fn head(&self, key: &str) -> Outcome<Entry>;
 
-    /// Writes a file whole. `stamp` is kept with the file where the store can keep such a thing.
-    async fn put(&self, key: &str, bytes: Bytes, mode: Mode, stamp: &str) -> Outcome<()>;
+    /// Writes a file whole. `stamp` is kept with the file where the store can keep such a thing. A store whose files take
+    /// parts has a request of its own for it.
+    async fn put(&self, key: &str, bytes: Bytes, mode: Mode, _stamp: &str) -> Outcome<()> {
+        match self.begin(key).await? {
+            Upload::Append(mut file) => {
+                file.write(bytes).await?;
+                file.finish(mode).await
+            }
+            Upload::Parts(_) => Err(Failure::refused("it writes no whole files")),
+        }
+    }
 
     /// The stamp that a file was created with, empty if it has none; `None` where the store keeps no stamps.
-    async fn stamp(&self, key: &str) -> Outcome<Option<String>>;
+    async fn stamp(&self, _key: &str) -> Outcome<Option<String>> {
+        Ok(None)
+    }
 
     async fn delete(&self, key: &str) -> Outcome<()>;
 

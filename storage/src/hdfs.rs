@@ -101,16 +101,6 @@ impl Backend for HdfsBackend {
         }
     }
 
-    async fn put(&self, key: &str, bytes: Bytes, mode: Mode, _stamp: &str) -> Outcome<()> {
-        let mut file = self.create(key).await?;
-        file.write(bytes).await?;
-        file.finish(mode).await
-    }
-
-    async fn stamp(&self, _key: &str) -> Outcome<Option<String>> {
-        Ok(None)
-    }
-
     async fn delete(&self, key: &str) -> Outcome<()> {
         match self.client.delete(&path(key), false).await.map_err(failure)? {
             true => Ok(()),

@@ -110,10 +110,6 @@ impl Backend for LocalBackend {
         self.create(key, whole).await
     }
 
-    async fn stamp(&self, _key: &str) -> Outcome<Option<String>> {
-        Ok(None)
-    }
-
     async fn delete(&self, key: &str) -> Outcome<()> {
         let path = path(key);
         self.blocking(move |disk| disk.remove(&path)).await

@@ -8,21 +8,21 @@
 //! 3. the decoder gets the same container without compression, so that nothing is decompressed twice.
 
 mod codec;
+mod header;
 mod record;
 mod schema;
 
 use std::borrow::Cow;
 
 use codec::Codec;
+pub(crate) use header::Header;
+use header::put_long;
 use record::Cursor;
 use schema::Schema;
 
 /// Magic of a container, and the marker after each block.
 const MAGIC: [u8; 4] = *b"Obj\x01";
 const MARKER_BYTES: u64 = 16;
-
-/// Schema, codec, and what Iceberg adds: a handful.
-const HEADER_ENTRIES_MAX: u64 = 1_000;
 
 /// What the decoder may be asked to keep at the same time.
 #[derive(Clone, Copy, Debug)]
@@ -43,19 +43,29 @@ const VALUES_PER_BYTE: u64 = 2;
 /// Counts and bounds of 20,000 columns are about this many values.
 const VALUES_PER_RECORD_MAX: u64 = 1 << 19;
 
-/// A container as the decoder may have it, uncompressed.
+/// A container as the decoder may have it: uncompressed, and with the header that `mend` makes of its own; it says whether
+/// it changed anything.
 ///
-/// Cost: one walk over the bytes; a copy of them if they are compressed.
+/// Cost: one walk over the bytes; a copy of them if they are compressed or the header changes.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub(crate) fn check_container(bytes: &[u8], kept: Kept) -> Result<Cow<'_, [u8]>, String> {
+pub(crate) fn check_container(
+    bytes: &[u8],
+    kept: Kept,
+    mend: impl FnOnce(&mut Header<'_>) -> bool,
+) -> Result<Cow<'_, [u8]>, String> {
     let mut file = Cursor::new(bytes);
-    let header = read_header(&mut file)?;
-    let schema = Schema::parse(header.schema)?;
+    let mut header = Header::read(&mut file)?;
+    let schema = Schema::parse(header.schema().ok_or("its header holds no schema")?)?;
+    let codec = header.codec().map_or(Ok(Codec::Null), Codec::parse)?;
     let marker = file.take(MARKER_BYTES)?;
     let mut limits = Limits::new(bytes.len() as u64, kept);
-    let mut plain = (header.codec != Codec::Null).then(|| header.without_codec(marker));
+    let is_mended = mend(&mut header);
+    let mut plain = (is_mended || codec != Codec::Null).then(|| {
+        header.forget_codec();
+        [&header.to_bytes(), marker].concat()
+    });
     while !file.is_empty() {
         let at = file.at();
         let wrong = |reason: String| format!("the block at byte {at}: {reason}");
@@ -65,7 +75,7 @@ pub(crate) fn check_container(bytes: &[u8], kept: Kept) -> Result<Cow<'_, [u8]>,
         if file.take(MARKER_BYTES).map_err(wrong)? != marker {
             return Err(wrong("it does not end with the file's marker".to_owned()));
         }
-        let block = header.codec.decompress(stored, limits.bytes_left).map_err(wrong)?;
+        let block = codec.decompress(stored, limits.bytes_left).map_err(wrong)?;
         limits.bytes_left -= (block.len() as u64).min(limits.bytes_left);
         check_block(&schema, &block, records, &mut limits).map_err(wrong)?;
         if let Some(plain) = &mut plain {
@@ -116,64 +126,11 @@ fn check_block(schema: &Schema, block: &[u8], records: u64, limits: &mut Limits)
     }
 }
 
-struct Header<'a> {
-    /// JSON.
-    schema: &'a [u8],
-    codec: Codec,
-    entries: Vec<(&'a [u8], &'a [u8])>,
-}
-
-const SCHEMA_KEY: &[u8] = b"avro.schema";
-const CODEC_KEYS: [&[u8]; 2] = [b"avro.codec", b"avro.codec.compression_level"];
-
-fn read_header<'a>(file: &mut Cursor<'a>) -> Result<Header<'a>, String> {
-    if file.take(MAGIC.len() as u64).ok() != Some(&MAGIC) {
-        return Err("it does not begin as an Avro file does".to_owned());
-    }
-    let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
-    loop {
-        let count = file.sequence_count()?;
-        if count == 0 {
-            break;
-        }
-        if count > HEADER_ENTRIES_MAX - entries.len() as u64 {
-            return Err(format!("its header claims more than {HEADER_ENTRIES_MAX} entries"));
-        }
-        for _ in 0..count {
-            entries.push((file.sized()?, file.sized()?));
-        }
-    }
-    // The last of several is the one that a decoder keeps.
-    let find = |key: &[u8]| entries.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| *value);
-    let schema = find(SCHEMA_KEY).ok_or("its header holds no schema")?;
-    let codec = find(CODEC_KEYS[0]).map_or(Ok(Codec::Null), Codec::parse)?;
-    Ok(Header { schema, codec, entries })
-}
-
-impl Header<'_> {
-    /// The same header of a file that is not compressed.
-    fn without_codec(&self, marker: &[u8]) -> Vec<u8> {
-        let kept: Vec<_> = self.entries.iter().filter(|(name, _)| !CODEC_KEYS.contains(name)).collect();
-        let mut bytes = MAGIC.to_vec();
-        put_long(&mut bytes, kept.len() as u64);
-        for part in kept.iter().flat_map(|(name, value)| [name, value]) {
-            put_long(&mut bytes, part.len() as u64);
-            bytes.extend_from_slice(part);
-        }
-        put_long(&mut bytes, 0);
-        bytes.extend_from_slice(marker);
-        bytes
-    }
-}
-
-/// Avro's `long`: zig-zag, then seven bits a byte.
-fn put_long(bytes: &mut Vec<u8>, value: u64) {
-    let mut rest = value << 1;
-    while rest > 0x7f {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
+/// A container whose header `mend` has changed; `None` if it has not, or if there is none. The blocks are not looked at.
+pub(crate) fn with_mended_header(bytes: &[u8], mend: impl FnOnce(&mut Header<'_>) -> bool) -> Option<Vec<u8>> {
+    let mut file = Cursor::new(bytes);
+    let mut header = Header::read(&mut file).ok()?;
+    mend(&mut header).then(|| [&header.to_bytes(), &bytes[file.at()..]].concat())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::avro::{Header, with_mended_header};
 use crate::spec::PartitionSpec;
 use crate::{Error, Result};
 
@@ -44,12 +45,13 @@ pub(crate) fn with_avro_names(spec: &PartitionSpec) -> Result<PartitionSpec> {
 /// that it carries, and its schema defines each type once. Bytes that are no manifest are given back as they are: whoever
 /// parses them says what is wrong.
 pub(crate) fn for_readers(manifest: Bytes) -> Bytes {
-    mend_header(&manifest, Definitions::Once).map_or(manifest, Bytes::from)
+    with_mended_header(&manifest, |header| mend(header, Definitions::Once).is_some()).map_or(manifest, Bytes::from)
 }
 
-/// A manifest as the ground crate's decoder takes it; otherwise as [`for_readers`].
-pub(crate) fn for_decoder(manifest: Bytes) -> Bytes {
-    mend_header(&manifest, Definitions::Each).map_or(manifest, Bytes::from)
+/// Makes of a manifest's header one that the ground crate's decoder takes; otherwise as [`for_readers`]. Says whether it
+/// changed anything.
+pub(crate) fn for_decoder(header: &mut Header<'_>) -> bool {
+    mend(header, Definitions::Each).is_some()
 }
 
 fn is_avro_name(name: &str) -> bool {
@@ -84,55 +86,30 @@ fn rename(fields: &mut Value) -> bool {
     changed
 }
 
-const MAGIC: &[u8] = b"Obj\x01";
 const PARTITION_SPEC: &[u8] = b"partition-spec";
-const AVRO_SCHEMA: &[u8] = b"avro.schema";
 
-/// The manifest with another header; `None` if its header may stay or is none.
-fn mend_header(manifest: &[u8], definitions: Definitions) -> Option<Vec<u8>> {
-    let mut rest = manifest.strip_prefix(MAGIC)?;
-    let mut entries = Vec::new();
-    loop {
-        let count = read_long(&mut rest)?;
-        if count == 0 {
-            break;
-        }
-        if count < 0 {
-            read_long(&mut rest)?;
-        }
-        for _ in 0..count.unsigned_abs() {
-            entries.push((read_bytes(&mut rest)?, read_bytes(&mut rest)?.to_vec()));
-        }
-    }
-    let value_of = |key| entries.iter().position(|(found, _)| *found == key);
-    let (spec, schema) = (value_of(PARTITION_SPEC)?, value_of(AVRO_SCHEMA)?);
-    let mut json: Value = serde_json::from_slice(&entries[spec].1).ok()?;
-    let is_renamed = rename(&mut json);
-    if is_renamed {
-        entries[spec].1 = json.to_string().into_bytes();
-    }
+/// `None` if the header may stay, or is not a manifest's.
+fn mend(header: &mut Header<'_>, definitions: Definitions) -> Option<()> {
+    let mut spec: Value = serde_json::from_slice(header.get(PARTITION_SPEC)?).ok()?;
+    let is_renamed = rename(&mut spec);
+    let schema = header.schema()?;
     // Nearly no manifest has anything to mend, and its schema is some kilobytes of JSON.
     const FIXED: &[u8] = b"\"fixed\"";
-    if !is_renamed && !entries[schema].1.windows(FIXED.len()).any(|part| part == FIXED) {
+    if !is_renamed && !schema.windows(FIXED.len()).any(|part| part == FIXED) {
         return None;
     }
-    let mut json: Value = serde_json::from_slice(&entries[schema].1).ok()?;
+    let mut schema: Value = serde_json::from_slice(schema).ok()?;
     if is_renamed {
-        rename(partition_fields(&mut json)?);
+        rename(partition_fields(&mut schema)?);
     }
-    if definitions.apply(&mut json, &mut HashMap::new()) == 0 && !is_renamed {
+    if definitions.apply(&mut schema, &mut HashMap::new()) == 0 && !is_renamed {
         return None;
     }
-    entries[schema].1 = json.to_string().into_bytes();
-    let mut renamed = MAGIC.to_vec();
-    write_long(&mut renamed, entries.len() as i64);
-    for (key, value) in &entries {
-        write_bytes(&mut renamed, key);
-        write_bytes(&mut renamed, value);
+    if is_renamed {
+        header.set(PARTITION_SPEC, spec.to_string().into_bytes());
     }
-    write_long(&mut renamed, 0);
-    renamed.extend_from_slice(rest);
-    Some(renamed)
+    header.set_schema(schema.to_string().into_bytes());
+    Some(())
 }
 
 /// How often a schema defines a named type.
@@ -199,41 +176,6 @@ fn partition_fields(schema: &mut Value) -> Option<&mut Value> {
 
 fn field<'a>(record: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     record.get_mut("fields")?.as_array_mut()?.iter_mut().find(|field| field["name"] == name)
-}
-
-/// Avro's `long`: zigzag, seven bits a byte, lowest first.
-fn read_long(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
-}
-
-fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(read_long(bytes)?).ok()?;
-    let (value, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(value)
-}
-
-fn write_long(bytes: &mut Vec<u8>, value: i64) {
-    let mut value = (value << 1 ^ value >> 63) as u64;
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn write_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
-    write_long(bytes, value.len() as i64);
-    bytes.extend_from_slice(value);
 }
 
 #[cfg(test)]

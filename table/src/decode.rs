@@ -28,7 +28,7 @@ pub(crate) fn metadata(bytes: &[u8]) -> Result<TableMetadata, String> {
 
 /// The entries of a manifest list.
 pub(crate) fn manifest_list(bytes: &[u8], version: FormatVersion) -> Result<Vec<ManifestFile>, String> {
-    let container = check_container(bytes, Kept::Everything)?;
+    let container = check_container(bytes, Kept::Everything, |_| false)?;
     let decoded = catch_unwind(|| ManifestList::parse_with_version(&container, version));
     let list = decoded.map_err(|_| PANICKED)?.map_err(|error| error.to_string())?;
     Ok(list.consume_entries().into_iter().collect())
@@ -43,7 +43,7 @@ pub(crate) async fn manifest(bytes: &[u8], manifest: &ManifestFile) -> Result<Ve
     if i64::try_from(bytes.len()).is_ok_and(|length| length < manifest.manifest_length) {
         return Err(format!("it has {} bytes, its manifest list says {}", bytes.len(), manifest.manifest_length));
     }
-    let container = for_decoder(check_container(bytes, Kept::Record)?.into_owned().into());
+    let container = check_container(bytes, Kept::Record, for_decoder)?.into_owned().into();
     // The crate reads manifests only through its own storage.
     let decode = async {
         let memory = FileIO::new_with_memory();

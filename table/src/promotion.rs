@@ -102,15 +102,13 @@ impl Promotions {
         Arc::new(entries)
     }
 
-    /// Changes whose files have partitions in the types of now.
+    /// Changes whose files have partitions in the types of now. They are copied only where a type has changed.
     pub(crate) fn widen_changes<'a>(&self, changes: &'a [Change]) -> Cow<'a, [Change]> {
-        let is_due = |file: &TableFile| self.widen(file.partition_spec_id, file.file.partition()).is_some();
-        let due = |change: &Change| files_of(change).into_iter().flatten().any(is_due);
-        if self.wide_fields.is_empty() || !changes.iter().any(due) {
+        if self.wide_fields.is_empty() {
             return Cow::Borrowed(changes);
         }
         let mut changes = changes.to_vec();
-        for file in changes.iter_mut().flat_map(files_of_mut).flatten() {
+        for file in changes.iter_mut().flat_map(files_of).flatten() {
             if let Some(widened) = self.widen_file(file.partition_spec_id, &file.file) {
                 file.file = widened;
             }
@@ -120,24 +118,7 @@ impl Promotions {
 }
 
 /// The files that a change brings or names.
-fn files_of(change: &Change) -> Vec<&[TableFile]> {
-    match change {
-        Change::Append { files, .. } => vec![files],
-        Change::RowDelta(RowDelta { data_files, delete_files, removed_delete_files, .. }) => {
-            vec![data_files, delete_files, removed_delete_files]
-        }
-        Change::Overwrite(Overwrite { added, .. }) | Change::Replace { added, .. } => vec![added],
-        Change::RewriteDeletes(RewriteDeletes { removed, added, .. }) => vec![removed, added],
-        Change::DeleteFiles(DeleteFiles { .. })
-        | Change::RewriteManifests(_)
-        | Change::ExpireSnapshots { .. }
-        | Change::SetProperties(_)
-        | Change::RemoveProperties(_)
-        | Change::Metadata(_) => Vec::new(),
-    }
-}
-
-fn files_of_mut(change: &mut Change) -> Vec<&mut [TableFile]> {
+fn files_of(change: &mut Change) -> Vec<&mut [TableFile]> {
     match change {
         Change::Append { files, .. } => vec![files],
         Change::RowDelta(RowDelta { data_files, delete_files, removed_delete_files, .. }) => {

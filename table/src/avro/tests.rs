@@ -64,7 +64,7 @@ fn snappy(bytes: &[u8]) -> Vec<u8> {
 
 #[track_caller]
 fn refuse(bytes: &[u8], reason: &str) {
-    let error = check_container(bytes, Kept::Everything).unwrap_err();
+    let error = check_container(bytes, Kept::Everything, |_| false).unwrap_err();
     assert!(error.contains(reason), "{error}");
 }
 
@@ -72,14 +72,14 @@ fn refuse(bytes: &[u8], reason: &str) {
 fn a_whole_container_passes_and_comes_out_uncompressed() {
     let two: Vec<u8> = [record(), record()].concat();
     let plain = container(SCHEMA, "null", &[(2, two.clone()), (1, record())]);
-    assert!(matches!(check_container(&plain, Kept::Record), Ok(Cow::Borrowed(_))));
+    assert!(matches!(check_container(&plain, Kept::Record, |_| false), Ok(Cow::Borrowed(_))));
     type Compress = fn(&[u8]) -> Vec<u8>;
     let zstandard: Compress = |bytes| zstd::encode_all(bytes, 3).unwrap();
     for (codec, compress) in [("deflate", deflate as Compress), ("snappy", snappy), ("zstandard", zstandard)] {
         let packed = container(SCHEMA, codec, &[(2, compress(&two)), (1, compress(&record()))]);
-        let unpacked = check_container(&packed, Kept::Record).unwrap();
+        let unpacked = check_container(&packed, Kept::Record, |_| false).unwrap();
         assert!(unpacked.ends_with(&plain[plain.len() - 2 * record().len() - 50..]), "{codec}");
-        assert!(matches!(check_container(&unpacked, Kept::Record), Ok(Cow::Borrowed(_))), "{codec}");
+        assert!(matches!(check_container(&unpacked, Kept::Record, |_| false), Ok(Cow::Borrowed(_))), "{codec}");
     }
 }
 
@@ -88,7 +88,7 @@ fn a_container_cut_anywhere_is_refused() {
     let bytes = container(SCHEMA, "null", &[(1, record())]);
     let header = bytes.len() - record().len() - 18;
     for length in (0..bytes.len()).filter(|length| *length != header) {
-        check_container(&bytes[..length], Kept::Record).unwrap_err();
+        check_container(&bytes[..length], Kept::Record, |_| false).unwrap_err();
     }
 }
 
@@ -138,7 +138,7 @@ fn a_bomb_is_refused_before_it_is_unpacked() {
         ("zstandard", zstd::encode_all(&zeros[..], 1).unwrap()),
     ] {
         let many = container(r#""int""#, codec, &[(1, block.clone()), (1, block)]);
-        let error = check_container(&many, Kept::Record).unwrap_err();
+        let error = check_container(&many, Kept::Record, |_| false).unwrap_err();
         // Snappy packs 20 times at best: its block unpacks, and is more than the one record.
         assert!(error.contains("inflates to more than") || error.contains("follow its last record"), "{codec} {error}");
     }

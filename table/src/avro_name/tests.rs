@@ -80,7 +80,7 @@ async fn the_partitions_of_a_manifest_by_java_are_read() {
     let mut manifest = commit(&env, &table, tuple()).await;
     let bytes = env.store.read(&manifest.manifest_path).await.unwrap();
     let spec = serde_json::to_string(table.metadata().default_partition_spec().fields()).unwrap();
-    let bytes = with_header_value(&bytes, PARTITION_SPEC, spec.as_bytes());
+    let bytes = with_header(&bytes, |header| header.set(PARTITION_SPEC, spec.clone().into_bytes()));
     manifest.manifest_length = bytes.len() as i64;
     env.store.put(&manifest.manifest_path, bytes.into()).await.unwrap();
     let entries = io::load_manifest(&env.store, &ManifestCache::default(), &manifest).await.unwrap();
@@ -103,7 +103,7 @@ async fn two_partition_fields_of_one_decimal_type_define_it_once() {
     let tuple = Struct::from_iter([1_234, 1_200].map(|value| Some(Literal::decimal(value))));
     let mut manifest = commit(&env, &table, tuple.clone()).await;
     let bytes = env.store.read(&manifest.manifest_path).await.unwrap();
-    let schema = header_value(&bytes, AVRO_SCHEMA);
+    let schema = schema_of(&bytes);
     let definition =
         r#"{"logicalType":"decimal","name":"decimal_9_2","precision":9,"scale":2,"size":4,"type":"fixed"}"#;
     let schema = String::from_utf8(schema).unwrap();
@@ -113,7 +113,7 @@ async fn two_partition_fields_of_one_decimal_type_define_it_once() {
     let last = schema.rfind(name).unwrap();
     let twice = [&schema[..last], definition, &schema[last + name.len()..]].concat();
     for schema in [schema.clone(), twice] {
-        let bytes = with_header_value(&bytes, AVRO_SCHEMA, schema.as_bytes());
+        let bytes = with_header(&bytes, |header| header.set_schema(schema.clone().into_bytes()));
         manifest.manifest_length = bytes.len() as i64;
         env.store.put(&manifest.manifest_path, bytes.into()).await.unwrap();
         let entries = io::load_manifest(&env.store, &ManifestCache::default(), &manifest).await.unwrap();
@@ -121,23 +121,21 @@ async fn two_partition_fields_of_one_decimal_type_define_it_once() {
     }
 }
 
-fn header_value(manifest: &[u8], key: &[u8]) -> Vec<u8> {
-    let mut length = Vec::new();
-    write_bytes(&mut length, key);
-    let at = manifest.windows(length.len()).position(|window| window == length).unwrap() + length.len();
-    read_bytes(&mut &manifest[at..]).unwrap().to_vec()
+fn schema_of(manifest: &[u8]) -> Vec<u8> {
+    let mut schema = Vec::new();
+    with_mended_header(manifest, |header| {
+        schema = header.schema().unwrap().to_vec();
+        false
+    });
+    schema
 }
 
-fn with_header_value(manifest: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut length = Vec::new();
-    write_bytes(&mut length, key);
-    let at = manifest.windows(length.len()).position(|window| window == length).unwrap() + length.len();
-    let mut rest = &manifest[at..];
-    read_bytes(&mut rest).unwrap();
-    let mut changed = manifest[..at].to_vec();
-    write_bytes(&mut changed, value);
-    changed.extend_from_slice(rest);
-    changed
+fn with_header(manifest: &[u8], change: impl FnOnce(&mut Header<'_>)) -> Vec<u8> {
+    let mended = with_mended_header(manifest, |header| {
+        change(header);
+        true
+    });
+    mended.unwrap()
 }
 
 #[test]
