@@ -54,11 +54,12 @@ def answer(columns, rows):
     return {"columns": list(columns), "rows": [[plain(value) for value in row] for row in rows]}
 
 
-def leashed(command, log_path):
-    """A child process that the kernel kills when this process ends; its output goes to the log."""
+def leashed(command, log_path, folder=None):
+    """A child process that the kernel kills when this process ends; it runs in the folder, its output goes to the log."""
     log = open(log_path, "ab", buffering=0)
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)],
+        cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
     )
 
 

@@ -15,7 +15,7 @@ import urllib.request
 
 import peer
 
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 380
 QUERY_TIMEOUT_S = 120
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -67,6 +67,8 @@ def start(uri, scratch, trino):
             "-cp", f"{trino}/lib/*", HERE / "trino" / "Launcher.java",
         ],
         log,
+        # It writes a log of requests below the folder that it runs in.
+        folder=scratch,
     )
     print(f"Trino's own log: {log}", file=sys.stderr)
     url = f"http://127.0.0.1:{port}"
@@ -135,7 +137,7 @@ def query(url, sql):
 
 
 def main():
-    uri, scratch, trino = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    uri, scratch, trino = sys.argv[1], pathlib.Path(sys.argv[2]).resolve(), pathlib.Path(sys.argv[3]).resolve()
     url = start(uri, scratch, trino)
     peer.serve({"sql": lambda sql: query(url, sql)})
 

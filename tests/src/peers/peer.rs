@@ -17,7 +17,8 @@ use super::table::Table;
 use super::{Skip, dialect, helpers, installed};
 use crate::process::{Process, leashed, log_tail};
 
-const START_TIMEOUT: Duration = Duration::from_secs(150);
+/// A busy machine with two cores starts a Java program in minutes.
+const START_TIMEOUT: Duration = Duration::from_secs(400);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// An engine that can be started as a peer.
