@@ -91,7 +91,7 @@ async fn tables_that_grow_are_shared_out_as_well() {
     let script = format!(
         "CREATE TABLE src WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json', 'batch-rows' = '50',
              'schema.inference' = 'true');
-         CREATE TABLE t (p BIGINT) PARTITIONED BY (p) WITH ('schema.evolution' = 'add-columns');
+         CREATE TABLE t (p INT) PARTITIONED BY (p) WITH ('schema.evolution' = 'add-columns');
          INSERT INTO t SELECT * FROM src;",
         folder.path().join("in").display()
     );

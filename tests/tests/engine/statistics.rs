@@ -32,14 +32,23 @@ impl World {
 
     /// A file of rows for the next run.
     fn write(&mut self, ids: std::ops::Range<i64>) {
-        let rows: String = ids.map(|id| format!("{{\"id\":{id},\"v\":{}}}\n", id % 5)).collect();
         self.files += 1;
-        std::fs::write(self.folder.path().join(format!("in/{:04}.json", self.files)), rows).unwrap();
+        self.write_file(self.files, ids);
+    }
+
+    fn write_file(&self, number: u32, ids: std::ops::Range<i64>) {
+        let rows: String = ids.map(|id| format!("{{\"id\":{id},\"v\":{}}}\n", id % 5)).collect();
+        std::fs::write(self.folder.path().join(format!("in/{number:04}.json")), rows).unwrap();
     }
 
     /// Runs a job of two writers over the files that it has not read yet; the events that tell of statistics. It is
     /// stopped when the table has `rows`, by a clean end, or by dropping it on the floor.
     async fn run(&self, rows: u64, is_clean: bool) -> Vec<ProgressEvent> {
+        self.run_beside(rows, is_clean, async {}).await
+    }
+
+    /// As [`World::run`], while others do something.
+    async fn run_beside(&self, rows: u64, is_clean: bool, others: impl Future<Output = ()>) -> Vec<ProgressEvent> {
         let mut session = session(self.folder.path()).await;
         let script = format!(
             "CREATE TABLE src (id BIGINT, v BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json',
@@ -56,6 +65,7 @@ impl World {
         let (progress, stop) = (Progress::new(), CancellationToken::new());
         let mut events = progress.subscribe();
         let job = tokio::spawn(run_job(plan, progress.clone(), stop.clone()));
+        others.await;
         let begun = Instant::now();
         while self.rows().await < rows {
             assert!(begun.elapsed() < TIMEOUT, "the rows are not in the table");
@@ -141,4 +151,23 @@ async fn a_job_counts_distinct_values_over_restarts_and_beside_others() {
     let found = world.distinct_values().await;
     assert_near(found[&1], 13_000.0);
     assert_eq!(found[&2], 5.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_others_put_between_those_of_a_job_are_counted() {
+    let mut world = World::new().await;
+    world.write(0..1_000);
+    let others = async {
+        let begun = Instant::now();
+        while world.rows().await < 1_000 {
+            assert!(begun.elapsed() < TIMEOUT, "the first rows are not in the table");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.sql("INSERT INTO t VALUES (-1, 77), (-2, 78)").await;
+        world.write_file(2, 1_000..1_500);
+    };
+    world.run_beside(1_502, true, others).await;
+    let found = world.distinct_values().await;
+    assert_near(found[&1], 1_502.0);
+    assert_eq!(found[&2], 7.0);
 }

@@ -529,3 +529,63 @@ fn scattered(schema: &arrow::datatypes::SchemaRef, nth: i64) -> arrow::array::Re
         vec![Arc::new(arrow::array::Int64Array::from_iter_values(ids)), Arc::new(numbers)];
     arrow::array::RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }
+
+/// How a statement ends that was planned before another one landed.
+async fn ends_after(properties: &str, statement: &str, meanwhile: &str) -> &'static str {
+    let mut session = session().await;
+    done(&mut session, &orders(2, "merge-on-read")).await;
+    done(&mut session, &format!("ALTER TABLE orders SET ({properties})")).await;
+    let SqlStatement::RowChange(change) = parse_one(statement).unwrap().node else { panic!("{statement}") };
+    let target = writable(&session, &Name::new(["orders"]), change.kind(), statement).await.unwrap();
+    let planned = Statement::bind(&session, &change, target, statement).await.unwrap();
+    done(&mut session, meanwhile).await;
+    match planned.run().await.unwrap() {
+        Ok(_) => "lands",
+        Err(_) => "conflict",
+    }
+}
+
+#[tokio::test]
+async fn what_others_did_meanwhile_is_a_conflict_where_the_isolation_says_so() {
+    const UPDATE: &str = "UPDATE orders SET amount = 0 WHERE day = DATE '2024-01-01'";
+    let insert = |day: &str| format!("INSERT INTO orders (id, day) VALUES (9, DATE '{day}')");
+    for mode in ["copy-on-write", "merge-on-read"] {
+        let serializable = format!("'write.update.mode' = '{mode}'");
+        let snapshot = format!("{serializable}, 'write.update.isolation-level' = 'snapshot'");
+        let same = insert("2024-01-01");
+        assert_eq!(
+            ends_after(&serializable, UPDATE, &same).await,
+            "conflict",
+            "{mode}: a row that it should have seen"
+        );
+        assert_eq!(ends_after(&snapshot, UPDATE, &same).await, "lands", "{mode}: it need not have seen it");
+        let other = insert("2024-01-02");
+        assert_eq!(ends_after(&serializable, UPDATE, &other).await, "lands", "{mode}: its condition is of other rows");
+        let gone = "DELETE FROM orders WHERE day = DATE '2024-01-01'";
+        assert_eq!(ends_after(&snapshot, UPDATE, gone).await, "conflict", "{mode}: its rows are gone");
+    }
+}
+
+#[tokio::test]
+async fn no_overwrite_that_reads_what_it_overwrites_is_lost_beside_others() {
+    let mut first = session().await;
+    done(&mut first, "CREATE TABLE t (n INT); INSERT INTO t VALUES (0)").await;
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut own = first.clone();
+        running.spawn(async move { done(&mut own, "INSERT OVERWRITE t SELECT n + 1 FROM t").await });
+    }
+    running.join_all().await;
+    check(
+        &mut first,
+        "SELECT n FROM t",
+        expect![[r#"
+        +---+
+        | n |
+        +---+
+        | 4 |
+        +---+
+    "#]],
+    )
+    .await;
+}
