@@ -54,13 +54,15 @@ impl SqlCatalog {
             return Ok(TransactionOutcome::Conflict(conflict));
         }
         for _ in 0..SWAPS_MAX {
-            let prepared = match self.prepare(commits).await {
-                Ok(Ok(prepared)) => prepared,
-                failed => {
-                    if let Some(answer) = self.answer(commits, key, &fingerprint).await? {
-                        return Ok(answer);
-                    }
-                    let Err(conflict) = failed? else { unreachable!("what was prepared was taken above") };
+            let prepared = self.prepare(commits).await;
+            if !matches!(prepared, Ok(Ok(_)))
+                && let Some(answer) = self.answer(commits, key, &fingerprint).await?
+            {
+                return Ok(answer);
+            }
+            let prepared = match prepared? {
+                Ok(prepared) => prepared,
+                Err(conflict) => {
                     self.answers.insert(key, conflict.clone());
                     return Ok(TransactionOutcome::Conflict(conflict));
                 }
