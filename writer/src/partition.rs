@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
@@ -13,6 +12,7 @@ use arrow::row::{RowConverter, Rows as Keys, SortField};
 use frazil_table::arrow::{arrow_type, transform_array};
 use frazil_table::spec::{Literal, PartitionSpec, PrimitiveType, Schema, Struct, Transform, Type};
 
+use crate::distribution::share_out;
 use crate::nested::{position, values_at};
 use crate::partition_path::segment;
 use crate::{Error, Result};
@@ -120,16 +120,9 @@ impl PartitionSplitter {
             Assignment::One(id) => return Ok(vec![(Arc::clone(&self.partitions[id as usize]), batch.clone())]),
             Assignment::Each(ids) => ids,
         };
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.partitions.len()];
-        for (row, id) in (0..).zip(ids) {
-            rows[id as usize].push(row);
-        }
-        let parts = self.partitions.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
-        let parts = parts.map(|(partition, rows)| {
-            let rows = take_record_batch(batch, &UInt32Array::from(rows)).map_err(Error::arrow("partitioning"))?;
-            Ok((Arc::clone(partition), rows))
-        });
-        parts.collect()
+        let ids: Vec<usize> = ids.into_iter().map(|id| id as usize).collect();
+        let parts = share_out(batch, &ids, self.partitions.len())?.into_iter();
+        Ok(parts.map(|(id, rows)| (Arc::clone(&self.partitions[id]), rows)).collect())
     }
 
     /// Partition tuples as bytes, ordered as the tuples are, nulls first.
