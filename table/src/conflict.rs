@@ -35,6 +35,20 @@ pub enum Conflict {
         /// The delete file or deletion vector.
         delete_file: String,
     },
+    /// An equality delete goes on applying to a rewritten file that lacks a column of it: the rows that it had deleted
+    /// would be back, or others gone. Work the rewrite out again: with the deletes applied, and the base's sequence number.
+    #[error(
+        "{delete_file} deletes rows of {path} by the field {field_id}, which the schema has no more: rewrite {path} with its \
+         deletes applied, under the sequence number of the snapshot that was read"
+    )]
+    DeleteByDroppedField {
+        /// The rewritten data file.
+        path: String,
+        /// The delete file.
+        delete_file: String,
+        /// One of its equality ids.
+        field_id: i32,
+    },
     /// Rows came that the change would have seen. Work the change out again.
     #[error("{path} came after the change had been worked out, and may have rows that it would have seen")]
     RowsAdded {

@@ -91,6 +91,12 @@ pub(crate) fn applies_by_number(content: DataContentType, delete_number: i64, da
     }
 }
 
+/// An equality id of a delete file that the current schema has no field of.
+pub(crate) fn dropped_field(metadata: &TableMetadata, file: &DataFile) -> Option<i32> {
+    let schema = metadata.current_schema();
+    file.equality_ids()?.into_iter().find(|id| schema.field_by_id(*id).is_none())
+}
+
 /// Checks that a delete file has what its kind must have, and that the format version knows its kind.
 ///
 /// # Errors
@@ -110,7 +116,11 @@ pub(crate) fn check_delete_file(metadata: &TableMetadata, added: &TableFile) -> 
         DataContentType::EqualityDeletes if file.equality_ids().is_none_or(|ids| ids.is_empty()) => {
             refuse("holds equality deletes without equality ids")
         }
-        DataContentType::EqualityDeletes => Ok(()),
+        // Files that others have rewritten since may lack the column.
+        DataContentType::EqualityDeletes => match dropped_field(metadata, file) {
+            Some(id) => refuse(&format!("deletes by the field {id}, which the schema has no more: work it out again")),
+            None => Ok(()),
+        },
         DataContentType::PositionDeletes if is_vector(file) => {
             let complete = file.referenced_data_file().is_some()
                 && file.content_offset().is_some()

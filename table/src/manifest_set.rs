@@ -6,7 +6,9 @@ use crate::commit::{CommitIdentity, ManifestPlan, ManifestRef, PlannedEntry, Sna
 use crate::conflict::Target;
 use crate::deletes::{DeleteScope, FileKey};
 use crate::row_lineage::{with_first_row_id, without_row_ids};
-use crate::spec::{DataFile, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Struct, TableMetadata};
+use crate::spec::{
+    DataContentType, DataFile, ManifestContentType, ManifestEntry, ManifestFile, ManifestStatus, Struct, TableMetadata,
+};
 use crate::{Error, Result, TableFile, TableState, layout};
 
 mod dead;
@@ -48,6 +50,7 @@ pub(crate) struct Live<'a> {
     pub(crate) file: &'a DataFile,
     /// `None` only in a damaged manifest.
     pub(crate) data_sequence_number: Option<i64>,
+    pub(crate) partition_spec_id: i32,
 }
 
 impl RemovedFile {
@@ -211,6 +214,16 @@ impl<'a> ManifestSet<'a> {
         Ok(live)
     }
 
+    /// The live equality delete files, among the manifests at hand.
+    pub(crate) fn live_equality_deletes(&self) -> Result<Vec<Live<'_>>> {
+        let mut live = Vec::new();
+        for manifest in self.of(ManifestContentType::Deletes) {
+            let is_equality = |live: &Live<'_>| live.file.content_type() == DataContentType::EqualityDeletes;
+            live.extend(self.live_in(manifest)?.filter(is_equality));
+        }
+        Ok(live)
+    }
+
     /// A position delete or deletion vector that a change of this commit added and that may delete rows of a target:
     /// the data file and the delete file.
     pub(crate) fn new_delete_of(
@@ -346,14 +359,20 @@ impl<'a> ManifestSet<'a> {
     fn live_in(&self, manifest: &ManifestRef) -> Result<Box<dyn Iterator<Item = Live<'_>> + '_>> {
         Ok(match manifest {
             ManifestRef::Stored(stored) => {
+                let partition_spec_id = stored.partition_spec_id;
                 let live = self.state.entries_of(stored)?.iter().filter(|entry| entry.is_alive());
-                Box::new(live.map(|e| Live { file: e.data_file(), data_sequence_number: e.sequence_number() }))
+                Box::new(live.map(move |e| Live {
+                    file: e.data_file(),
+                    data_sequence_number: e.sequence_number(),
+                    partition_spec_id,
+                }))
             }
             ManifestRef::New(index) => {
                 let plan = &self.new[*index];
                 Box::new(plan.entries.iter().filter(|entry| is_live(entry)).map(|entry| Live {
                     file: &entry.file,
                     data_sequence_number: Some(entry.data_sequence_number.unwrap_or(plan.sequence_number)),
+                    partition_spec_id: plan.partition_spec_id,
                 }))
             }
         })

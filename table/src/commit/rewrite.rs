@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::change::{RewriteDeletes, RewriteManifests, SnapshotProperties};
 use crate::conflict::{Checks, targets_of};
-use crate::deletes::referenced_data_file;
+use crate::deletes::{DeleteScope, applies_by_number, dropped_field, referenced_data_file};
 use crate::row_lineage::check_keeps_row_ids;
 use crate::spec::{DataContentType, FormatVersion, ManifestContentType, Operation};
 use crate::{Conflict, Error, Result, TableFile};
@@ -47,10 +47,36 @@ impl Planner<'_> {
         let newest = removed.iter().map(|removed| removed.data_sequence_number).max();
         check_number(numbers.data, newest.unwrap_or(numbers.data), base_number)?;
         self.check_not_live(added)?;
+        self.check_has_delete_columns(added, numbers.data)?;
         self.working.add(ManifestContentType::Data, added, &snapshot, Some(numbers.data), true);
         self.totals.add(added);
         self.drop_dead_deletes(&snapshot)?;
         self.end_snapshot(snapshot, Operation::Replace, properties)?;
+        Ok(())
+    }
+
+    /// Files that are written now have the columns of now: an equality delete by a column that was dropped finds null in
+    /// every row of theirs (Iceberg spec, "Equality Delete Files": such a column must still be read).
+    fn check_has_delete_columns(&self, added: &[TableFile], data_number: i64) -> Planned {
+        for delete in self.working.live_equality_deletes()? {
+            let Some(field_id) = dropped_field(&self.metadata, delete.file) else { continue };
+            let number = delete.data_sequence_number.unwrap_or(i64::MAX);
+            if !applies_by_number(DataContentType::EqualityDeletes, number, data_number) {
+                continue;
+            }
+            let scope = DeleteScope::of(&self.metadata, delete.file, delete.partition_spec_id);
+            let covers = |output: &&TableFile| {
+                scope.covers(output.file.file_path(), output.partition_spec_id, output.file.partition())
+            };
+            if let Some(output) = added.iter().find(covers) {
+                return Err(Conflict::DeleteByDroppedField {
+                    path: output.file.file_path().to_owned(),
+                    delete_file: delete.file.file_path().to_owned(),
+                    field_id,
+                }
+                .into());
+            }
+        }
         Ok(())
     }
 

@@ -376,6 +376,62 @@ async fn conflict_when_rows_move_to_another_spec_while_an_equality_delete_comes(
     t.try_commit(&[replace(t.table.current_snapshot().unwrap().snapshot_id())]).await.unwrap();
 }
 
+/// A file that is written after a column was dropped has null in it for every reader: no delete by that column may go on
+/// applying to it, and none may come.
+#[tokio::test]
+async fn conflict_when_a_rewritten_file_lacks_a_column_that_deletes_are_by() {
+    use crate::evolve::{FieldPath, SchemaChange, SchemaStep};
+    let mut t = TestTable::new(FormatVersion::V2);
+    let change = |step| {
+        Change::Metadata(crate::MetadataChange::Schema(SchemaChange { steps: vec![step], ..Default::default() }))
+    };
+    let name = crate::evolve::NewField {
+        parent: FieldPath::root(),
+        name: "name".to_owned(),
+        field_type: Type::Primitive(PrimitiveType::String),
+        required: false,
+        doc: None,
+        default: None,
+        position: None,
+    };
+    t.commit(&[change(SchemaStep::Add(Box::new(name)))]).await;
+    t.commit(&[append(&["old"])]).await;
+    let delete = |path: &str| {
+        let mut builder = DataFileBuilder::default();
+        builder
+            .content(DataContentType::EqualityDeletes)
+            .file_path(path.to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .partition(Struct::empty())
+            .record_count(1)
+            .file_size_in_bytes(100)
+            .equality_ids(Some(vec![2]));
+        let delete_files = vec![TableFile { file: builder.build().unwrap(), partition_spec_id: 0 }];
+        Change::RowDelta(crate::RowDelta { delete_files, ..crate::RowDelta::default() })
+    };
+    t.commit(&[delete("delete")]).await;
+    let base = t.table.current_snapshot().unwrap().snapshot_id();
+    let replace = |data_sequence_number: i64| Change::Replace {
+        removed: vec!["old".to_owned()],
+        added: vec![file("new")],
+        data_sequence_number,
+        base_snapshot_id: base,
+        properties: SnapshotProperties::new(),
+    };
+    t.commit(&[change(SchemaStep::Drop(FieldPath::from("name")))]).await;
+    let conflict = t.try_commit(&[replace(1)]).await.unwrap_err();
+    let why = "delete deletes rows of new by the field 2, which the schema has no more: rewrite new with its deletes \
+               applied, under the sequence number of the snapshot that was read";
+    assert_eq!(conflict.to_string(), why);
+    // Such a one is behind the deletes.
+    t.try_commit(&[replace(2)]).await.unwrap();
+    let changes = [delete("late")];
+    let target = CommitTarget::default();
+    let state = io::load_state_for(&t.env.store, &t.cache, &t.table, &target, &changes).await.unwrap();
+    let late = plan_commit(&state, &changes, &CommitIdentity::draw(&t.env, 1), t.env.now_ms()).unwrap_err();
+    assert!(late.to_string().contains("late deletes by the field 2, which the schema has no more"), "{late}");
+}
+
 /// A cherry-pick lists files of a snapshot that is not its ancestor: when that one expires, they stay.
 #[tokio::test]
 async fn expiry_spares_what_a_later_snapshot_added_once_more() {
