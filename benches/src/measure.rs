@@ -44,6 +44,29 @@ pub async fn measure<T>(work: impl Future<Output = Result<T>>) -> Result<(Took, 
     Ok((Took { wall: wall.elapsed().as_secs_f64(), cpu: cpu_seconds()? - cpu }, done))
 }
 
+/// Does `work` while all threads of this process keep to one core.
+pub async fn on_one_core<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).ok_or("no list of cores")?;
+    let allowed = allowed.trim();
+    let first = allowed.split([',', '-']).next().unwrap_or(allowed);
+    keep_to(first)?;
+    let done = work.await;
+    keep_to(allowed)?;
+    done
+}
+
+/// Threads that begin later do as those that began them.
+fn keep_to(cores: &str) -> Result<()> {
+    let process = std::process::id().to_string();
+    let mut taskset = std::process::Command::new("taskset");
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &process]);
+    match taskset.stdout(std::process::Stdio::null()).status()?.success() {
+        true => Ok(()),
+        false => Err(format!("taskset could not keep process {process} to the cores {cores}").into()),
+    }
+}
+
 /// The middle one by processor time.
 pub fn median(mut took: Vec<Took>) -> Took {
     took.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));

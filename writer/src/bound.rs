@@ -144,7 +144,7 @@ fn characters_end(text: &str, length: usize) -> usize {
 }
 
 /// The least text that is greater than all that begin with `prefix`.
-fn next_text(prefix: &str) -> Option<String> {
+pub(crate) fn next_text(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
         // A range of characters steps over the surrogates.

@@ -1,12 +1,17 @@
 //! One top-level column of an open row group: all of its leaves, and what is counted beside them.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::FieldRef;
+use bytes::Bytes;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
+use parquet::file::writer::SerializedRowGroupWriter;
 
+use crate::flat::FlatColumn;
 use crate::nan::count_nans;
 use crate::rows::Rows;
 
@@ -14,16 +19,38 @@ pub(crate) struct ColumnEncoder {
     /// Position among the top-level columns.
     pub index: usize,
     field: FieldRef,
-    leaves: Vec<ArrowColumnWriter>,
+    leaves: Leaves,
     /// NaNs by field id.
     nans: HashMap<i32, u64>,
+}
+
+/// What encodes the column.
+pub(crate) enum Leaves {
+    Flat(Box<FlatColumn>),
+    /// Columns with leaves, or with wishes, that are left to the crate.
+    Nested(Vec<ArrowColumnWriter>),
 }
 
 /// A column of a row group that is done.
 pub(crate) struct EncodedColumn {
     pub index: usize,
-    pub chunks: Vec<ArrowColumnChunk>,
+    pub chunks: Vec<EncodedChunk>,
     pub nans: HashMap<i32, u64>,
+}
+
+/// A column chunk that waits for its place in the file.
+pub(crate) enum EncodedChunk {
+    Flat(Bytes, ColumnCloseResult),
+    Nested(ArrowColumnChunk),
+}
+
+impl EncodedChunk {
+    pub fn append_to_row_group<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+        match self {
+            Self::Flat(bytes, close) => group.append_column(&bytes, close),
+            Self::Nested(chunk) => chunk.append_to_row_group(group),
+        }
+    }
 }
 
 /// While a leaf is encoded with a dictionary, its finished pages are counted in its estimated size and not in its
@@ -32,7 +59,7 @@ pub(crate) struct EncodedColumn {
 const DICTIONARY_PHASE_MAX_BYTES: usize = 8 << 20;
 
 impl ColumnEncoder {
-    pub fn new(index: usize, field: FieldRef, leaves: Vec<ArrowColumnWriter>) -> Self {
+    pub fn new(index: usize, field: FieldRef, leaves: Leaves) -> Self {
         Self { index, field, leaves, nans: HashMap::new() }
     }
 
@@ -45,10 +72,12 @@ impl ColumnEncoder {
 
     fn encode_array(&mut self, array: &ArrayRef) -> Result<()> {
         count_nans(&self.field, array, &mut self.nans);
-        for (leaf, writer) in compute_leaves(&self.field, array)?.iter().zip(&mut self.leaves) {
-            writer.write(leaf)?;
+        match &mut self.leaves {
+            Leaves::Flat(column) => column.encode(array),
+            Leaves::Nested(leaves) => {
+                compute_leaves(&self.field, array)?.iter().zip(leaves).try_for_each(|(leaf, writer)| writer.write(leaf))
+            }
         }
-        Ok(())
     }
 
     /// What it holds.
@@ -57,16 +86,30 @@ impl ColumnEncoder {
             memory if memory <= DICTIONARY_PHASE_MAX_BYTES => memory + leaf.get_estimated_total_bytes(),
             memory => memory,
         };
-        self.leaves.iter().map(of).sum()
+        match &self.leaves {
+            Leaves::Flat(column) => column.memory_bytes(),
+            Leaves::Nested(leaves) => leaves.iter().map(of).sum(),
+        }
     }
 
     /// About what it will have in the file.
     pub fn size_bytes(&self) -> usize {
-        self.leaves.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        match &self.leaves {
+            Leaves::Flat(column) => column.size_bytes(),
+            Leaves::Nested(leaves) => leaves.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
+        }
     }
 
     pub fn close(self) -> Result<EncodedColumn> {
-        let chunks = self.leaves.into_iter().map(ArrowColumnWriter::close).collect::<Result<_>>()?;
+        let chunks = match self.leaves {
+            Leaves::Flat(column) => {
+                let (bytes, close) = column.close()?;
+                vec![EncodedChunk::Flat(bytes, close)]
+            }
+            Leaves::Nested(leaves) => {
+                leaves.into_iter().map(|leaf| leaf.close().map(EncodedChunk::Nested)).collect::<Result<_>>()?
+            }
+        };
         Ok(EncodedColumn { index: self.index, chunks, nans: self.nans })
     }
 }

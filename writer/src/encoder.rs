@@ -13,7 +13,8 @@ use parquet::file::writer::SerializedFileWriter;
 use tokio::sync::mpsc;
 
 use crate::FileOptions;
-use crate::column_encoder::{ColumnEncoder, EncodedColumn};
+use crate::column_encoder::{ColumnEncoder, EncodedColumn, Leaves};
+use crate::flat::FlatColumn;
 
 /// Bytes go to the store in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
@@ -56,10 +57,25 @@ impl Encoder {
 
     /// The columns of the next row group.
     pub fn columns(&self) -> Result<Vec<ColumnEncoder>> {
-        let mut leaves = self.factory.create_column_writers(self.writer.flushed_row_groups().len())?.into_iter();
-        let fields = self.options.arrow_schema.fields().iter().zip(&self.leaf_counts).enumerate();
-        let columns = fields.map(|(index, (field, count))| {
-            ColumnEncoder::new(index, field.clone(), leaves.by_ref().take(*count).collect())
+        let FileOptions { parquet, parquet_schema, arrow_schema, .. } = self.options.as_ref();
+        let fields = arrow_schema.fields().iter().enumerate();
+        let mut first_leaf = 0;
+        let columns = fields.zip(&self.leaf_counts).map(|((index, field), count)| {
+            let descr = parquet_schema.column(first_leaf);
+            first_leaf += count;
+            (index, field.clone(), *count, FlatColumn::of(field.data_type(), &descr, parquet))
+        });
+        let columns: Vec<_> = columns.collect();
+        // The crate makes writers for all or for none.
+        let nested = match columns.iter().all(|(.., flat)| flat.is_some()) {
+            true => Vec::new(),
+            false => self.factory.create_column_writers(self.writer.flushed_row_groups().len())?,
+        };
+        let mut nested = nested.into_iter();
+        let columns = columns.into_iter().map(|(index, field, count, flat)| {
+            let own: Vec<_> = nested.by_ref().take(count).collect();
+            let leaves = flat.map_or(Leaves::Nested(own), |flat| Leaves::Flat(Box::new(flat)));
+            ColumnEncoder::new(index, field, leaves)
         });
         Ok(columns.collect())
     }

@@ -60,6 +60,7 @@ mod evolution;
 mod file_options;
 #[cfg(test)]
 mod fixture;
+mod flat;
 mod intake;
 mod key;
 mod key_index;
