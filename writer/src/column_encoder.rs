@@ -5,13 +5,12 @@ use std::io::Write;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::FieldRef;
-use bytes::Bytes;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::file::writer::SerializedRowGroupWriter;
 
-use crate::flat::FlatColumn;
+use crate::flat::{ChunkBytes, FlatColumn};
 use crate::nan::count_nans;
 use crate::rows::Rows;
 
@@ -40,7 +39,7 @@ pub(crate) struct EncodedColumn {
 
 /// A column chunk that waits for its place in the file.
 pub(crate) enum EncodedChunk {
-    Flat(Bytes, ColumnCloseResult),
+    Flat(ChunkBytes, ColumnCloseResult),
     Nested(ArrowColumnChunk),
 }
 

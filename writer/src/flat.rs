@@ -7,10 +7,9 @@
 
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
 use arrow::datatypes::DataType;
-use bytes::Bytes;
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::writer::ColumnCloseResult;
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
@@ -22,6 +21,7 @@ mod number;
 mod numbers;
 mod texts;
 
+pub(crate) use chunk::ChunkBytes;
 use chunk::{Chunk, Codec, Order, PageContent};
 use hybrid::Levels;
 use numbers::Numbers;
@@ -43,8 +43,9 @@ pub(crate) struct FlatColumn {
 
 /// What differs by kind of value.
 trait Values: Send {
-    /// Takes the first rows of an array, at least one and about `page_bytes`; says how many.
-    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, page_bytes: usize) -> usize;
+    /// Takes the first rows of an array, at least one and about `page_bytes`; says how many. An error for a value that no
+    /// page can hold.
+    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, page_bytes: usize) -> Result<usize>;
 
     /// What is told of the open page; the next one begins. Bounds are of at most `index_bytes`.
     fn end_page(&mut self, index_bytes: Option<usize>) -> PageSummary;
@@ -196,11 +197,14 @@ impl FlatColumn {
 
     /// Appends the values of an array of the type that it was made for.
     pub fn encode(&mut self, array: &ArrayRef) -> Result<()> {
+        if !self.chunk.is_optional() && array.null_count() > 0 {
+            return Err(ParquetError::General("a required column has nulls".to_owned()));
+        }
         let mut at = 0;
         while at < array.len() {
             let rows = STEP_ROWS.min(array.len() - at).min(self.limits.page_rows - self.page.rows);
             let slice = array.slice(at, rows);
-            let taken = self.values.take(&slice, &mut self.page, self.limits.page_bytes);
+            let taken = self.values.take(&slice, &mut self.page, self.limits.page_bytes)?;
             self.page.push_validity(&slice.slice(0, taken));
             at += taken;
             self.look_at_share()?;
@@ -240,7 +244,7 @@ impl FlatColumn {
     }
 
     /// Ends the chunk: its bytes, and its part of the footer.
-    pub fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+    pub fn close(mut self) -> Result<(ChunkBytes, ColumnCloseResult)> {
         if self.page.rows > 0 {
             self.end_page()?;
         }

@@ -1,6 +1,7 @@
 //! The pages of a column chunk, and what is told about them: indexes, sizes, levels.
 
 use std::cell::RefCell;
+use std::io;
 
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, EncodingMask, PageType};
@@ -11,6 +12,7 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
 };
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
@@ -143,6 +145,7 @@ impl Chunk {
         self.rows += rows;
         self.nulls += nulls as u64;
         self.variable_bytes = self.variable_bytes.zip(variable_bytes).map(|(sum, more)| sum + more);
+        count(bytes.len())?;
         let buf = compress(bytes, self.codec)?;
         self.pages_bytes += buf.len();
         let page = Page::DataPage {
@@ -184,8 +187,8 @@ impl Chunk {
     }
 
     /// The chunk's bytes, dictionary first, and its part of the footer.
-    pub fn close(mut self, statistics: Statistics) -> Result<(Bytes, ColumnCloseResult)> {
-        let mut sink = TrackedWrite::new(Vec::with_capacity(self.pages_bytes + 64 * (self.pages.len() + 1)));
+    pub fn close(mut self, statistics: Statistics) -> Result<(ChunkBytes, ColumnCloseResult)> {
+        let mut sink = TrackedWrite::new(ChunkBytes::default());
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut uncompressed, mut data_offset, mut dictionary_offset) = (0, None, None);
         let mut encodings = EncodingMask::new_from_encodings([Encoding::RLE].iter());
@@ -208,6 +211,7 @@ impl Chunk {
             }
         }
         writer.close()?;
+        let bytes_written = sink.bytes_written();
         let bytes = sink.into_inner()?;
         let histogram = self.histogram(self.rows, self.nulls as usize);
         let metadata = ColumnChunkMetaData::builder(self.descr)
@@ -217,7 +221,7 @@ impl Chunk {
             })
             .set_encodings_mask(encodings)
             .set_page_encoding_stats(encoding_stats)
-            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_compressed_size(bytes_written as i64)
             .set_total_uncompressed_size(uncompressed as i64)
             .set_num_values(self.rows as i64)
             .set_data_page_offset(data_offset.unwrap_or(0))
@@ -233,23 +237,76 @@ impl Chunk {
         });
         let column_index = self.column_index.valid().then(|| self.column_index.build()).transpose()?;
         let close = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
+            bytes_written: bytes_written as u64,
             rows_written: self.rows as u64,
             metadata,
             bloom_filter: None,
             column_index,
             offset_index: Some(self.offset_index.build()),
         };
-        Ok((bytes.into(), close))
+        Ok((bytes, close))
     }
 }
 
-fn count(values: usize) -> Result<u32> {
-    i32::try_from(values).map(|count| count as u32).map_err(|_| too_large())
+/// Sizes and counts of a page have 31 bits.
+pub(super) fn count(count: usize) -> Result<u32> {
+    i32::try_from(count).map(|count| count as u32).map_err(|_| too_large())
 }
 
 fn too_large() -> ParquetError {
-    ParquetError::General("a page has more than 2 GiB or 2 billion values".to_owned())
+    ParquetError::General("a page, or one value, has more than 2 GiB; files can't have that".to_owned())
+}
+
+/// A chunk's bytes in pieces, which are never copied into one.
+#[derive(Default)]
+pub(crate) struct ChunkBytes(Vec<Bytes>);
+
+impl io::Write for ChunkBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(Bytes::copy_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Length for ChunkBytes {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
+impl ChunkReader for ChunkBytes {
+    type T = Pieces;
+
+    fn get_read(&self, start: u64) -> Result<Pieces> {
+        let mut pieces = Pieces(self.0.clone().into_iter(), Bytes::new());
+        io::copy(&mut io::Read::take(&mut pieces, start), &mut io::sink())?;
+        Ok(pieces)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let mut bytes = Vec::with_capacity(length);
+        io::Read::read_to_end(&mut io::Read::take(self.get_read(start)?, length as u64), &mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Pieces one after the other, and what is left of the first.
+pub(crate) struct Pieces(std::vec::IntoIter<Bytes>, Bytes);
+
+impl io::Read for Pieces {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.1.is_empty() {
+            let Some(next) = self.0.next() else { return Ok(0) };
+            self.1 = next;
+        }
+        let taken = self.1.split_to(out.len().min(self.1.len()));
+        out[..taken.len()].copy_from_slice(&taken);
+        Ok(taken.len())
+    }
 }
 
 /// Whether pages are made as the properties ask for.

@@ -2,6 +2,7 @@
 
 use arrow::array::Array;
 use arrow::datatypes::{ArrowNativeType, DataType, ToByteSlice};
+use parquet::errors::Result;
 use parquet::file::statistics::Statistics;
 
 use super::chunk::Order;
@@ -45,7 +46,7 @@ impl<T: Number + ArrowNativeType + Send> Values for Numbers<T>
 where
     [T]: ToByteSlice,
 {
-    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, _: usize) -> usize {
+    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, _: usize) -> Result<usize> {
         let data = array.to_data();
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         let mut gathered = std::mem::take(&mut self.gathered);
@@ -70,11 +71,10 @@ where
             }
         }
         self.gathered = gathered;
-        array.len()
+        Ok(array.len())
     }
 
-    fn end_page(&mut self, index_bytes: Option<usize>) -> PageSummary {
-        let _ = index_bytes;
+    fn end_page(&mut self, _: Option<usize>) -> PageSummary {
         let Some(open) = self.open.take() else { return PageSummary::default() };
         let order = self.before.map_or(Order::ANY, |before| Order {
             ascends: before.0 <= open.0 && before.1 <= open.1,

@@ -6,6 +6,7 @@ use arrow::array::{
 };
 use arrow::compute::concat;
 use arrow::datatypes::{Field, Schema};
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};

@@ -5,9 +5,10 @@ use std::cmp::Ordering;
 use arrow::array::{Array, AsArray, GenericByteArray};
 use arrow::datatypes::{ArrowNativeType, ByteArrayType, DataType};
 use parquet::data_type::ByteArray;
+use parquet::errors::Result;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
-use super::chunk::Order;
+use super::chunk::{Order, count};
 use super::dictionary::BytesDictionary;
 use super::{OpenPage, PageSummary, Values, hybrid};
 use crate::bound::next_text;
@@ -96,11 +97,17 @@ impl Texts {
         }
     }
 
-    fn take_from<T: ByteArrayType>(&mut self, array: &GenericByteArray<T>, page: &mut OpenPage, room: usize) -> usize {
+    fn take_from<T: ByteArrayType>(
+        &mut self,
+        array: &GenericByteArray<T>,
+        page: &mut OpenPage,
+        room: usize,
+    ) -> Result<usize> {
         let offsets = array.value_offsets();
         let end = offsets[0].as_usize() + room;
         // One value at least, however large.
         let rows = offsets[1..].partition_point(|offset| offset.as_usize() <= end).max(1);
+        count(offsets[rows].as_usize() - offsets[0].as_usize())?;
         let data = array.value_data();
         let value = |row: usize| &data[offsets[row].as_usize()..offsets[row + 1].as_usize()];
         match array.nulls().filter(|nulls| nulls.null_count() > 0) {
@@ -111,7 +118,7 @@ impl Texts {
             }
             None => self.push((0..rows).map(value), page),
         }
-        rows
+        Ok(rows)
     }
 
     fn push<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>, page: &mut OpenPage) {
@@ -139,7 +146,7 @@ impl Texts {
 }
 
 impl Values for Texts {
-    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, page_bytes: usize) -> usize {
+    fn take(&mut self, array: &dyn Array, page: &mut OpenPage, page_bytes: usize) -> Result<usize> {
         let room = page_bytes.saturating_sub(page.bytes());
         match array.data_type() {
             DataType::Utf8 => self.take_from(array.as_string::<i32>(), page, room),
