@@ -10,8 +10,10 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::page::Page;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::SerializedFileWriter;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -77,7 +79,21 @@ fn pages(metadata: &ParquetMetaData) -> Vec<(i64, String)> {
 }
 
 fn bounds<T: std::fmt::Debug>(index: &ColumnIndexMetaData, page: usize, min: T, max: T) -> String {
-    format!("{:?} nulls, {min:?} to {max:?}", index.null_count(page))
+    let levels = index.definition_level_histogram(page).map(<[i64]>::to_vec);
+    format!("{:?} nulls, {min:?} to {max:?}, levels {levels:?}", index.null_count(page))
+}
+
+/// For each page the first row, by the headers of the pages before it.
+fn first_rows(file: &Bytes, metadata: &ParquetMetaData) -> Vec<i64> {
+    let chunk = metadata.row_group(0).column(0);
+    let rows = metadata.row_group(0).num_rows() as usize;
+    let pages = SerializedPageReader::new(Arc::new(file.clone()), chunk, rows, None).unwrap();
+    let rows = pages.map(|page| page.unwrap()).filter(Page::is_data_page).map(|page| i64::from(page.num_values()));
+    let ends = rows.scan(0, |end, rows| {
+        *end += rows;
+        Some(*end - rows)
+    });
+    ends.collect()
 }
 
 /// What is told of a chunk, but for offsets and sizes.
@@ -187,7 +203,7 @@ fn chunks_are_as_the_crate_would_make_them() {
         let (own, other) = (encode(&field, &arrays, &properties), encode_by_crate(&field, &arrays, &properties));
         let case = format!("case {case}: {field:?} {properties:?}");
         assert_eq!(&decode(&own, field.data_type()), &whole, "{case}");
-        let (own, other) = (metadata_of(&own), metadata_of(&other));
+        let (file, own, other) = (own.clone(), metadata_of(&own), metadata_of(&other));
         let (own, other) = (own.metadata(), other.metadata());
         assert_eq!(told(own), told(other), "{case}");
         // Pages end elsewhere where the crate's dictionary ends.
@@ -195,8 +211,43 @@ fn chunks_are_as_the_crate_would_make_them() {
         let orders = (order(own), order(other));
         let (own, other) = (pages(own), pages(other));
         let starts = |pages: &[(i64, String)]| pages.iter().map(|page| page.0).collect::<Vec<_>>();
+        assert_eq!(starts(&own), first_rows(&file, metadata_of(&file).metadata()), "{case}");
         if starts(&own) == starts(&other) {
             assert_eq!((own, orders.0), (other, orders.1), "{case}");
         }
     }
+}
+
+/// Of a column of numbers: what its dictionary has, plain, in bytes, and the encodings of its data pages in order.
+fn dictionary_and_pages(values: impl Iterator<Item = i64>, dictionary_max: usize) -> (Option<usize>, Vec<Encoding>) {
+    let properties = WriterProperties::builder().set_dictionary_page_size_limit(dictionary_max);
+    let properties = Arc::new(properties.set_data_page_row_count_limit(10_000).build());
+    let array: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+    let field = Field::new("c", DataType::Int64, false);
+    let file = encode(&field, std::slice::from_ref(&array), &properties);
+    assert_eq!(&decode(&file, &DataType::Int64), &array);
+    let metadata = metadata_of(&file);
+    let chunk = metadata.metadata().row_group(0).column(0);
+    let pages = SerializedPageReader::new(Arc::new(file.clone()), chunk, array.len(), None).unwrap();
+    let (mut dictionary, mut encodings) = (None, Vec::new());
+    for page in pages {
+        match page.unwrap() {
+            Page::DictionaryPage { buf, .. } => dictionary = Some(buf.len()),
+            page => encodings.push(page.encoding()),
+        }
+    }
+    encodings.dedup();
+    (dictionary, encodings)
+}
+
+#[test]
+fn a_dictionary_is_kept_while_it_pays_and_has_room() {
+    use Encoding::{PLAIN, RLE_DICTIONARY};
+    let (every, limit) = (|times: i64| (0..100_000).map(move |row| row / times), 40_000);
+    assert_eq!(dictionary_and_pages(every(50), limit), (Some(2_000 * 8), vec![RLE_DICTIONARY]));
+    assert_eq!(dictionary_and_pages(every(1), limit), (None, vec![PLAIN]), "no value comes again");
+    let (dictionary, pages) = dictionary_and_pages(every(4), limit);
+    let full = limit..limit + STEP_ROWS * 8;
+    assert!(dictionary.is_some_and(|bytes| full.contains(&bytes)), "{dictionary:?}");
+    assert_eq!(pages, [RLE_DICTIONARY, PLAIN]);
 }
