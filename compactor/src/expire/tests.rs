@@ -58,8 +58,9 @@ async fn what_is_young_or_protected_stays() {
     assert!(report.snapshot_ids.is_empty());
 }
 
+/// iceberg#7937: files are deleted before the metadata that names them is.
 #[tokio::test]
-async fn a_crash_between_commit_and_deletion_leaves_orphans_and_a_whole_table() {
+async fn iceberg_7937_a_crash_between_commit_and_deletion_leaves_orphans_and_a_whole_table() {
     let mut env = Env::in_memory(1);
     env.steps = Steps::arm(Step::SnapshotsExpired, 1, StepAction::Fail);
     let world = rewritten(env).await;

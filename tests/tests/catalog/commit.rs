@@ -169,8 +169,10 @@ async fn settles_exactly_once(fault: Fault, attempts: u32) {
     }
 }
 
+/// iceberg#2317, #2328, #13443, duckdb-iceberg#1120 and others: the answer to a commit is lost, the commit is taken for
+/// failed, and files that the table has since then are deleted.
 #[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_made_once() {
+async fn iceberg_2317_a_commit_whose_answer_was_lost_is_made_once() {
     settles_exactly_once(Fault::AnswerLost, 1).await;
 }
 
@@ -184,8 +186,9 @@ async fn a_commit_waits_for_a_catalog_that_is_down() {
     settles_exactly_once(Fault::Down, 2).await;
 }
 
+/// iceberg#3717: the commit lands after its client gave it up and deleted its files.
 #[tokio::test]
-async fn a_commit_that_lands_late_is_made_once() {
+async fn iceberg_3717_a_commit_that_lands_late_is_made_once() {
     settles_exactly_once(Fault::Late, 1).await;
 }
 
@@ -239,8 +242,9 @@ async fn the_precheck_decides_on_the_table_that_the_commit_is_built_on() {
     assert_eq!(world.live(table.ident()).await, [] as [String; 0]);
 }
 
+/// iceberg#12545: each attempt that is overtaken leaves its manifests behind.
 #[tokio::test]
-async fn an_overtaken_attempt_goes_again_and_leaves_no_file_of_its_own() {
+async fn iceberg_12545_an_overtaken_attempt_goes_again_and_leaves_no_file_of_its_own() {
     let world = World::sql_in_memory().await;
     let table = world.with_table().await;
     let lossy = Lossy::new(&world, Fault::Overtaken);

@@ -242,6 +242,7 @@ pub async fn a_request_that_no_state_can_take_is_a_bad_request(world: World) {
     assert_eq!(files(&world.env, &world.warehouse).await, [table.metadata_location()]);
 }
 
+/// iceberg#13867, polaris#5037: a request that is sent again gets a conflict with itself for an answer.
 pub async fn the_same_key_gets_the_same_answer(world: World) {
     let table = world.with_table().await;
     let catalog = &world.catalog;
@@ -411,7 +412,8 @@ pub async fn old_metadata_files_go_when_the_table_says_so(world: World) {
     assert_eq!(files(&world.env, table.metadata().location()).await, expected);
 }
 
-/// Of n commits with the same base exactly one wins and the others are told so, in every round.
+/// Of n commits with the same base exactly one wins and the others are told so, in every round (iceberg#970: without a
+/// comparison 350,000 rows were lost).
 pub async fn one_of_many_with_the_same_base_wins(world: World) {
     const WRITERS: i64 = 64;
     let mut base = world.with_table().await;

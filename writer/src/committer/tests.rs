@@ -168,8 +168,10 @@ async fn a_new_run_goes_on_where_the_last_one_stopped() {
     assert_eq!(world.files().await, ["f1", "f2", "f3", "foreign1", "foreign2", "foreign3"]);
 }
 
+/// iceberg#17551, #16282: a coordinator that was believed dead commits, and what its successor reads again is lost or
+/// there twice.
 #[tokio::test]
-async fn a_zombie_can_not_commit() {
+async fn iceberg_17551_a_zombie_can_not_commit() {
     let world = World::new().await;
     let (mut zombie, _) = world.run().await.unwrap();
     let _ = zombie.commit(checkpoint(1)).await.unwrap();
@@ -193,8 +195,9 @@ async fn of_runs_that_start_together_one_is_left() {
     assert_eq!(world.files().await, ["f1"]);
 }
 
+/// iceberg#15846: part of a checkpoint's files come late, and land with the next checkpoint or never.
 #[tokio::test]
-async fn stopped_at_any_step_a_checkpoint_lands_once() {
+async fn iceberg_15846_stopped_at_any_step_a_checkpoint_lands_once() {
     let landed = [Step::PointerSwapped, Step::CheckpointCommitted];
     let lost = [Step::ManifestsWritten, Step::ManifestListWritten, Step::MetadataWritten];
     for step in landed.into_iter().chain(lost) {
@@ -254,8 +257,9 @@ async fn many_positions_go_into_a_state_manifest() {
     assert_eq!(stands_at(&recovered), Some((1, &many)));
 }
 
+/// iceberg#10892: sources go on where they stood though the table was set back, and the rows between are lost.
 #[tokio::test]
-async fn a_rollback_rewinds_the_sources() {
+async fn iceberg_10892_a_rollback_rewinds_the_sources() {
     let world = World::new().await;
     let (mut run, _) = world.run().await.unwrap();
     let mut snapshots = HashMap::new();

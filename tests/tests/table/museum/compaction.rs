@@ -52,7 +52,8 @@ async fn nimtable_163_a_rewrite_loses_to_position_deletes_that_came_meanwhile() 
     assert_eq!(world.ids().await, [1]);
 }
 
-/// As nimtable/iceberg-compaction#163 with a deletion vector, and with a position delete file of a whole partition.
+/// As nimtable/iceberg-compaction#163 (and moonlink#1042, #1051: deletes lost between a rewrite and the table) with a
+/// deletion vector, and with a position delete file of a whole partition.
 #[tokio::test]
 async fn nimtable_163_a_rewrite_loses_to_every_kind_of_position_delete() {
     let world = World::new(FormatVersion::V3).await;

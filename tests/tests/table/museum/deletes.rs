@@ -185,9 +185,10 @@ async fn after_an_upgrade_vectors_take_position_delete_files_in() {
     assert_eq!(world.ids().await, [3]);
 }
 
-/// Many vectors share one Puffin file. Told apart by path alone, removing one removed them all.
+/// nimtable/iceberg-compaction#162: vectors of files that were rewritten stay, and pin their Puffin file. Many share one:
+/// told apart by path alone, removing one removed them all.
 #[tokio::test]
-async fn vectors_of_one_puffin_file_go_one_by_one() {
+async fn nimtable_162_vectors_of_one_puffin_file_go_one_by_one() {
     let world = World::new(FormatVersion::V3).await;
     let a = world.append(&[(1, 0, "a"), (2, 0, "a")]).await;
     let b = world.append(&[(3, 0, "a"), (4, 0, "a")]).await;

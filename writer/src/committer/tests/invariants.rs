@@ -27,6 +27,7 @@ async fn b2_a_checkpoint_begins_where_the_newest_one_in_the_base_ends() {
     assert_eq!(world.files().await, ["f1", "f2"]);
 }
 
+/// iceberg#17551 once more: with what had been prepared before the fence.
 #[tokio::test]
 async fn b3_what_a_zombie_had_prepared_does_not_land_after_the_fence() {
     let world = World::new().await;
@@ -41,8 +42,9 @@ async fn b3_what_a_zombie_had_prepared_does_not_land_after_the_fence() {
     assert_eq!(world.files().await, ["of the new run"]);
 }
 
+/// iceberg#17340, #17552: after a restart the offsets of older commits were taken up again, and 111,927 rows came twice.
 #[tokio::test]
-async fn b4_the_watermark_never_goes_back() {
+async fn b4_iceberg_17340_the_watermark_never_goes_back() {
     let world = World::new().await;
     let (mut run, _) = world.run().await.unwrap();
     let at_ms = |id, watermark_ms| {
@@ -59,8 +61,9 @@ async fn b4_the_watermark_never_goes_back() {
     assert!(matches!(error, Error::WatermarkRegressed { from_ms: 1_000, to_ms: 999, .. }), "{error}");
 }
 
+/// iceberg#12357: a topic that was made anew has smaller offsets, and its records were passed over in silence.
 #[tokio::test]
-async fn b5_a_source_that_stands_elsewhere_than_the_table_is_found_out() {
+async fn b5_iceberg_12357_a_source_that_stands_elsewhere_than_the_table_is_found_out() {
     let world = World::new().await;
     let (mut run, _) = world.run().await.unwrap();
     let _ = run.commit(checkpoint(1)).await.unwrap();
@@ -78,8 +81,10 @@ async fn b5_a_source_that_stands_elsewhere_than_the_table_is_found_out() {
     assert_eq!(world.files().await, ["f1", "f2", "f3"]);
 }
 
+/// iceberg#11008, #10431, databricks/iceberg-kafka-connect#303: a checkpoint that failed and the next one became one
+/// snapshot, in which the equality deletes of the second did not apply to the rows of the first.
 #[tokio::test]
-async fn b6_a_checkpoint_that_failed_and_the_next_are_never_one() {
+async fn b6_iceberg_11008_a_checkpoint_that_failed_and_the_next_are_never_one() {
     let world = World::new().await;
     let (mut run, _) = world.run_with(Steps::arm(Step::ManifestsWritten, 2, StepAction::Fail)).await.unwrap();
     let committable = prepare(&mut run, checkpoint(1)).await;
