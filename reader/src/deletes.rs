@@ -48,9 +48,10 @@ type Partition = (i32, Struct);
 /// A delete file with its data sequence number.
 type Numbered = (Arc<DataFile>, i64);
 
-/// All deletes of a snapshot, by what they can apply to.
+/// The deletes of a snapshot, or some of them, by what they can apply to. What they hold is read once, whatever the number
+/// of tasks that have them ([`ScanTask::with_deletes`]).
 #[derive(Debug, Default)]
-pub(crate) struct DeleteIndex {
+pub struct DeleteIndex {
     vectors: HashMap<String, Arc<DeleteFile>>,
     by_path: HashMap<String, Vec<Arc<DeleteFile>>>,
     by_partition: HashMap<Partition, Vec<Arc<DeleteFile>>>,
@@ -59,10 +60,12 @@ pub(crate) struct DeleteIndex {
 }
 
 impl DeleteIndex {
+    /// An index of live delete files.
+    ///
     /// # Errors
     /// [`Error::Unsupported`] for a delete file of a format that can't be read, [`Error::Damaged`] for one that lacks
     /// what its kind must have.
-    pub(crate) fn new(live: &[LiveFile<'_>], metadata: &TableMetadata) -> Result<Self> {
+    pub fn new(live: &[LiveFile<'_>], metadata: &TableMetadata) -> Result<Self> {
         let mut index = Self::default();
         let mut equality: HashMap<(Option<Partition>, Vec<i32>), Vec<Numbered>> = HashMap::new();
         for delete in live {

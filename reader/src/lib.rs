@@ -70,6 +70,7 @@ mod thrift;
 mod tests;
 
 pub use context::{ReadContext, ReadSpec};
+pub use deletes::DeleteIndex;
 pub use error::{Error, Result};
 pub use file_reader::{FileBatch, FileReader, read_file};
 pub use follower::{FollowOptions, TableFollower};

@@ -213,9 +213,7 @@ pub fn plan_scan(state: &TableState, request: &ScanRequest) -> Result<ScanPlan> 
             *plan.pruned.entry(reason).or_default() += 1;
             continue;
         }
-        let mut task = ScanTask::new(&live);
-        task.deletes = deletes.for_file(&live);
-        plan.tasks.extend(split(&task, split_size_bytes));
+        plan.tasks.extend(split(&ScanTask::with_deletes(&live, &deletes), split_size_bytes));
     }
     Ok(plan)
 }

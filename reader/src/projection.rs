@@ -21,6 +21,9 @@ pub enum Projection {
     /// Every column of the table, but no metadata columns.
     #[default]
     All,
+    /// Every column of the table, then `_row_id` and `_last_updated_sequence_number`: what a file must hold that takes the
+    /// place of others in a format version 3 table.
+    AllWithLineage,
     /// Columns and leaves by dotted path: `a.b.c`, `items.element.price` or `items.price`, `attributes.value.x`, and the
     /// metadata columns `_file`, `_pos`, `_row_id` and `_last_updated_sequence_number`. Top-level columns come out in the order in which they are first named.
     Paths(Vec<String>),
@@ -83,8 +86,11 @@ impl ProjectedSchema {
 /// # Errors
 /// [`Error::UnknownColumn`] with the nearest names for a path that the schema lacks.
 pub fn project(schema: &Schema, projection: &Projection) -> Result<ProjectedSchema> {
-    let Projection::Paths(paths) = projection else {
-        return ProjectedSchema::new(schema.as_struct().fields().to_vec());
+    let all = || schema.as_struct().fields().to_vec();
+    let paths = match projection {
+        Projection::All => return ProjectedSchema::new(all()),
+        Projection::AllWithLineage => return ProjectedSchema::new([all(), row_lineage::fields().to_vec()].concat()),
+        Projection::Paths(paths) => paths,
     };
     let mut order: Vec<NestedFieldRef> = Vec::new();
     let mut wanted = HashSet::new();

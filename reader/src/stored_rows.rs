@@ -49,9 +49,7 @@ impl StoredRows for RowReader {
         let deletes = delete_index(state)?;
         let mut tasks = VecDeque::new();
         for live in state.live_data_files()?.iter().filter(|live| paths.contains(live.file.file_path())) {
-            let mut task = ScanTask::new(live);
-            task.deletes = deletes.for_file(live);
-            tasks.push_back(task);
+            tasks.push_back(ScanTask::with_deletes(live, &deletes));
         }
         let keys = read_side_by_side(&self.context, &spec, tasks, self.parallelism);
         Ok(keys.map_err(table_error).boxed())

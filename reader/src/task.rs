@@ -7,7 +7,7 @@ use frazil_table::LiveFile;
 use frazil_table::spec::DataFile;
 use roaring::RoaringBitmap;
 
-use crate::deletes::ApplicableDeletes;
+use crate::deletes::{ApplicableDeletes, DeleteIndex};
 
 /// A data file, or the row groups of one that begin in a byte range. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +46,11 @@ impl ScanTask {
     /// All of a live data file, without any delete: for callers that know that none applies.
     pub fn without_deletes(live: &LiveFile<'_>) -> Self {
         Self::new(live)
+    }
+
+    /// All of a live data file, without the rows that deletes of the index take away.
+    pub fn with_deletes(live: &LiveFile<'_>, deletes: &DeleteIndex) -> Self {
+        Self { deletes: deletes.for_file(live), ..Self::new(live) }
     }
 
     /// The data file's location.

@@ -50,7 +50,7 @@ pub fn referenced_data_file(file: &DataFile) -> Option<String> {
 
 /// The data files that a delete file can apply to, apart from sequence numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum DeleteScope {
+pub enum DeleteScope {
     /// One.
     File(String),
     /// Those of a partition of a spec.
@@ -60,7 +60,8 @@ pub(crate) enum DeleteScope {
 }
 
 impl DeleteScope {
-    pub(crate) fn of(metadata: &TableMetadata, file: &DataFile, partition_spec_id: i32) -> Self {
+    /// The scope of a live delete file.
+    pub fn of(metadata: &TableMetadata, file: &DataFile, partition_spec_id: i32) -> Self {
         if let Some(path) = referenced_data_file(file) {
             return Self::File(path);
         }
@@ -84,7 +85,7 @@ impl DeleteScope {
 
 /// Whether a delete applies to a covered data file by its number: equality deletes only to older ones, position deletes
 /// and vectors also to those of their own snapshot.
-pub(crate) fn applies_by_number(content: DataContentType, delete_number: i64, data_number: i64) -> bool {
+pub fn applies_by_number(content: DataContentType, delete_number: i64, data_number: i64) -> bool {
     match content {
         DataContentType::EqualityDeletes => data_number < delete_number,
         _ => data_number <= delete_number,

@@ -18,7 +18,7 @@ use crate::{Error, ManifestCache, MetadataText, OPERATION_ID, Result, Table, Unr
 use load::load_entries;
 
 pub use added::load_added_files;
-pub use load::{Entries, load_state, load_state_at, load_state_for};
+pub use load::{Entries, load_entries_of, load_state, load_state_at, load_state_for};
 pub use store::{WrittenManifests, store_commit};
 
 /// Reads a metadata file; `.gz.metadata.json` and `.metadata.json.gz` are compressed.

@@ -53,7 +53,7 @@ pub use commit::{
 };
 pub use conflict::Conflict;
 pub use data_file::data_file_builder;
-pub use deletes::{is_vector, referenced_data_file};
+pub use deletes::{DeleteScope, applies_by_number, is_vector, referenced_data_file};
 pub use deletion_vector::{
     DELETION_VECTOR_BLOB, DELETION_VECTOR_BYTES_MAX, VectorDamage, decode_deletion_vector, encode_deletion_vector,
 };

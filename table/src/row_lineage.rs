@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::spec::{
-    DataFile, ManifestEntry, ManifestFile, ManifestStatus, NestedField, NestedFieldRef, PrimitiveType, Type,
+    DataFile, ManifestEntry, ManifestFile, ManifestStatus, NestedField, NestedFieldRef, PrimitiveType, Schema, Type,
 };
 use crate::{Error, Result, TableFile, data_file_builder};
 
@@ -29,6 +29,16 @@ pub const LAST_UPDATED_SEQUENCE_NUMBER_NAME: &str = "_last_updated_sequence_numb
 pub fn fields() -> [NestedFieldRef; 2] {
     let long = |id, name: &str| Arc::new(NestedField::optional(id, name, Type::Primitive(PrimitiveType::Long)));
     [long(ROW_ID, ROW_ID_NAME), long(LAST_UPDATED_SEQUENCE_NUMBER, LAST_UPDATED_SEQUENCE_NUMBER_NAME)]
+}
+
+/// The columns of row lineage behind those of a schema: that of a file which takes the place of others.
+///
+/// # Errors
+/// [`Error::InvalidChange`] if a column of the schema has one of their names.
+pub fn with_fields(schema: &Schema) -> Result<Schema> {
+    let fields = schema.as_struct().fields().iter().cloned().chain(fields());
+    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields).build();
+    built.map_err(|error| Error::InvalidChange(format!("with the columns of row lineage: {error}")))
 }
 
 /// Whether a file has both lineage columns, as its column sizes or value counts tell.

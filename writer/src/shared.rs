@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use frazil_storage::Env;
-use frazil_table::spec::{Schema, SchemaRef};
+use frazil_table::spec::SchemaRef;
 use frazil_table::{Table, row_lineage};
 use tokio_util::task::TaskTracker;
 
@@ -27,20 +27,12 @@ pub(crate) struct Shared {
     pub deletions: TaskTracker,
 }
 
-/// The columns of row lineage behind those of a schema.
-fn with_lineage(schema: &Schema) -> Result<Schema> {
-    let fields = schema.as_struct().fields().iter().cloned().chain(row_lineage::fields());
-    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields).build();
-    built
-        .map_err(|error| frazil_table::Error::InvalidChange(format!("with the columns of row lineage: {error}")).into())
-}
-
 impl Shared {
     pub fn new(env: Env, table: &Table, config: WriterConfig) -> Result<Self> {
         config.check()?;
         let metadata = table.metadata();
         let schema = match config.row_lineage {
-            true => Arc::new(with_lineage(metadata.current_schema())?),
+            true => Arc::new(row_lineage::with_fields(metadata.current_schema())?),
             false => Arc::clone(metadata.current_schema()),
         };
         Ok(Self {

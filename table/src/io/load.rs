@@ -10,6 +10,7 @@ use super::{load_manifest, load_manifest_list};
 use crate::history::{EntriesByPath, History, HistoryStep};
 use crate::manifest_set::{merging_is_due, min_count_to_merge};
 use crate::needs::{Needs, Want};
+use crate::promotion::Promotions;
 use crate::spec::{MAIN_BRANCH, ManifestEntry, ManifestFile, Snapshot, SnapshotRetention};
 use crate::state::CommitTarget;
 use crate::{Change, Error, ManifestCache, Result, Table, TableState};
@@ -105,6 +106,20 @@ pub async fn load_state_for(
         state.wap_id = Some(wap_id.clone());
     }
     Ok(state)
+}
+
+/// The entries of one of a table's manifests, with partitions in the types of the table's schema, as a state has them.
+///
+/// # Errors
+/// As [`load_manifest`].
+pub async fn load_entries_of(
+    store: &Store,
+    cache: &ManifestCache,
+    table: &Table,
+    manifest: &ManifestFile,
+) -> Result<Arc<Vec<ManifestEntry>>> {
+    let entries = load_manifest(store, cache, manifest).await?;
+    Ok(Promotions::of(table.metadata()).widen_entries(manifest.partition_spec_id, entries))
 }
 
 fn check_branch(table: &Table, name: &str) -> Result<()> {
