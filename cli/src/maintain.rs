@@ -31,7 +31,8 @@ fn compaction_json(table: &str, report: &Report) -> Value {
     let groups = report.plan.iter().flat_map(|plan| &plan.groups).map(|group| {
         json!({
             "partition": group.partition_path, "reason": group.reason.name(), "files": group.inputs.len(),
-            "bytes": group.bytes_in(), "rows": group.rows_in(),
+            "bytes": group.bytes_in(), "rows": group.rows_in(), "deletes": group.deletes.len(),
+            "deleted-rows-max": group.rows_deleted_max,
         })
     });
     let place = |(place, why): (&String, String)| json!({ "partition": place, "reason": why });
@@ -45,6 +46,7 @@ fn compaction_json(table: &str, report: &Report) -> Value {
         "files-after": report.files_out,
         "bytes-before": report.bytes_in,
         "bytes-after": report.bytes_out,
+        "deleted-rows": report.rows_deleted,
         "dropped": report.dropped.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
         "failed": report.failed.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
     })

@@ -1,5 +1,8 @@
 //! Puts the outputs of rewrites in the place of their inputs, in turn with the writers' commits.
 //!
+//! Deletes that came while a rewrite ran are not lost: equality deletes have a greater number than the outputs and apply to
+//! them; position deletes and deletion vectors of an input name rows that are elsewhere now, and are a conflict.
+//!
 //! All results go into one swap of the table's pointer. If a group can't be committed any more, because one of its files
 //! is gone or rows of it were deleted meanwhile, that group is dropped, its outputs are deleted, and the rest goes again.
 
@@ -85,20 +88,13 @@ fn gone_file(conflict: &Conflict) -> Option<&str> {
     }
 }
 
-/// One change for all groups that read the same snapshot: their outputs may all have the greatest of their sequence
-/// numbers, since every delete that came later has a greater one still. Where equality deletes were live in that snapshot,
-/// an output must not get a greater number than its own inputs had, so there is one change for each number.
+/// One change for all groups that read the same snapshot: their outputs have its sequence number, since its deletes were
+/// applied and every one that came later has a greater number.
 fn build_changes(results: &[RewriteResult]) -> Vec<Change> {
-    let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
-    for FileGroup { base_snapshot_id, data_sequence_number, .. } in results.iter().map(|result| &result.group) {
-        let newest = newest.entry(*base_snapshot_id).or_insert(*data_sequence_number);
-        *newest = (*newest).max(*data_sequence_number);
-    }
     let mut changes: BTreeMap<(i64, i64), Vec<&RewriteResult>> = BTreeMap::new();
     for result in results {
-        let (group, base) = (&result.group, result.group.base_snapshot_id);
-        let number = if group.exact_sequence_number { group.data_sequence_number } else { newest[&base] };
-        changes.entry((number, base)).or_default().push(result);
+        let key = (result.group.data_sequence_number, result.group.base_snapshot_id);
+        changes.entry(key).or_default().push(result);
     }
     let changes = changes.into_iter().map(|((data_sequence_number, base_snapshot_id), results)| Change::Replace {
         removed: results.iter().flat_map(|result| result.group.paths().map(str::to_owned)).collect(),
@@ -129,6 +125,7 @@ fn properties(results: &[&RewriteResult]) -> SnapshotProperties {
         ("frazil.compaction.reason".to_owned(), reasons.join(",")),
         ("frazil.compaction.kind".to_owned(), kind),
         ("frazil.compaction.files-in".to_owned(), sum(|result| result.group.inputs.len() as u64)),
+        ("frazil.compaction.rows-deleted".to_owned(), sum(|result| result.rows_deleted)),
         ("frazil.compaction.bytes-in".to_owned(), sum(|result| result.group.bytes_in())),
         ("frazil.compaction.bytes-out".to_owned(), sum(|result| result.bytes_out())),
         ("frazil.compaction.rewrite-ms".to_owned(), sum(|result| result.elapsed_ms)),

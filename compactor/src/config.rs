@@ -16,12 +16,15 @@ pub enum Policy {
 }
 
 /// The settings of the coordinator and of a rewrite.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Whether a job compacts as it commits (`auto-compact`).
     pub enabled: bool,
     /// A compaction is planned after so many commits that changed the table's files (`compact.delta.commits`).
     pub delta_commits: usize,
+    /// A file that has lost this share of its rows to deletes is rewritten whatever its size (`compact.delete-ratio`): from
+    /// 0, any lost row, to 1, all of them.
+    pub delete_ratio: f64,
     /// Files that one commit may add to a partition: the job's writers.
     pub writers: usize,
     /// The size that files are to have (`write.target-file-size-bytes`).
@@ -46,6 +49,8 @@ pub struct Config {
 pub const AUTO_COMPACT: &str = "auto-compact";
 /// The key of the number of commits between two compactions.
 pub const DELTA_COMMITS: &str = "compact.delta.commits";
+/// The key of the share of deleted rows from which a file is rewritten.
+pub const DELETE_RATIO: &str = "compact.delete-ratio";
 
 const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
@@ -55,6 +60,7 @@ impl Default for Config {
         Self {
             enabled: true,
             delta_commits: 10,
+            delete_ratio: 0.3,
             writers: 1,
             target_file_size_bytes: 512 << 20,
             row_group_size_bytes: 128 << 20,
@@ -69,7 +75,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`) go.
+    /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`,
+    /// `compact.delete-ratio`) go.
     /// `writers` is the job's parallelism.
     ///
     /// # Errors
@@ -84,6 +91,9 @@ impl Config {
         Ok(Self {
             enabled: read.parse(AUTO_COMPACT, default.enabled, "true or false", |_| true)?,
             delta_commits: read.parse(DELTA_COMMITS, default.delta_commits, "a positive number", |n| *n > 0)?,
+            delete_ratio: read.parse(DELETE_RATIO, default.delete_ratio, "a number from 0 to 1", |ratio| {
+                (0.0..=1.0).contains(ratio)
+            })?,
             writers: writers.max(1),
             parallelism: writers.max(1),
             target_file_size_bytes: read.size(TARGET_FILE_SIZE, default.target_file_size_bytes)?,
@@ -170,7 +180,14 @@ mod tests {
 
     #[test]
     fn a_value_that_means_nothing_is_named() {
-        for (name, value) in [(DELTA_COMMITS, "0"), (AUTO_COMPACT, "yes"), (TARGET_FILE_SIZE, "-1")] {
+        let bad = [
+            (DELTA_COMMITS, "0"),
+            (AUTO_COMPACT, "yes"),
+            (TARGET_FILE_SIZE, "-1"),
+            (DELETE_RATIO, "30"),
+            (DELETE_RATIO, "NaN"),
+        ];
+        for (name, value) in bad {
             let error = Config::from_options(&HashMap::new(), &map(&[(name, value)]), 1).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }

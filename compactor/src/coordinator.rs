@@ -13,13 +13,13 @@ use std::collections::HashSet;
 use frazil_table::TableState;
 
 use crate::listing::Listing;
-use crate::plan::{FileGroup, InFlight, RewritePlan, plan_listing};
-use crate::{CommitDelta, Config, Result};
+use crate::plan::{InFlight, RewritePlan, plan_listing};
+use crate::{CommitDelta, Config, FileGroup, Result};
 
 /// Decides, commit by commit, what is merged next. Commits come in ([`crate::follow`], or [`Coordinator::on_commit`] and
 /// [`Coordinator::observe`]), groups of files go out, and each group's end comes back ([`Coordinator::on_end`]).
 ///
-/// Does no IO. Memory: the table's small files, and what is in flight.
+/// Does no IO. Memory: the table's small files, where it has deletes every file, and what is in flight.
 #[derive(Debug)]
 pub struct Coordinator {
     listing: Listing,
@@ -30,14 +30,21 @@ pub struct Coordinator {
     commits: usize,
 }
 
-/// A delta did not begin where the coordinator stands: load the state and call [`Coordinator::observe`].
+/// A delta can't be followed: load the state and call [`Coordinator::observe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the delta begins after snapshot {begins_after:?}, but snapshot {known:?} is the last that was seen")]
-pub struct DeltaGap {
-    /// Where the delta begins.
-    pub begins_after: Option<i64>,
-    /// The last snapshot that was seen.
-    pub known: Option<i64>,
+pub enum DeltaGap {
+    /// It did not begin where the coordinator stands.
+    #[error("the delta begins after snapshot {begins_after:?}, but snapshot {known:?} is the last that was seen")]
+    Elsewhere {
+        /// Where the delta begins.
+        begins_after: Option<i64>,
+        /// The last snapshot that was seen.
+        known: Option<i64>,
+    },
+    /// It says too little of the files of before: the schema or the format version changed, these are the table's first
+    /// deletes, or files have no row ids yet.
+    #[error("what came with the delta concerns files that were not kept, or changes what is known of them")]
+    WholeStateNeeded,
 }
 
 impl Coordinator {
@@ -56,7 +63,7 @@ impl Coordinator {
         self.listing.snapshot_id
     }
 
-    /// The small files as they are known.
+    /// The files as they are known.
     pub fn listing(&self) -> &Listing {
         &self.listing
     }
@@ -81,7 +88,10 @@ impl Coordinator {
     pub fn on_commit(&mut self, delta: &CommitDelta) -> std::result::Result<Vec<FileGroup>, DeltaGap> {
         let known = self.listing.snapshot_id;
         if delta.after_snapshot_id != known {
-            return Err(DeltaGap { begins_after: delta.after_snapshot_id, known });
+            return Err(DeltaGap::Elsewhere { begins_after: delta.after_snapshot_id, known });
+        }
+        if !self.listing.can_follow(delta) {
+            return Err(DeltaGap::WholeStateNeeded);
         }
         let metadata = delta.table.metadata();
         let snapshots = delta.snapshot_ids.iter().filter_map(|id| metadata.snapshot_by_id(*id));

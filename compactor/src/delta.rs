@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use frazil_catalog::CommitQueue;
-use frazil_table::spec::ManifestStatus;
+use frazil_table::spec::{DataFile, ManifestStatus};
 use frazil_table::{Table, io};
 
 use crate::{Config, Coordinator, FileGroup, InputFile, Result};
@@ -19,8 +19,17 @@ pub struct CommitDelta {
     pub snapshot_ids: Vec<i64>,
     /// Data and delete files that were added and not removed again.
     pub added: Vec<InputFile>,
-    /// Paths of files that were removed.
-    pub removed: Vec<String>,
+    /// Files that were removed.
+    pub removed: Vec<RemovedFile>,
+}
+
+/// A file that is live no more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RemovedFile {
+    /// Its location.
+    pub path: String,
+    /// Of a deletion vector: where in the file it is. Others in the same file may live on.
+    pub content_offset: Option<i64>,
 }
 
 /// More snapshots than this are not followed one by one: the whole listing is as quick to read.
@@ -88,15 +97,16 @@ pub async fn load_delta(
         delta.snapshot_ids.push(id);
         let manifests = io::load_manifest_list(store, cache, table.metadata(), snapshot).await?;
         for manifest in manifests.iter().filter(|manifest| manifest.added_snapshot_id == id) {
-            let entries = io::load_manifest(store, cache, manifest).await?;
+            let entries = io::load_entries_of(store, cache, table, manifest).await?;
             for entry in entries.iter().filter(|entry| entry.snapshot_id() == Some(id)) {
                 match entry.status() {
                     ManifestStatus::Existing => {}
-                    ManifestStatus::Deleted => delta.remove(entry.file_path()),
+                    ManifestStatus::Deleted => delta.remove(entry.data_file()),
                     ManifestStatus::Added => delta.added.push(InputFile {
                         file: Arc::new(entry.data_file().clone()),
                         partition_spec_id: manifest.partition_spec_id,
                         data_sequence_number: entry.sequence_number().unwrap_or(manifest.sequence_number),
+                        file_sequence_number: entry.file_sequence_number.unwrap_or(manifest.sequence_number),
                         added_snapshot_id: id,
                     }),
                 }
@@ -107,8 +117,9 @@ pub async fn load_delta(
 }
 
 impl CommitDelta {
-    fn remove(&mut self, path: &str) {
-        self.added.retain(|input| input.file.file_path() != path);
-        self.removed.push(path.to_owned());
+    fn remove(&mut self, file: &DataFile) {
+        let removed = RemovedFile { path: file.file_path().to_owned(), content_offset: file.content_offset() };
+        self.added.retain(|input| input.key() != (removed.path.as_str(), removed.content_offset));
+        self.removed.push(removed);
     }
 }

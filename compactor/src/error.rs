@@ -40,9 +40,11 @@ pub enum Error {
         /// What is wrong in it.
         reason: String,
     },
-    /// The outputs hold another number of rows than the inputs. Nothing was committed. A bug: please report it.
+    /// The outputs hold another number of rows than the inputs less the deleted ones. Nothing was committed. A bug: please
+    /// report it.
     #[error(
-        "a rewrite of {files} files in {partition} would turn {rows_in} rows into {rows_out}; nothing was committed"
+        "a rewrite of {files} files in {partition} would turn {rows_in} rows, {rows_deleted} of them deleted, into \
+         {rows_out}; nothing was committed"
     )]
     RowsDiffer {
         /// The partition.
@@ -51,6 +53,8 @@ pub enum Error {
         files: usize,
         /// Rows that the table's metadata count in the inputs.
         rows_in: u64,
+        /// Rows of them that deletes took away.
+        rows_deleted: u64,
         /// Rows in the outputs.
         rows_out: u64,
     },

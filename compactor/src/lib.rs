@@ -6,7 +6,7 @@
 //! 2. [`run_group`] (several at a time) rewrites a group;
 //! 3. [`commit_rewrite`] (one) puts the outputs in the place of the inputs, in turn with the writers' commits.
 //!
-//! What this crate decides: which files are merged, how, and when snapshots expire. What it does not know: jobs, SQL,
+//! What this crate decides: which files are merged, how, when deletes are applied, and when snapshots expire. What it does not know: jobs, SQL,
 //! who writes the table.
 //!
 //! A job does this after each of its commits:
@@ -68,9 +68,11 @@
 mod commit;
 mod config;
 mod coordinator;
+mod deletes;
 mod delta;
 mod error;
 mod expire;
+mod group;
 mod lease;
 mod listing;
 mod plan;
@@ -82,14 +84,15 @@ mod verify;
 mod world;
 
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
-pub use config::{AUTO_COMPACT, Config, DELTA_COMMITS, Policy};
+pub use config::{AUTO_COMPACT, Config, DELETE_RATIO, DELTA_COMMITS, Policy};
 pub use coordinator::{Coordinator, DeltaGap};
-pub use delta::{CommitDelta, follow, load_delta};
+pub use delta::{CommitDelta, RemovedFile, follow, load_delta};
 pub use error::{Error, Result};
 pub use expire::{ExpireReport, SNAPSHOTS_MAX, STREAMING_RETENTION, run_expire, run_expire_with};
+pub use group::{FileGroup, Reason};
 pub use lease::lease;
 pub use listing::{InputFile, Listing};
-pub use plan::{FileGroup, Reason, RewritePlan, plan_rewrite};
+pub use plan::{RewritePlan, plan_rewrite};
 pub use run::{RewriteKind, RewriteResult, run_group};
 pub use service::{Report, ServiceConfig, compact_table, run};
 pub use verify::{Finding, VerifyReport, run_verify};

@@ -2,52 +2,74 @@
 //!
 //! Built from a [`TableState`] or kept up to date by [`CommitDelta`]s; both ways give the same listing.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use frazil_table::spec::{
-    DataContentType, DataFile, DataFileFormat, FormatVersion, Operation, Snapshot, Struct, TableMetadata,
-};
-use frazil_table::{LiveFile, Table, TableState};
+use frazil_table::spec::{DataContentType, DataFile, DataFileFormat, FormatVersion, Operation, Snapshot, Struct};
+use frazil_table::{DeleteScope, LiveFile, Table, TableState, data_file_builder, row_lineage};
 
+use crate::deletes::DeleteFile;
 use crate::{CommitDelta, Config, Result};
 
-/// A live data file that a rewrite may read.
+/// A live file that a rewrite may read: a data file, or a delete file that may apply to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
-    /// The file as the table's manifests have it.
+    /// The file as the table's manifests have it; a large one without its column metrics.
     pub file: Arc<DataFile>,
     /// The partition spec it was written with.
     pub partition_spec_id: i32,
-    /// Orders it against deletes (Iceberg spec, "Sequence Number Inheritance").
+    /// Orders data against deletes (Iceberg spec, "Sequence Number Inheritance").
     pub data_sequence_number: i64,
+    /// When the file itself came: a rewrite gives its outputs an older data sequence number than this.
+    pub file_sequence_number: i64,
     /// The snapshot that added it.
     pub added_snapshot_id: i64,
+}
+
+impl InputFile {
+    pub(crate) fn of(live: &LiveFile<'_>, file: DataFile) -> Self {
+        Self {
+            file: Arc::new(file),
+            partition_spec_id: live.partition_spec_id,
+            data_sequence_number: live.data_sequence_number,
+            file_sequence_number: live.file_sequence_number,
+            added_snapshot_id: live.added_snapshot_id,
+        }
+    }
+
+    /// The same as a state gives it.
+    pub(crate) fn live(&self) -> LiveFile<'_> {
+        LiveFile {
+            file: &self.file,
+            partition_spec_id: self.partition_spec_id,
+            data_sequence_number: self.data_sequence_number,
+            file_sequence_number: self.file_sequence_number,
+            added_snapshot_id: self.added_snapshot_id,
+            manifest_path: "",
+        }
+    }
+
+    /// What tells live files apart: many deletion vectors share one Puffin file.
+    pub(crate) fn key(&self) -> (&str, Option<i64>) {
+        (self.file.file_path(), self.file.content_offset())
+    }
+
+    /// Oldest first; by path where a commit added several.
+    pub(crate) fn by_age(&self, other: &Self) -> Ordering {
+        self.data_sequence_number.cmp(&other.data_sequence_number).then_with(|| self.key().cmp(&other.key()))
+    }
 }
 
 /// Files of one partition spec and one partition tuple.
 pub(crate) type PartitionKey = (i32, Struct);
 
-/// A live delete file, as far as it says which rewrites it touches.
-#[derive(Clone, Debug)]
-pub(crate) struct DeleteFile {
-    path: String,
-    partition: PartitionKey,
-    data_sequence_number: i64,
-    kind: DeleteKind,
-}
-
-#[derive(Clone, Debug)]
-enum DeleteKind {
-    /// Position deletes or a deletion vector; of one data file if it says so.
-    Positions { data_file: Option<String> },
-    /// Equality deletes; of all partitions if written unpartitioned.
-    Equality { global: bool },
-}
-
-/// The small files of a table by partition, the deletes that may apply to them, and the newest commits.
+/// The data files of a table that may be rewritten, by partition, the deletes that may apply to them, and the newest
+/// commits.
 ///
-/// Large files are not kept, so its size follows the number of small files, which compaction bounds.
+/// Of a table without row-level deletes only small files are kept, so its size follows their number, which compaction
+/// bounds. Where there are deletes, any file may have lost rows: large ones are kept as well, without their metrics, at some
+/// 400 bytes each.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub(crate) table: Table,
@@ -55,6 +77,8 @@ pub struct Listing {
     pub(crate) snapshot_id: Option<i64>,
     pub(crate) partitions: HashMap<PartitionKey, Vec<InputFile>>,
     pub(crate) deletes: Vec<DeleteFile>,
+    /// Whether large files are kept.
+    has_large_files: bool,
     /// The newest snapshots that changed the table's rows, newest first, at most `delta_commits` of them.
     recent: VecDeque<i64>,
     /// How many of them came after the newest compaction.
@@ -66,17 +90,28 @@ pub struct Listing {
 pub(crate) const GROUPS_PROPERTY: &str = "frazil.compaction.groups";
 
 impl Listing {
-    /// Lists a state's small files.
+    /// Lists a state's files.
     ///
     /// # Errors
     /// [`frazil_table::Error::InvalidChange`] if the state was loaded without its manifests' entries.
     pub fn of(state: &TableState, config: &Config) -> Result<Self> {
+        Self::build(state, config, !state.live_delete_files()?.is_empty())
+    }
+
+    /// The same with all large files, as if the table had deletes.
+    #[cfg(test)]
+    pub(crate) fn with_large_files(state: &TableState, config: &Config) -> Result<Self> {
+        Self::build(state, config, true)
+    }
+
+    fn build(state: &TableState, config: &Config, has_large_files: bool) -> Result<Self> {
         let mut listing = Self {
             table: state.table().clone(),
             ref_name: state.ref_name().to_owned(),
             snapshot_id: state.snapshot_id(),
             partitions: HashMap::new(),
             deletes: Vec::new(),
+            has_large_files,
             recent: VecDeque::new(),
             commits_since_compaction: 0,
             config: config.clone(),
@@ -95,6 +130,18 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Whether a delta is all that the listing lacks. If not, the whole state has to be read: types of partitions may have
+    /// changed with the schema, deletes may concern large files that were not kept, or files get row ids that no manifest
+    /// tells.
+    pub(crate) fn can_follow(&self, delta: &CommitDelta) -> bool {
+        let (before, now) = (self.table.metadata(), delta.table.metadata());
+        let is_delete = |added: &InputFile| added.file.content_type() != DataContentType::Data;
+        before.current_schema_id() == now.current_schema_id()
+            && before.format_version() == now.format_version()
+            && (self.has_large_files || !delta.added.iter().any(is_delete))
+            && self.files().all(|file| self.can_rewrite(&file.file))
+    }
+
     /// Follows commits to a later state.
     pub fn apply(&mut self, delta: &CommitDelta) {
         self.table = delta.table.clone();
@@ -102,23 +149,16 @@ impl Listing {
         let snapshots = delta.snapshot_ids.iter().filter_map(|id| delta.table.metadata().snapshot_by_id(*id));
         self.note_snapshots(snapshots.map(|snapshot| snapshot.as_ref()));
         for file in &delta.added {
-            let live = LiveFile {
-                file: &file.file,
-                partition_spec_id: file.partition_spec_id,
-                data_sequence_number: file.data_sequence_number,
-                file_sequence_number: file.data_sequence_number,
-                added_snapshot_id: file.added_snapshot_id,
-                manifest_path: "",
-            };
-            self.note_file(&live);
+            self.note_file(&file.live());
         }
-        let removed: HashSet<&str> = delta.removed.iter().map(String::as_str).collect();
+        let removed: HashSet<(&str, Option<i64>)> =
+            delta.removed.iter().map(|removed| (removed.path.as_str(), removed.content_offset)).collect();
         if !removed.is_empty() {
             for files in self.partitions.values_mut() {
-                files.retain(|input| !removed.contains(input.file.file_path()));
+                files.retain(|input| !removed.contains(&input.key()));
             }
             self.partitions.retain(|_, files| !files.is_empty());
-            self.deletes.retain(|delete| !removed.contains(delete.path.as_str()));
+            self.deletes.retain(|delete| !removed.contains(&delete.input.key()));
         }
         self.sort();
     }
@@ -130,18 +170,34 @@ impl Listing {
 
     /// How many small files a partition has at most.
     pub fn small_files_max(&self) -> usize {
-        self.partitions.values().map(Vec::len).max().unwrap_or(0)
+        let small = |files: &Vec<InputFile>| files.iter().filter(|input| self.is_small(&input.file)).count();
+        self.partitions.values().map(small).max().unwrap_or(0)
+    }
+
+    /// Whether a file is to be merged with others for its size.
+    pub(crate) fn is_small(&self, file: &DataFile) -> bool {
+        file.file_size_in_bytes() < self.config.small_file_size_bytes()
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = &InputFile> {
+        self.partitions.values().flatten()
     }
 
     /// Why nothing of the table can be rewritten, if so.
     pub(crate) fn refusal(&self) -> Option<String> {
-        let version = self.table.metadata().format_version();
-        (version >= FormatVersion::V3).then(|| {
-            format!(
-                "the table has format version {version}: a rewrite would have to carry each row's id along, which is \
-                     not supported yet"
-            )
-        })
+        let metadata = self.table.metadata();
+        if metadata.format_version() < FormatVersion::V3 {
+            return None;
+        }
+        let schema = metadata.current_schema();
+        let own = row_lineage::fields().into_iter().find(|field| schema.field_by_name(&field.name).is_some())?;
+        Some(format!("its column {} has the name under which files keep the ids of rows; rename it", own.name))
+    }
+
+    /// Whether the file can be rewritten. In a table that was upgraded to format version 3, files have no row ids until
+    /// something is committed to it: a rewrite would give their rows ids other than those that they get then.
+    pub(crate) fn can_rewrite(&self, file: &DataFile) -> bool {
+        self.table.metadata().format_version() < FormatVersion::V3 || file.first_row_id().is_some()
     }
 
     /// Where the last commits' files begin in a partition's list.
@@ -165,99 +221,35 @@ impl Listing {
 
     pub(crate) fn note_file(&mut self, live: &LiveFile<'_>) {
         let file = live.file;
-        let partition = (live.partition_spec_id, file.partition().clone());
-        let kind = match live.content() {
-            DataContentType::Data => {
-                let small = file.file_size_in_bytes() < self.config.small_file_size_bytes();
-                if small && file.file_format() == DataFileFormat::Parquet && file.key_metadata().is_none() {
-                    self.partitions.entry(partition).or_default().push(InputFile {
-                        file: Arc::new(file.clone()),
-                        partition_spec_id: live.partition_spec_id,
-                        data_sequence_number: live.data_sequence_number,
-                        added_snapshot_id: live.added_snapshot_id,
-                    });
-                }
-                return;
-            }
-            DataContentType::PositionDeletes => DeleteKind::Positions { data_file: file.referenced_data_file() },
-            DataContentType::EqualityDeletes => {
-                DeleteKind::Equality { global: is_unpartitioned(self.table.metadata(), live.partition_spec_id) }
-            }
-        };
-        self.deletes.push(DeleteFile {
-            path: file.file_path().to_owned(),
-            partition,
-            data_sequence_number: live.data_sequence_number,
-            kind,
-        });
+        if live.content() != DataContentType::Data {
+            let scope = DeleteScope::of(self.table.metadata(), file, live.partition_spec_id);
+            self.deletes.push(DeleteFile { input: InputFile::of(live, file.clone()), scope });
+            return;
+        }
+        let is_small = self.is_small(file);
+        let is_readable = file.file_format() == DataFileFormat::Parquet && file.key_metadata().is_none();
+        if is_readable && (is_small || self.has_large_files) {
+            let kept = if is_small { file.clone() } else { without_metrics(file, live.partition_spec_id) };
+            let partition = (live.partition_spec_id, file.partition().clone());
+            self.partitions.entry(partition).or_default().push(InputFile::of(live, kept));
+        }
     }
 
-    /// Oldest first; by path where a commit added several.
     fn sort(&mut self) {
         for files in self.partitions.values_mut() {
-            files.sort_by(|a, b| {
-                let key = |input: &InputFile| input.data_sequence_number;
-                key(a).cmp(&key(b)).then_with(|| a.file.file_path().cmp(b.file.file_path()))
-            });
+            files.sort_by(InputFile::by_age);
         }
-    }
-
-    /// What deletes do to the files of one partition.
-    pub(crate) fn deletes_of<'a>(&'a self, partition: &'a PartitionKey) -> PartitionDeletes<'a> {
-        let mut deletes = PartitionDeletes::default();
-        for delete in &self.deletes {
-            let number = delete.data_sequence_number;
-            let same_partition = delete.partition == *partition;
-            match &delete.kind {
-                DeleteKind::Equality { global } if *global || same_partition => deletes.equality.push(number),
-                DeleteKind::Equality { .. } => {}
-                DeleteKind::Positions { data_file: Some(path) } => {
-                    let newest = deletes.by_file.entry(path).or_insert(number);
-                    *newest = number.max(*newest);
-                }
-                DeleteKind::Positions { data_file: None } if same_partition => {
-                    deletes.positions = deletes.positions.max(Some(number));
-                }
-                DeleteKind::Positions { data_file: None } => {}
-            }
-        }
-        deletes
-    }
-
-    /// Whether any equality delete file is live.
-    pub(crate) fn has_equality_deletes(&self) -> bool {
-        self.deletes.iter().any(|delete| matches!(delete.kind, DeleteKind::Equality { .. }))
+        self.deletes.sort_by(|a, b| a.input.by_age(&b.input));
     }
 }
 
-/// The deletes that may apply to a partition's files (Iceberg spec, "Scan Planning").
-#[derive(Debug, Default)]
-pub(crate) struct PartitionDeletes<'a> {
-    /// Sequence numbers of equality deletes.
-    equality: Vec<i64>,
-    /// The newest position deletes of each data file that names its deletes.
-    by_file: HashMap<&'a str, i64>,
-    /// The newest position deletes that name no data file.
-    positions: Option<i64>,
-}
-
-impl PartitionDeletes<'_> {
-    /// Whether position deletes or a deletion vector may name rows of the file.
-    pub(crate) fn may_name_rows_of(&self, input: &InputFile) -> bool {
-        let own = self.by_file.get(input.file.file_path()).copied();
-        own.max(self.positions).is_some_and(|newest| newest >= input.data_sequence_number)
-    }
-
-    /// Whether an equality delete applies to the older file and not to the newer one, so that no sequence number of a
-    /// merged file would be right.
-    pub(crate) fn part(&self, older: &InputFile, newer: &InputFile) -> bool {
-        let between = older.data_sequence_number + 1..=newer.data_sequence_number;
-        self.equality.iter().any(|number| between.contains(number))
-    }
-}
-
-fn is_unpartitioned(metadata: &TableMetadata, spec_id: i32) -> bool {
-    metadata.partition_spec_by_id(spec_id).is_none_or(|spec| spec.is_unpartitioned())
+/// What is needed to read a file: the metrics of a rewritten one are those of its output.
+fn without_metrics(file: &DataFile, partition_spec_id: i32) -> DataFile {
+    let mut builder = data_file_builder(file, partition_spec_id);
+    let none = HashMap::new;
+    builder.column_sizes(none()).value_counts(none()).null_value_counts(none()).nan_value_counts(none());
+    builder.lower_bounds(HashMap::new()).upper_bounds(HashMap::new()).split_offsets(None);
+    builder.build().expect("every field that must be set is set")
 }
 
 /// A snapshot that counts as a commit: no rewrite, and not one that only left a mark.

@@ -1,116 +1,42 @@
-//! Which files are merged into which. Pure.
+//! Which files are rewritten, and into which. Pure.
 //!
 //! The steps of [`plan_rewrite`]:
-//! 1. candidates are data files below ¾ of the target size, by partition spec and partition, oldest first;
-//! 2. files whose rows position deletes or deletion vectors may name are left alone: they are to be merged with their
-//!    deletes, which a plain merge does not do;
-//! 3. the list is parted wherever an equality delete applies to an older file and not to a newer one, so that the merged
-//!    file can take the greatest sequence number (DESIGN, rule 5);
-//! 4. of each part, [`crate::tier`] chooses what is merged, and the choice is cut into outputs of the target size;
-//! 5. groups are taken until the plan has `plan_bytes_max` to read; the rest waits for the next plan.
+//! 1. of the files below ¾ of the target size, by partition spec and partition and oldest first, [`crate::tier`] chooses
+//!    what is merged, and the choice is cut into outputs of the target size;
+//! 2. of all other files, those that have lost [`Config::delete_ratio`] of their rows to deletes are rewritten, small ones
+//!    among them together;
+//! 3. each group gets the deletes that may apply to any of its files, and the sequence number of the snapshot that is
+//!    looked at: in the output they are applied, and none of them applies again (DESIGN, rule 5);
+//! 4. groups are taken until the plan has `plan_bytes_max` to read; the rest waits for the next plan.
 //!
-//! **Fixed point.** Every group has two files or more and becomes one. So a plan that is carried out lowers the number of
-//! files, an output that reached ¾ of the target is no candidate any more, and a lone small file is in no group: planning
-//! over and over comes to an end without a memory of what was rewritten.
+//! **Fixed point.** A group of step 1 has two files or more and becomes one. A group of step 2 has only files with deletes
+//! and becomes a file without. So a plan that is carried out lowers the number of files, or of files with deletes without
+//! raising the other, and a file that came out of it is chosen again only for what happens to it later: planning over and
+//! over comes to an end without a memory of what was rewritten.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use frazil_table::TableState;
-use frazil_table::spec::Struct;
 
+use crate::deletes::{DeleteIndex, PartitionDeletes, Spread};
+use crate::group::{FileGroup, Reason};
 use crate::listing::{InputFile, Listing, PartitionKey};
 use crate::{Config, Policy, Result, tier};
 
-/// Why files are merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// They are of the last commits.
-    FirstLevel,
-    /// Newer files outgrew older ones.
-    Outgrown,
-    /// A partition has more small files than it may keep.
-    TooMany,
-    /// Everything small is packed.
-    Pack,
-}
-
-impl Reason {
-    /// As it is printed and put into a snapshot's summary.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstLevel => "first-level",
-            Self::Outgrown => "outgrown",
-            Self::TooMany => "too-many",
-            Self::Pack => "pack",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Files of one partition that become one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileGroup {
-    /// The partition spec of all of them, and of the output.
-    pub partition_spec_id: i32,
-    /// The partition of all of them, and of the output.
-    pub partition: Struct,
-    /// The same for a person: `month=2013-01/…`; empty if unpartitioned.
-    pub partition_path: String,
-    /// Two files or more, oldest first.
-    pub inputs: Vec<InputFile>,
-    /// Why.
-    pub reason: Reason,
-    /// The output's data sequence number: the greatest of the inputs'.
-    pub data_sequence_number: i64,
-    /// Whether the output must have that number and no greater one, since equality deletes are live.
-    pub exact_sequence_number: bool,
-    /// The snapshot in which the inputs were seen.
-    pub base_snapshot_id: i64,
-}
-
-impl FileGroup {
-    /// Bytes of the inputs.
-    pub fn bytes_in(&self) -> u64 {
-        self.inputs.iter().map(|input| input.file.file_size_in_bytes()).sum()
-    }
-
-    /// Rows of the inputs.
-    pub fn rows_in(&self) -> u64 {
-        self.inputs.iter().map(|input| input.file.record_count()).sum()
-    }
-
-    /// The inputs' paths.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.inputs.iter().map(|input| input.file.file_path())
-    }
-
-    /// `month=2013-01`, or `the table` if unpartitioned.
-    pub fn place(&self) -> &str {
-        if self.partition_path.is_empty() { "the table" } else { &self.partition_path }
-    }
-}
-
-/// What would be merged, and what not. Prints as a table.
+/// What would be rewritten, and what not. Prints as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewritePlan {
     /// The table's full name.
     pub table: String,
     /// The snapshot that was looked at; `None` for an empty table.
     pub base_snapshot_id: Option<i64>,
-    /// What is merged, by partition and age.
+    /// What is rewritten, by partition and age.
     pub groups: Vec<FileGroup>,
     /// Groups that wait for the next plan because this one has enough to do.
     pub deferred_groups: usize,
-    /// Small files that are left alone because position deletes or deletion vectors may name their rows.
-    pub files_with_deletes: usize,
-    /// Places where small files can't be merged because an equality delete came between them.
-    pub parted_by_deletes: usize,
+    /// Files without row ids, which are left alone until the table's next commit gives their rows some.
+    pub files_without_row_ids: usize,
     /// Why nothing of the table is rewritten, if so.
     pub refusal: Option<String>,
 }
@@ -130,7 +56,8 @@ pub(crate) struct InFlight {
     pub(crate) partitions: Vec<PartitionKey>,
 }
 
-/// Plans on a listing. Cost: linear in the small files, and in partitions × delete files.
+/// Plans on a listing. Cost: linear in the files and in the delete files; in a partition, in small files × delete files of
+/// several files.
 pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePlan {
     let config = listing.config();
     let mut plan = RewritePlan {
@@ -138,29 +65,30 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
         base_snapshot_id: listing.snapshot_id,
         groups: Vec::new(),
         deferred_groups: 0,
-        files_with_deletes: 0,
-        parted_by_deletes: 0,
+        files_without_row_ids: listing.files().filter(|input| !listing.can_rewrite(&input.file)).count(),
         refusal: listing.refusal(),
     };
-    let Some(base_snapshot_id) = listing.snapshot_id.filter(|_| plan.refusal.is_none()) else { return plan };
+    let base = listing.snapshot_id.and_then(|id| listing.table.metadata().snapshot_by_id(id));
+    let Some(base) = base.filter(|_| plan.refusal.is_none()) else { return plan };
+    let index = DeleteIndex::new(&listing.deletes);
+    let everywhere = Spread::everywhere(&index, listing.files());
     for (partition, files) in &listing.partitions {
         let taken = in_flight.partitions.iter().filter(|other| *other == partition).count();
         let planner = PartitionPlanner {
             listing,
             partition,
-            base_snapshot_id,
+            index: &index,
+            deletes: PartitionDeletes::new(&index, &everywhere, partition, files),
+            base: (base.snapshot_id(), base.sequence_number()),
             slots: config.slots().saturating_sub(taken).max(1),
         };
         let free = files.iter().filter(|input| !in_flight.paths.contains(input.file.file_path()));
-        planner.plan(free, &mut plan);
+        let free = free.filter(|input| listing.can_rewrite(&input.file));
+        plan.groups.extend(planner.plan(free));
     }
     plan.groups.sort_by(|a, b| {
         let key = |group: &FileGroup| (group.partition_spec_id, group.partition_path.clone());
-        let first = |group: &FileGroup| group.inputs[0].file.file_path().to_owned();
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.inputs[0].data_sequence_number.cmp(&b.inputs[0].data_sequence_number))
-            .then_with(|| first(a).cmp(&first(b)))
+        key(a).cmp(&key(b)).then_with(|| a.inputs[0].by_age(&b.inputs[0]))
     });
     plan.defer(config.plan_bytes_max);
     plan
@@ -169,30 +97,29 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
 struct PartitionPlanner<'a> {
     listing: &'a Listing,
     partition: &'a PartitionKey,
-    base_snapshot_id: i64,
+    index: &'a DeleteIndex<'a>,
+    deletes: PartitionDeletes<'a>,
+    /// The id and the sequence number of the snapshot that is looked at.
+    base: (i64, i64),
     slots: usize,
 }
 
 impl<'a> PartitionPlanner<'a> {
-    fn plan(&self, files: impl Iterator<Item = &'a InputFile>, plan: &mut RewritePlan) {
-        let deletes = self.listing.deletes_of(self.partition);
-        let mut part: Vec<&InputFile> = Vec::new();
-        for input in files {
-            if deletes.may_name_rows_of(input) {
-                plan.files_with_deletes += 1;
-                continue;
-            }
-            if part.last().is_some_and(|older| deletes.part(older, input)) {
-                plan.parted_by_deletes += 1;
-                self.plan_part(&std::mem::take(&mut part), plan);
-            }
-            part.push(input);
+    fn plan(&self, files: impl Iterator<Item = &'a InputFile>) -> Vec<FileGroup> {
+        let files: Vec<&InputFile> = files.collect();
+        let small: Vec<&InputFile> = files.iter().copied().filter(|input| self.listing.is_small(&input.file)).collect();
+        let mut groups = self.merge_small(&small);
+        if !self.index.is_empty() {
+            let taken: HashSet<&str> = groups.iter().flat_map(FileGroup::paths).collect();
+            let left = files.into_iter().filter(|input| !taken.contains(input.file.file_path()));
+            let purged = self.purge(left);
+            groups.extend(purged);
         }
-        self.plan_part(&part, plan);
+        groups
     }
 
-    /// Files, oldest first, any neighbours of which may be merged.
-    fn plan_part(&self, files: &[&InputFile], plan: &mut RewritePlan) {
+    /// Files, oldest first, that may be merged for their size.
+    fn merge_small(&self, files: &[&InputFile]) -> Vec<FileGroup> {
         let config = self.listing.config();
         let sizes: Vec<u64> = files.iter().map(|input| input.file.file_size_in_bytes()).collect();
         let old = files.iter().rposition(|input| !self.listing.is_fresh(input)).map_or(0, |last| last + 1);
@@ -204,28 +131,44 @@ impl<'a> PartitionPlanner<'a> {
                 from => (from, Reason::Outgrown),
             },
         };
-        for run in tier::pack(&sizes[from..], config.target_file_size_bytes, config.group_files_max) {
-            let inputs: Vec<InputFile> = files[from..][run].iter().map(|input| (*input).clone()).collect();
-            if inputs.len() >= config.min_input_files.max(2) {
-                plan.groups.push(self.group(inputs, reason));
-            }
-        }
+        let runs = tier::pack(&sizes[from..], config.target_file_size_bytes, config.group_files_max);
+        let runs = runs.into_iter().filter(|run| run.len() >= config.min_input_files.max(2));
+        runs.map(|run| self.group(&files[from..][run], reason)).collect()
     }
 
-    fn group(&self, inputs: Vec<InputFile>, reason: Reason) -> FileGroup {
+    /// Files that have lost much to deletes, those together of which little is left.
+    fn purge(&self, files: impl Iterator<Item = &'a InputFile>) -> Vec<FileGroup> {
+        let config = self.listing.config();
+        let mut damaged = Vec::new();
+        let mut sizes_left = Vec::new();
+        for input in files {
+            let (rows, deleted) = (input.file.record_count() as f64, self.deletes.rows_deleted(input));
+            if deleted > 0.0 && deleted >= config.delete_ratio * rows {
+                damaged.push(input);
+                sizes_left.push((input.file.file_size_in_bytes() as f64 * (1.0 - deleted / rows)) as u64);
+            }
+        }
+        let runs = tier::pack(&sizes_left, config.target_file_size_bytes, config.group_files_max);
+        runs.into_iter().map(|run| self.group(&damaged[run], Reason::Deletes)).collect()
+    }
+
+    fn group(&self, inputs: &[&InputFile], reason: Reason) -> FileGroup {
         let metadata = self.listing.table.metadata();
         let (spec_id, partition) = self.partition;
         let path = metadata
             .partition_spec_by_id(*spec_id)
             .filter(|spec| !spec.is_unpartitioned())
             .map(|spec| spec.partition_to_path(partition, metadata.current_schema().clone()));
+        let inputs: Vec<InputFile> = inputs.iter().map(|input| (*input).clone()).collect();
+        let (base_snapshot_id, data_sequence_number) = self.base;
         FileGroup {
             partition_spec_id: *spec_id,
             partition: partition.clone(),
             partition_path: path.unwrap_or_default(),
-            data_sequence_number: inputs.iter().map(|input| input.data_sequence_number).max().unwrap_or(0),
-            exact_sequence_number: self.listing.has_equality_deletes(),
-            base_snapshot_id: self.base_snapshot_id,
+            deletes: self.index.of_files(self.partition, &inputs),
+            rows_deleted_max: inputs.iter().map(|input| self.deletes.rows_deleted(input)).sum::<f64>().ceil() as u64,
+            data_sequence_number,
+            base_snapshot_id,
             inputs,
             reason,
         }
@@ -233,7 +176,7 @@ impl<'a> PartitionPlanner<'a> {
 }
 
 impl RewritePlan {
-    /// Bytes to read.
+    /// Bytes of the data files that are read.
     pub fn bytes_in(&self) -> u64 {
         self.groups.iter().map(FileGroup::bytes_in).sum()
     }
@@ -241,6 +184,12 @@ impl RewritePlan {
     /// Files that go.
     pub fn files_in(&self) -> usize {
         self.groups.iter().map(|group| group.inputs.len()).sum()
+    }
+
+    /// Delete files and deletion vectors that are applied, each once.
+    pub fn delete_files(&self) -> usize {
+        let deletes: HashSet<_> = self.groups.iter().flat_map(|group| &group.deletes).map(InputFile::key).collect();
+        deletes.len()
     }
 
     fn defer(&mut self, bytes_max: u64) {
@@ -261,46 +210,49 @@ impl fmt::Display for RewritePlan {
         if let Some(refusal) = &self.refusal {
             return writeln!(f, "{}: nothing can be rewritten: {refusal}", self.table);
         }
+        if self.files_without_row_ids > 0 {
+            let files = self.files_without_row_ids;
+            writeln!(f, "{files} files are left alone until the table's next commit gives their rows ids")?;
+        }
         if self.groups.is_empty() {
-            writeln!(f, "{}: nothing to rewrite", self.table)?;
-        } else {
-            let width = self.groups.iter().map(|group| group.place().chars().count()).max().unwrap_or(0).max(9);
-            writeln!(
-                f,
-                "{:width$}  {:<11}  {:>5} -> {:<3}  {:>10}  {:>12}",
-                "partition", "why", "files", "out", "bytes", "rows"
-            )?;
-            for group in &self.groups {
-                let (place, reason, files) = (group.place(), group.reason, group.inputs.len());
-                let bytes = size(group.bytes_in());
-                writeln!(
-                    f,
-                    "{place:width$}  {reason:<11}  {files:>5} -> {:<3}  {bytes:>10}  {:>12}",
-                    1,
-                    group.rows_in()
-                )?;
+            return writeln!(f, "{}: nothing to rewrite", self.table);
+        }
+        let width = self.groups.iter().map(|group| group.place().chars().count()).max().unwrap_or(0).max(9);
+        let has_deletes = self.groups.iter().any(|group| !group.deletes.is_empty());
+        write!(
+            f,
+            "{:width$}  {:<11}  {:>5} -> {:<3}  {:>10}  {:>12}",
+            "partition", "why", "files", "out", "bytes", "rows"
+        )?;
+        writeln!(f, "{}", if has_deletes { "  deletes  deleted rows" } else { "" })?;
+        for group in &self.groups {
+            let (place, reason, files) = (group.place(), group.reason, group.inputs.len());
+            let (bytes, rows) = (size(group.bytes_in()), group.rows_in());
+            write!(f, "{place:width$}  {reason:<11}  {files:>5} -> {:<3}  {bytes:>10}  {rows:>12}", 1)?;
+            match has_deletes {
+                true => writeln!(f, "  {:>7}  {:>12}", group.deletes.len(), group.rows_deleted_max)?,
+                false => writeln!(f)?,
             }
-            let (groups, files, bytes) = (self.groups.len(), self.files_in(), size(self.bytes_in()));
-            writeln!(f, "{}: {files} files become {groups}; {bytes} to read and to write", self.table)?;
         }
-        if self.deferred_groups > 0 {
-            writeln!(f, "{} groups more wait for the next plan", self.deferred_groups)?;
-        }
-        if self.files_with_deletes > 0 {
-            writeln!(
+        let sum = |of: fn(&FileGroup) -> u64| self.groups.iter().map(of).sum::<u64>();
+        let (groups, files, bytes) = (self.groups.len(), self.files_in(), self.bytes_in());
+        let (delete_bytes, bytes_out) = (sum(FileGroup::delete_bytes), sum(FileGroup::bytes_out_estimate));
+        write!(f, "{}: {files} files become {groups}; ", self.table)?;
+        match has_deletes {
+            false => writeln!(f, "{} to read and to write", size(bytes))?,
+            true => writeln!(
                 f,
-                "{} small files are left alone: position deletes may name their rows",
-                self.files_with_deletes
-            )?;
+                "{} to read, about {} to write; applies {} delete files, which take away up to {} rows",
+                size(bytes + delete_bytes),
+                size(bytes_out),
+                self.delete_files(),
+                sum(|group| group.rows_deleted_max),
+            )?,
         }
-        if self.parted_by_deletes > 0 {
-            writeln!(
-                f,
-                "{} times neighbours can't be merged: an equality delete came between them",
-                self.parted_by_deletes
-            )?;
+        match self.deferred_groups {
+            0 => Ok(()),
+            more => writeln!(f, "{more} groups more wait for the next plan"),
         }
-        Ok(())
     }
 }
 

@@ -1,26 +1,31 @@
 //! Rewrites one group of files. This is where the bytes move.
 //!
 //! 1. The inputs' footers are read and checked against what the manifests say of them;
-//! 2. [`choose`] takes the cheaper way that still gives a good file: row groups are copied as they are if all inputs have
-//!    the same Parquet schema and the row groups are large enough, else rows are decoded and encoded again in the table's
-//!    current schema, so that small row groups grow together;
-//! 3. the output is durable, holds as many rows as the inputs, and no snapshot names it: [`crate::commit_rewrite`] is next.
+//! 2. `Rewrite::choose_copy` takes the cheaper way that still gives a good file: row groups are copied as they are if no
+//!    delete applies to them, all inputs have the same Parquet schema and the row groups are large enough; else rows are
+//!    decoded and what is left of them after deletes encoded again in the table's current schema, so that small row groups
+//!    grow together;
+//! 3. the output is durable, holds as many rows as the inputs less those that deletes took away, and no snapshot names it:
+//!    [`crate::commit_rewrite`] is next.
 //!
 //! A rewrite that fails or is stopped deletes what it wrote.
 
 mod copy;
 mod encode;
+mod lineage;
 mod merge;
 
 use std::sync::Arc;
 
 use frazil_reader::{ReadContext, load_parquet};
 use frazil_storage::{Env, Step};
+use frazil_table::spec::FormatVersion;
 use frazil_table::{Table, TableFile};
 use futures::{StreamExt, TryStreamExt};
 use parquet::file::metadata::ParquetMetaData;
 use tokio_util::sync::CancellationToken;
 
+use self::lineage::Lineage;
 use crate::listing::InputFile;
 use crate::{Config, Error, FileGroup, Result, delete_outputs};
 
@@ -29,7 +34,7 @@ use crate::{Config, Error, FileGroup, Result, delete_outputs};
 pub enum RewriteKind {
     /// Column chunks were copied as they are.
     Copy,
-    /// Rows were decoded and encoded again.
+    /// Rows were decoded, deletes applied, and what was left encoded again.
     Encode,
 }
 
@@ -38,8 +43,10 @@ pub enum RewriteKind {
 pub struct RewriteResult {
     /// What was to be rewritten.
     pub group: FileGroup,
-    /// The files that take the place of the group's, with the same rows in the same order.
+    /// The files that take the place of the group's, with the same rows in the same order; none if every row was deleted.
     pub outputs: Vec<TableFile>,
+    /// Rows that deletes took away.
+    pub rows_deleted: u64,
     /// How.
     pub kind: RewriteKind,
     /// How long it took, by the world's clock.
@@ -83,7 +90,8 @@ pub(crate) struct Input<'a> {
 /// Rewrites a group of a table as it is now. Stopped between two batches or column chunks when `stop` says so.
 ///
 /// Memory: copying, one column chunk or 16 MiB, whichever is more; encoding, one row group of an input and
-/// [`Config::memory_max_bytes`].
+/// [`Config::memory_max_bytes`]; beside it the keys of the equality deletes that apply, up to 2 GiB, and the positions of
+/// the others.
 ///
 /// # Errors
 /// [`Error::Damaged`] or [`Error::Reader`] if an input is not what the table says of it; [`Error::RowsDiffer`] if the
@@ -98,30 +106,35 @@ pub async fn run_group(
     let started_ms = env.now_ms();
     let rewrite = Rewrite { group, env, table, config, context: ReadContext::new(env), stop };
     let inputs = rewrite.open_inputs().await?;
-    let kind = choose(&inputs, config);
-    let output = match kind {
-        RewriteKind::Copy => Some(copy::copy(&rewrite, &inputs).await?),
-        RewriteKind::Encode => encode::encode(&rewrite, &inputs).await?,
+    let (kind, output) = match rewrite.choose_copy(&inputs) {
+        Some(lineages) => (RewriteKind::Copy, Some(copy::copy(&rewrite, &inputs, &lineages).await?)),
+        None => (RewriteKind::Encode, encode::encode(&rewrite, &inputs).await?),
     };
-    let elapsed_ms = u64::try_from(env.now_ms() - started_ms).unwrap_or(0);
-    let result = RewriteResult { group: group.clone(), outputs: output.into_iter().collect(), kind, elapsed_ms };
+    let result = RewriteResult {
+        group: group.clone(),
+        outputs: output.into_iter().collect(),
+        rows_deleted: rewrite.context.stats().rows_deleted,
+        kind,
+        elapsed_ms: u64::try_from(env.now_ms() - started_ms).unwrap_or(0),
+    };
     if let Err(error) = check(env, &result) {
         delete_outputs(env, &result).await;
         return Err(error);
     }
     tracing::debug!(
         table = %table.ident(), partition = group.place(), reason = group.reason.name(), ?kind,
-        files_in = group.inputs.len(), bytes_in = group.bytes_in(), bytes_out = result.bytes_out(), elapsed_ms,
+        files_in = group.inputs.len(), bytes_in = group.bytes_in(), bytes_out = result.bytes_out(),
+        deletes = group.deletes.len(), rows_deleted = result.rows_deleted, elapsed_ms = result.elapsed_ms,
         "rewritten"
     );
     Ok(result)
 }
 
 fn check(env: &Env, result: &RewriteResult) -> Result<()> {
-    let (rows_in, rows_out) = (result.group.rows_in(), result.rows_out());
-    if rows_in != rows_out {
+    let (rows_in, rows_out, rows_deleted) = (result.group.rows_in(), result.rows_out(), result.rows_deleted);
+    if rows_in.checked_sub(rows_deleted) != Some(rows_out) {
         let (partition, files) = (result.group.place().to_owned(), result.group.inputs.len());
-        return Err(Error::RowsDiffer { partition, files, rows_in, rows_out });
+        return Err(Error::RowsDiffer { partition, files, rows_in, rows_deleted, rows_out });
     }
     Ok(env.steps.reach(Step::RewriteWritten)?)
 }
@@ -143,25 +156,31 @@ impl<'a> Rewrite<'a> {
         Ok(Input { file, metadata })
     }
 
+    /// Whether rows have ids, which they keep (Iceberg spec, "Row Lineage").
+    pub(crate) fn keeps_row_ids(&self) -> bool {
+        self.table.metadata().format_version() >= FormatVersion::V3
+    }
+
     /// # Errors
     /// [`Error::Cancelled`] if the rewrite is to stop.
     pub(crate) fn check_stop(&self) -> Result<()> {
         if self.stop.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
-}
 
-/// Copying costs a fiftieth of encoding, but row groups stay as small as they are: they are copied if on average they
-/// have a quarter of the wanted size.
-fn choose(inputs: &[Input<'_>], config: &Config) -> RewriteKind {
-    let row_groups = inputs.iter().flat_map(|input| input.metadata.row_groups());
-    let (mut count, mut bytes) = (0, 0);
-    for row_group in row_groups {
-        count += 1;
-        bytes += u64::try_from(row_group.compressed_size()).unwrap_or(0);
-    }
-    let large = count > 0 && bytes / count >= config.small_row_group_bytes();
-    match large && count <= i16::MAX as u64 && copy::can_copy(inputs) {
-        true => RewriteKind::Copy,
-        false => RewriteKind::Encode,
+    /// Copying costs a fiftieth of encoding, but row groups stay as small as they are: they are copied if on average they
+    /// have a quarter of the wanted size. Deletes name rows, which only decoding tells apart. `None`: they are encoded.
+    fn choose_copy(&self, inputs: &[Input<'_>]) -> Option<Vec<Lineage>> {
+        if !self.group.deletes.is_empty() {
+            return None;
+        }
+        let row_groups = inputs.iter().flat_map(|input| input.metadata.row_groups());
+        let (mut count, mut bytes) = (0, 0);
+        for row_group in row_groups {
+            count += 1;
+            bytes += u64::try_from(row_group.compressed_size()).unwrap_or(0);
+        }
+        let large = count > 0 && bytes / count >= self.config.small_row_group_bytes();
+        let fits = large && count <= i16::MAX as u64;
+        if fits { copy::can_copy(inputs, self.keeps_row_ids()) } else { None }
     }
 }

@@ -32,6 +32,8 @@ pub struct Report {
     pub files_in: usize,
     /// Files that came.
     pub files_out: usize,
+    /// Rows that had been deleted and are in no file any more.
+    pub rows_deleted: u64,
     /// Bytes of the files that went.
     pub bytes_in: u64,
     /// Bytes of the files that came.
@@ -128,6 +130,7 @@ impl Report {
         for result in &end.committed {
             self.files_in += result.group.inputs.len();
             self.files_out += result.outputs.len();
+            self.rows_deleted += result.rows_deleted;
             self.bytes_in += result.group.bytes_in();
             self.bytes_out += result.bytes_out();
         }
@@ -145,7 +148,11 @@ impl fmt::Display for Report {
         }
         if self.groups > 0 {
             let (bytes_in, bytes_out) = (size(self.bytes_in), size(self.bytes_out));
-            writeln!(f, "{} files of {bytes_in} became {} of {bytes_out}", self.files_in, self.files_out)?;
+            write!(f, "{} files of {bytes_in} became {} of {bytes_out}", self.files_in, self.files_out)?;
+            match self.rows_deleted {
+                0 => writeln!(f)?,
+                rows => writeln!(f, ", without {rows} deleted rows")?,
+            }
         }
         for (place, conflict) in &self.dropped {
             writeln!(f, "{place}: not committed: {conflict}")?;
@@ -163,7 +170,7 @@ async fn load_state(queue: &CommitQueue) -> Result<TableState> {
 }
 
 /// Settings of the service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     /// How often the catalog is looked at.
     pub interval_ms: u64,
@@ -254,6 +261,7 @@ impl Watched {
         tracing::info!(
             table = %self.queue.ident(), groups = report.groups, files_in = report.files_in,
             files_out = report.files_out, bytes_in = report.bytes_in, bytes_out = report.bytes_out,
+            rows_deleted = report.rows_deleted,
             dropped = report.dropped.len(), failed = report.failed.len(), "compacted"
         );
         ended
@@ -265,9 +273,11 @@ fn service_config(table: &Table, default: &Config) -> Result<Config> {
     let is_set = |key: &str| table.property(key).is_some();
     let delta_commits = if is_set(crate::DELTA_COMMITS) { own.delta_commits } else { default.delta_commits };
     let enabled = if is_set(crate::AUTO_COMPACT) { own.enabled } else { default.enabled };
+    let delete_ratio = if is_set(crate::DELETE_RATIO) { own.delete_ratio } else { default.delete_ratio };
     Ok(Config {
         enabled,
         delta_commits,
+        delete_ratio,
         target_file_size_bytes: own.target_file_size_bytes,
         row_group_size_bytes: own.row_group_size_bytes,
         ..default.clone()

@@ -73,7 +73,7 @@ pub fn pack(sizes: &[u64], target_bytes: u64, files_max: usize) -> Vec<std::ops:
     let mut runs = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, &size) in sizes.iter().enumerate() {
-        let full = bytes >= target_bytes / 4 * 3 && bytes + size > target_bytes;
+        let full = index > start && bytes >= target_bytes / 4 * 3 && bytes + size > target_bytes;
         if full || index - start >= files_max.max(2) {
             runs.push(start..index);
             (start, bytes) = (index, 0);

@@ -9,7 +9,7 @@ use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, NestedField,
     PrimitiveType, Schema, Struct, TableCreation, TableIdent, Transform, Type, UnboundPartitionSpec,
 };
-use frazil_table::{Change, CommitIdentity, SnapshotProperties, TableFile, TableState, io};
+use frazil_table::{Change, CommitIdentity, MetadataChange, SnapshotProperties, TableFile, TableState, io};
 
 use crate::run::{RewriteKind, RewriteResult};
 use crate::{Config, FileGroup};
@@ -83,6 +83,11 @@ impl World {
         self.commit(Change::Append { files, properties }).await;
     }
 
+    /// To format version 3.
+    pub(crate) async fn upgrade(&self) {
+        self.commit(Change::Metadata(MetadataChange::UpgradeFormatVersion(FormatVersion::V3))).await;
+    }
+
     async fn commit(&self, change: Change) {
         let identity = CommitIdentity::draw(self.queue.env(), 1);
         let end = self.queue.commit(&[change], identity, &|_| Precheck::Proceed).await.unwrap();
@@ -102,7 +107,13 @@ impl World {
             .build()
             .unwrap();
         self.queue.env().store.put_new(output.file.file_path(), "x".into()).await.unwrap();
-        RewriteResult { group: group.clone(), outputs: vec![output], kind: RewriteKind::Copy, elapsed_ms: 1 }
+        RewriteResult {
+            group: group.clone(),
+            outputs: vec![output],
+            rows_deleted: 0,
+            kind: RewriteKind::Copy,
+            elapsed_ms: 1,
+        }
     }
 
     /// Sizes of the live files by partition, in order of path.

@@ -1,5 +1,6 @@
 //! Rewrites of real files: the rows stay, whatever happens meanwhile.
 
+mod deletes;
 mod job;
 mod rewrite;
 mod service;

@@ -5,4 +5,4 @@ mod commits;
 mod histories;
 mod hostile;
 mod museum;
-mod world;
+pub mod world;

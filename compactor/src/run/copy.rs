@@ -1,7 +1,8 @@
 //! Row groups out of old files into a new one, byte for byte: nothing is decoded but the footers and indexes.
 //!
 //! Kept with each column chunk: pages, dictionary, statistics, page index, bloom filter, size statistics. Dropped: the
-//! order that a file says its rows have, since the rows of several files together need not have it.
+//! order that a file says its rows have, since the rows of several files together need not have it. Added, where rows have
+//! ids that they inherit: columns of these ([`super::lineage`]).
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -22,6 +23,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
+use super::lineage::{self, Lineage};
 use super::merge::merged_data_file;
 use super::{FILE_PREFIX, Input, Rewrite};
 use crate::{Error, Result};
@@ -32,20 +34,23 @@ const REQUEST_BYTES: u64 = 16 << 20;
 /// A bloom filter longer than this is not what the specification's largest is.
 const BLOOM_BYTES_MAX: i32 = 128 << 20;
 
-/// Whether the inputs' row groups fit into one file: they have the same Parquet schema, down to field ids, and declare
-/// how statistics are ordered, which the new file does too.
-pub(super) fn can_copy(inputs: &[Input<'_>]) -> bool {
-    let Some(first) = inputs.first() else { return false };
-    let fields = |metadata: &ParquetMetaData| metadata.file_metadata().schema().get_fields().to_vec();
-    let wanted = fields(&first.metadata);
-    inputs.iter().all(|input| {
-        let file = input.metadata.file_metadata();
-        fields(&input.metadata) == wanted && file.column_orders().is_some()
-    })
+/// Where the lineage of each input comes from, if the inputs' row groups fit into one file: apart from it they have the
+/// same Parquet schema, down to field ids, and declare how statistics are ordered, which the new file does too. `None` if
+/// they don't.
+pub(super) fn can_copy(inputs: &[Input<'_>], keeps_row_ids: bool) -> Option<Vec<Lineage>> {
+    let lineage = |input: &Input<'_>| match keeps_row_ids {
+        true => Lineage::of(input.file, &input.metadata),
+        false => Some(Lineage::None),
+    };
+    let lineages = inputs.iter().map(lineage).collect::<Option<Vec<_>>>()?;
+    let mut columns = lineages.iter().zip(inputs).map(|(lineage, input)| lineage.other_columns(&input.metadata));
+    let first = columns.next()?;
+    let are_ordered = inputs.iter().all(|input| input.metadata.file_metadata().column_orders().is_some());
+    (are_ordered && columns.all(|other| other == first)).then_some(lineages)
 }
 
 /// Copies all row groups, in order.
-pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>]) -> Result<TableFile> {
+pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>], lineages: &[Lineage]) -> Result<TableFile> {
     let group = rewrite.group;
     let metadata = rewrite.table.metadata();
     let (spec_id, id) = (group.partition_spec_id, rewrite.env.ids.uuid());
@@ -53,17 +58,25 @@ pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>]) -> Result<
     let encode =
         |source: ParquetError| Error::Writer(frazil_writer::Error::Encode { location: location.clone(), source });
     let sink = Sink::default();
-    let schema = inputs[0].metadata.file_metadata().schema_descr().root_schema_ptr();
+    let stored = inputs[0].metadata.file_metadata().schema_descr().root_schema_ptr();
+    let schema = match lineages[0] {
+        Lineage::None => stored,
+        some => lineage::schema(stored.name(), some.other_columns(&inputs[0].metadata)).map_err(encode)?,
+    };
+    let properties = Arc::new(properties(inputs, lineages));
     let mut output = Output {
         file: rewrite.env.store.writer(&location).await?,
-        parquet: SerializedFileWriter::new(sink.clone(), schema, Arc::new(properties(inputs))).map_err(encode)?,
+        parquet: SerializedFileWriter::new(sink.clone(), schema, properties).map_err(encode)?,
         sink,
     };
-    for input in inputs {
+    for (input, lineage) in inputs.iter().zip(lineages) {
+        let mut first_row = 0;
         let (path, size) = (input.file.file.file_path(), input.file.file.file_size_in_bytes());
         let indexed = load_page_indexes(&rewrite.context, path, size, &input.metadata).await?;
         for index in 0..indexed.num_row_groups() {
-            output.copy_row_group(rewrite, path, &indexed, index, &encode).await?;
+            let row_group = RowGroup { path, metadata: &indexed, index, first_row, lineage: *lineage };
+            output.copy_row_group(rewrite, row_group, &encode).await?;
+            first_row += indexed.row_group(index).num_rows();
         }
     }
     let parquet = output.parquet.finish().map_err(encode)?;
@@ -82,9 +95,7 @@ impl Output {
     async fn copy_row_group(
         &mut self,
         rewrite: &Rewrite<'_>,
-        path: &str,
-        metadata: &ParquetMetaData,
-        index: usize,
+        RowGroup { path, metadata, index, first_row, lineage }: RowGroup<'_>,
         encode: &(impl Fn(ParquetError) -> Error + Sync),
     ) -> Result<()> {
         let row_group = metadata.row_group(index);
@@ -100,10 +111,23 @@ impl Output {
             }
             self.file.write(self.sink.take()).await?;
         }
+        let rows = u64::try_from(row_group.num_rows()).unwrap_or(0);
+        lineage.write(&mut writer, first_row, rows).map_err(encode)?;
         writer.close().map_err(encode)?;
         self.file.write(self.sink.take()).await?;
         Ok(())
     }
+}
+
+/// What is copied at a time.
+struct RowGroup<'a> {
+    path: &'a str,
+    /// Of the file, with page indexes.
+    metadata: &'a ParquetMetaData,
+    index: usize,
+    /// Counted in the file.
+    first_row: i64,
+    lineage: Lineage,
 }
 
 /// The column chunks of one row group.
@@ -215,22 +239,24 @@ impl Chunks<'_> {
     }
 }
 
-/// What all inputs say of themselves is said of the output as well; who wrote it decides how readers take its statistics.
-fn properties(inputs: &[Input<'_>]) -> WriterProperties {
+/// What all inputs say of themselves is said of the output as well, unless it has columns that they have not; who wrote it decides how readers take its statistics.
+fn properties(inputs: &[Input<'_>], lineages: &[Lineage]) -> WriterProperties {
     let file = |input: &Input<'_>| input.metadata.file_metadata().clone();
     let first = file(&inputs[0]);
     let pairs = first.key_value_metadata().cloned().unwrap_or_default();
     let shared = pairs.into_iter().filter(|pair: &KeyValue| {
         inputs.iter().all(|input| file(input).key_value_metadata().is_some_and(|other| other.contains(pair)))
     });
-    let shared: Vec<KeyValue> = shared.collect();
+    // Descriptions of the schema are among it.
+    let same_columns = lineages.iter().all(|lineage| !matches!(lineage, Lineage::Inherited { .. }));
+    let shared: Vec<KeyValue> = shared.filter(|_| same_columns).collect();
     let one_writer = inputs.iter().all(|input| file(input).created_by() == first.created_by());
     let own = concat!("frazil version ", env!("CARGO_PKG_VERSION"));
     let created_by = first.created_by().filter(|_| one_writer).unwrap_or(own);
-    WriterProperties::builder()
+    let builder = WriterProperties::builder()
         .set_created_by(created_by.to_owned())
-        .set_key_value_metadata((!shared.is_empty()).then_some(shared))
-        .build()
+        .set_key_value_metadata((!shared.is_empty()).then_some(shared));
+    lineage::properties(builder).build()
 }
 
 /// Some bytes of a file, at their place.

@@ -1,35 +1,33 @@
-//! Rows out of old files, through the reader, into a new one, through the writer.
+//! Rows out of old files, through the reader, which leaves out what was deleted, into a new one, through the writer.
 
-use frazil_reader::{FileReader, Projection, ReadSpec, ScanTask};
+use frazil_reader::{DeleteIndex, FileReader, Projection, ReadSpec, ScanTask};
 use frazil_table::{LiveFile, TableFile};
 use frazil_writer::{Rewriter, WriterConfig};
 
 use super::{FILE_PREFIX, Input, Rewrite};
-use crate::Result;
+use crate::{InputFile, Result};
 
-/// Writes all rows of the inputs, in order, in the table's current schema. `None` if there are none.
+/// Writes all rows of the inputs that no delete of the group applies to, in order, in the table's current schema, from format
+/// version 3 on each with its id and the sequence number of its last update. `None` if there are none.
 pub(super) async fn encode(rewrite: &Rewrite<'_>, inputs: &[Input<'_>]) -> Result<Option<TableFile>> {
     let group = rewrite.group;
     let schema = rewrite.table.metadata().current_schema();
-    let spec = ReadSpec::new(rewrite.table, schema, &Projection::All, None)?;
+    let row_lineage = rewrite.keeps_row_ids();
+    let projection = if row_lineage { Projection::AllWithLineage } else { Projection::All };
+    let spec = ReadSpec::new(rewrite.table, schema, &projection, None)?;
     let config = WriterConfig {
         file_prefix: FILE_PREFIX.to_owned(),
         memory_max_bytes: rewrite.config.memory_max_bytes,
+        row_lineage,
         ..WriterConfig::default()
     };
+    let deletes: Vec<LiveFile<'_>> = group.deletes.iter().map(InputFile::live).collect();
+    let deletes = DeleteIndex::new(&deletes, rewrite.table.metadata())?;
     let (spec_id, partition) = (group.partition_spec_id, group.partition.clone());
     let mut writer = Rewriter::new(rewrite.env.clone(), rewrite.table, config, spec_id, partition)?;
     for input in inputs {
-        let live = LiveFile {
-            file: &input.file.file,
-            partition_spec_id: input.file.partition_spec_id,
-            data_sequence_number: input.file.data_sequence_number,
-            file_sequence_number: input.file.data_sequence_number,
-            added_snapshot_id: input.file.added_snapshot_id,
-            manifest_path: "",
-        };
-        // The plan takes only files that no delete applies to without applying to the output as well.
-        let mut reader = FileReader::open(&rewrite.context, &spec, &ScanTask::without_deletes(&live)).await?;
+        let task = ScanTask::with_deletes(&input.file.live(), &deletes);
+        let mut reader = FileReader::open(&rewrite.context, &spec, &task).await?;
         while let Some(rows) = reader.next().await? {
             rewrite.check_stop()?;
             writer.write(rows.batch).await?;

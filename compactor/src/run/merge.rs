@@ -1,9 +1,10 @@
 //! What the manifest says of a file that was copied together: sums and extremes of what it says of the inputs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use frazil_table::TableFile;
 use frazil_table::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum};
+use frazil_table::{TableFile, row_lineage};
 use frazil_writer::{FileIdentity, FileOptions, NanCounts, data_file_from_parquet};
 use parquet::file::metadata::ParquetMetaData;
 
@@ -27,8 +28,12 @@ pub(super) fn merged_data_file(
         sort_order_id: None,
     };
     let options = FileOptions::of(rewrite.table)?;
-    let schema = rewrite.table.metadata().current_schema();
-    let own = data_file_from_parquet(parquet, identity, schema, &options.metrics, NanCounts::Unknown);
+    let current = rewrite.table.metadata().current_schema();
+    let schema = match rewrite.keeps_row_ids() {
+        true => Cow::Owned(row_lineage::with_fields(current)?),
+        false => Cow::Borrowed(current.as_ref()),
+    };
+    let own = data_file_from_parquet(parquet, identity, &schema, &options.metrics, NanCounts::Unknown);
     let inputs: Vec<&DataFile> = group.inputs.iter().map(|input| input.file.as_ref()).collect();
     let merged = Metrics::merge(&inputs);
     let file = DataFileBuilder::default()

@@ -128,6 +128,7 @@ impl Source for IcebergSource {
         let how = if self.streaming { "followed" } else { "once" };
         let leaves = match &self.projection {
             Projection::All => String::new(),
+            Projection::AllWithLineage => ", reads every column and the row ids".to_owned(),
             Projection::Paths(paths) => format!(", reads {}", paths.join(", ")),
         };
         format!("iceberg {} ({how}){leaves}", self.name)

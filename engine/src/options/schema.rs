@@ -24,6 +24,8 @@ pub enum Kind {
         /// The largest.
         max: i64,
     },
+    /// A number from 0 to 1, such as `0.3`. Kept as the text that it is.
+    Ratio,
     /// A time span, such as `500 ms`, `1 s`, `10 min`; see [`parse_duration`].
     Duration,
     /// A number of bytes, such as `128 mb`; see [`parse_size_bytes`].
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Integer { min: i64::MIN, max: i64::MAX } => "a whole number".to_owned(),
             Kind::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Ratio => "a number from 0 to 1".to_owned(),
             Kind::Duration => "a time span such as '500 ms', '1 s' or '10 min'".to_owned(),
             Kind::Size => "a size such as '64 kb' or '128 mb'".to_owned(),
             Kind::OneOf(words) => one_of(words),
@@ -62,6 +65,10 @@ impl Kind {
             },
             Kind::Integer { min, max } => match trimmed.parse::<i64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(Value::Integer(number)),
+                _ => Err(None),
+            },
+            Kind::Ratio => match trimmed.parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(Value::Text(trimmed.to_owned())),
                 _ => Err(None),
             },
             Kind::Duration => parse_duration(trimmed).map(Value::Duration).map_err(Some),

@@ -6,11 +6,12 @@ use crate::options::{Kind, Options, Schema, Spec};
 use crate::upsert::UPSERT_ENABLED;
 
 /// Options of a job that are kept as properties of the table, under their own names.
-const JOB_OPTIONS: [&str; 10] = [
+const JOB_OPTIONS: [&str; 11] = [
     UPSERT_ENABLED,
     "schema.evolution",
     "auto-compact",
     "compact.delta.commits",
+    "compact.delete-ratio",
     "streaming",
     "monitor-interval",
     "starting-strategy",
@@ -34,6 +35,7 @@ pub fn iceberg_schema_of_options() -> Schema {
         .key(Spec::new("location", Kind::Text))
         .key(Spec::new("auto-compact", Kind::Boolean))
         .key(Spec::new("compact.delta.commits", Kind::COUNT))
+        .key(Spec::new("compact.delete-ratio", Kind::Ratio))
         .key(Spec::new(UPSERT_ENABLED, Kind::Boolean))
         .key(Spec::new("schema.evolution", Kind::OneOf(&["none", "add-columns"])))
         .key(Spec::new("streaming", Kind::Boolean))

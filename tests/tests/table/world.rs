@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema as ArrowSchema};
 use frazil_catalog::{CatalogRef, CommitEnd, CommitRequest, Committed, Precheck, Retry, SqlCatalog, commit};
 use frazil_reader::{ReadContext, ScanRequest, SnapshotSelector, load_scan, scan};
 use frazil_storage::{Clock, Env, ManualClock, SystemClock};
@@ -20,7 +20,7 @@ use frazil_table::{
 };
 use frazil_writer::{TableWriter, WriterConfig};
 use futures::TryStreamExt;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use roaring::RoaringTreemap;
 
 /// A row: `id`, `p`, `v`.
@@ -243,13 +243,18 @@ impl World {
 
     /// An equality delete file of `id`s, in the partition of a file.
     pub async fn equality(&self, ids: &[i64], like: &TableFile) -> TableFile {
-        const SCHEMA: &str = r#"{"type":"struct","fields":[{"id":1,"name":"id","required":true,"type":"long"}]}"#;
-        let schema: Arc<ArrowSchema> = Arc::new(arrow_schema(&parse(SCHEMA)).unwrap());
-        let column: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
-        let bytes = encode(&RecordBatch::try_new(schema, vec![column]).unwrap());
+        self.equality_by(1, "id", Arc::new(Int64Array::from(ids.to_vec())), like).await
+    }
+
+    /// An equality delete file of values of one column, in the partition of a file.
+    pub async fn equality_by(&self, id: i32, name: &str, values: ArrayRef, like: &TableFile) -> TableFile {
+        let id_of_field = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
+        let field = Field::new(name, values.data_type().clone(), true).with_metadata(id_of_field);
+        let count = values.len();
+        let bytes = encode(&RecordBatch::try_new(Arc::new(ArrowSchema::new(vec![field])), vec![values]).unwrap());
         let place = (like.partition_spec_id, like.file.partition().clone());
-        self.store_delete(bytes, ids.len(), &place, |builder| {
-            builder.content(DataContentType::EqualityDeletes).equality_ids(Some(vec![1]));
+        self.store_delete(bytes, count, &place, |builder| {
+            builder.content(DataContentType::EqualityDeletes).equality_ids(Some(vec![id]));
         })
         .await
     }
