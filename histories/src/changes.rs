@@ -34,6 +34,7 @@ impl History {
             seen,
             changes: vec![change],
             effects: vec![effect],
+            rewrites: Vec::new(),
         };
         match self.random.random_range(0..100) {
             // An append and what was going to be done anyway, one snapshot on the other.

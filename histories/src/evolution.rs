@@ -226,8 +226,8 @@ impl History {
                 let change = Change::Append { files, properties };
                 let base = self.head(MAIN_BRANCH);
                 let seen = self.world.table.metadata_location().to_owned();
-                self.land(vec![Pending { what, branch, base, seen, changes: vec![change], effects: vec![effect] }])
-                    .await
+                let (changes, effects, rewrites) = (vec![change], vec![effect], Vec::new());
+                self.land(vec![Pending { what, branch, base, seen, changes, effects, rewrites }]).await
             }
             Ok(CherryPick::FastForward { snapshot_id }) => {
                 let branch = MAIN_BRANCH.to_owned();
@@ -249,6 +249,7 @@ impl History {
         if ids.is_empty() || !self.apply("expire", Change::ExpireSnapshots { snapshot_ids: ids }).await? {
             return Ok(());
         }
+        self.compaction.forget();
         let (store, cache) = (&self.world.env.store, &self.world.context.manifests);
         let gone = io::find_unreachable_files(store, cache, &before, &self.world.table).await;
         for path in gone.map_err(|error| error.to_string())?.in_order_of_deletion() {

@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::compaction::{self, Compaction, Rewrite};
 use crate::model::{Effect, Model};
 use crate::value::Val;
 use crate::world::{KEY, World};
@@ -28,6 +29,18 @@ pub struct Pending {
     pub changes: Vec<Change>,
     /// Of each change that makes a snapshot.
     pub effects: Vec<Effect>,
+    /// What the compactor wrote, instead of changes.
+    pub rewrites: Vec<Rewrite>,
+}
+
+impl Pending {
+    /// How it ends, and what it makes of the rows if it lands.
+    async fn commit(&self, world: &World, fresh: bool) -> frazil_catalog::Result<(CommitEnd, Vec<Effect>)> {
+        match self.rewrites.is_empty() {
+            true => Ok((world.commit(&self.branch, &self.changes).await?, self.effects.clone())),
+            false => compaction::commit(world, &self.rewrites, fresh).await,
+        }
+    }
 }
 
 /// How many histories did what: a generator that never does something tests nothing of it.
@@ -77,6 +90,7 @@ pub struct History {
     /// What position delete files hold.
     pub positions: HashMap<String, Vec<(String, i64)>>,
     pending: Vec<Pending>,
+    pub compaction: Compaction,
     /// Snapshots that were read, by which schema, and were right: files never change, and go only by expiry.
     checked: HashSet<(i64, i32)>,
     /// By [`crate::model::Row::origin`].
@@ -129,7 +143,7 @@ impl History {
             .properties(properties)
             .build();
         let world = World::new(seed, setting.warehouse, creation).await;
-        let (model, pending) = (Model::default(), Vec::new());
+        let (model, pending, compaction) = (Model::default(), Vec::new(), Compaction::new(&mut random));
         let (tally, positions, checked) = (Tally::default(), HashMap::new(), HashSet::new());
         Self {
             types: setting.types,
@@ -142,6 +156,7 @@ impl History {
             next_id: 1_000,
             positions,
             pending,
+            compaction,
             checked,
             row_ids: HashMap::new(),
         }
@@ -164,9 +179,9 @@ impl History {
         match self.random.random_range(0..100) {
             0..55 => {
                 let branch = self.some_branch();
-                if let Some(pending) = self.prepare(&branch).await {
-                    self.pending.push(pending);
-                }
+                let compacts = branch == MAIN_BRANCH && self.random.random_bool(0.2);
+                let pending = if compacts { self.compact().await } else { self.prepare(&branch).await };
+                self.pending.extend(pending);
                 // Writers take their time: meanwhile others land.
                 if self.random.random_bool(0.6) || self.pending.len() > 3 {
                     self.land_some().await?;
@@ -196,16 +211,21 @@ impl History {
     pub async fn land(&mut self, landing: Vec<Pending>) -> Result<(), Broken> {
         let world = &self.world;
         let metadata = world.table.metadata_location().to_owned();
-        let commits = landing.iter().map(|pending| world.commit(&pending.branch, &pending.changes));
-        let ends = futures::future::join_all(commits).await;
         let alone = landing.len() == 1;
+        // What one change does may be in the way of the next.
+        let is_fresh = |pending: &Pending| alone && pending.seen == metadata && pending.changes.len() <= 1;
+        let commits = landing.iter().map(|pending| pending.commit(world, is_fresh(pending)));
+        let ends = futures::future::join_all(commits).await;
         let mut landed = Vec::new();
-        for (pending, end) in landing.into_iter().zip(ends) {
-            // What one change does may be in the way of the next.
-            let fresh = alone && pending.seen == metadata && pending.changes.len() == 1;
+        for (pending, end) in landing.iter().zip(ends) {
+            let fresh = is_fresh(pending);
+            let (end, effects) = match end {
+                Ok((end, effects)) => (Ok(end), effects),
+                Err(error) => (Err(error), Vec::new()),
+            };
             let end = match end {
                 Ok(CommitEnd::Committed(committed)) => {
-                    landed.extend(committed.snapshot_ids.into_iter().zip(pending.effects));
+                    landed.extend(committed.snapshot_ids.into_iter().zip(effects));
                     "committed".to_owned()
                 }
                 Ok(CommitEnd::Conflict(Conflict::PartialMatch { .. })) => "partial match".to_owned(),

@@ -1,5 +1,5 @@
-//! Random histories of a table against a model in memory: every change there is, by several writers at once, on random
-//! schemas and evolving specs, in every format version. After each step the heads and the new snapshots read as the
+//! Random histories of a table against a model in memory: every change there is, by several writers at once and the
+//! compactor between them, on random schemas and evolving specs, in every format version. After each step the heads and the new snapshots read as the
 //! model has them, and after each expiry and at the end every retained snapshot does.
 //!
 //! A package of its own, so that it is built for speed without the engine: `./test` runs some thousands, the program of
@@ -10,6 +10,7 @@
 )]
 
 mod changes;
+mod compaction;
 mod end_state;
 mod evolution;
 mod history;

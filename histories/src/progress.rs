@@ -120,7 +120,7 @@ impl Progress {
 const HAPPENS_WITHIN: u64 = 1_000;
 
 /// What some histories must do, as [`Tally`] spells it: a generator that never gets there would test nothing of it.
-const MUST_HAPPEN: [&str; 26] = [
+const MUST_HAPPEN: [&str; 33] = [
     "append: committed",
     "equality delete: committed",
     "delete of rows: committed",
@@ -135,6 +135,13 @@ const MUST_HAPPEN: [&str; 26] = [
     "rewrite of files: FileGone",
     "rewrite with deletes carried: committed",
     "rewrite of deletes: committed",
+    "compaction: committed",
+    "compaction: FileGone",
+    "compaction: RowsDeleted",
+    "rewritten by copy",
+    "rewritten by encode",
+    "rewritten without deleted rows",
+    "rewritten to nothing",
     "overwrite by filter: committed",
     "append and append: committed",
     "schema and append: committed",

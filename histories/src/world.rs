@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef as ArrowSchemaRef};
-use frazil_catalog::{CatalogRef, CommitEnd, CommitRequest, Precheck, Retry, SqlCatalog};
+use frazil_catalog::{CatalogRef, CommitEnd, CommitQueue, CommitRequest, Precheck, Retry, SqlCatalog};
 use frazil_reader::{ReadContext, ScanRequest, SnapshotSelector, load_scan, scan};
 use frazil_storage::{Clock, Env, ManualClock, SystemClock};
 use frazil_table::arrow::{arrow_schema, field_id};
@@ -41,6 +41,8 @@ pub struct World {
     pub catalog: CatalogRef,
     pub context: ReadContext,
     pub table: Table,
+    /// Of the compactor.
+    pub queue: CommitQueue,
     own_files: u32,
     files: HashMap<Arc<str>, Contents>,
     origins: u64,
@@ -64,7 +66,8 @@ impl World {
         catalog.create_namespace(&namespace, Default::default()).await.unwrap();
         let table = catalog.create_table(&namespace, creation).await.unwrap();
         let context = ReadContext::new(&env);
-        Self { env, clock, catalog, context, table, own_files: 0, files: HashMap::new(), origins: 0 }
+        let queue = CommitQueue::new(catalog.clone(), env.clone(), table.ident().clone());
+        Self { env, clock, catalog, context, table, queue, own_files: 0, files: HashMap::new(), origins: 0 }
     }
 
     pub fn ident(&self) -> &TableIdent {
@@ -172,6 +175,23 @@ impl World {
         placed
     }
 
+    /// The rows of a data file that somebody else wrote, by its own keys and row ids. `known`: what rows with these keys hold.
+    pub async fn place_stored(&mut self, file: &TableFile, known: &HashMap<i64, Val>) -> Rows {
+        let path: Arc<str> = file.file.file_path().into();
+        let keys = self.keys_of(&path).await;
+        let partition: Partition = (file.partition_spec_id, file.file.partition().clone());
+        let row = |(position, key): (i64, &i64)| {
+            let values = known.get(key).unwrap_or_else(|| panic!("{path} holds row {key}, which is not there")).clone();
+            (*key, Row { values, file: path.clone(), position, partition: partition.clone(), origin: None })
+        };
+        let placed: Rows = (0..).zip(&keys).map(row).collect();
+        assert_eq!(placed.len(), keys.len(), "{path} holds a row twice");
+        let rows = keys.iter().map(|key| known[key].clone()).collect();
+        let row_ids = self.column_of(&path, ROW_ID).await;
+        self.files.insert(path, Contents { rows, row_ids });
+        placed
+    }
+
     /// All rows of a data file, deleted ones too, as they were written.
     pub fn rows_of(&self, path: &str) -> &[Val] {
         &self.files[path].rows
@@ -185,14 +205,18 @@ impl World {
 
     /// The keys in a data file, read without the reader that is tried.
     async fn keys_of(&self, path: &str) -> Vec<i64> {
+        let keys = self.column_of(path, KEY).await.expect("every file has keys");
+        keys.into_iter().map(|key| key.expect("every row has a key")).collect()
+    }
+
+    /// A column of longs in a data file, if it has it, read without the reader that is tried.
+    async fn column_of(&self, path: &str, id: i32) -> Option<Vec<Option<i64>>> {
         let bytes = self.env.store.read(path).await.unwrap();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-        let keys = reader.flat_map(|batch| {
-            let batch = batch.unwrap();
-            let index = batch.schema().fields().iter().position(|field| field_id(field) == Some(KEY)).unwrap();
-            batch.column(index).as_primitive::<Int64Type>().values().to_vec()
-        });
-        keys.collect()
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let index = reader.schema().fields().iter().position(|field| field_id(field) == Some(id))?;
+        let batches = reader.build().unwrap();
+        let values = |batch: RecordBatch| batch.column(index).as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+        Some(batches.flat_map(|batch| values(batch.unwrap())).collect())
     }
 
     /// A position delete file. `named`: whether it says that it is of one data file.

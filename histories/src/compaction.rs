@@ -1,0 +1,151 @@
+//! The compactor that is shipped, at work between everybody else's changes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use frazil_catalog::{CommitEnd, Committed};
+use frazil_compactor::{
+    Config, Coordinator, Policy, RewriteKind, RewriteResult, commit_rewrite, follow, plan_rewrite, run_group,
+};
+use frazil_table::spec::MAIN_BRANCH;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::{History, Pending};
+use crate::model::{Effect, Rows};
+use crate::value::Val;
+use crate::world::World;
+
+/// How a history's table is compacted, and the coordinator that follows it.
+pub struct Compaction {
+    config: Config,
+    coordinator: Option<Coordinator>,
+}
+
+/// One group's output, and where its rows are.
+pub struct Rewrite {
+    result: RewriteResult,
+    moved: Rows,
+}
+
+impl Compaction {
+    pub fn new(random: &mut StdRng) -> Self {
+        let config = Config {
+            // Nothing is handed out: the history says when.
+            enabled: false,
+            delta_commits: random.random_range(1..4),
+            delete_ratio: *[0.0, 0.3, 1.0].choose(random).unwrap(),
+            // Nothing is small, some files are, all are.
+            target_file_size_bytes: *[1, 2_500, 512 << 20, 512 << 20].choose(random).unwrap(),
+            // Row groups are copied where that can be, or all rows are written anew.
+            row_group_size_bytes: *[4, 128 << 20].choose(random).unwrap(),
+            policy: *[Policy::Pack, Policy::Pack, Policy::Tiered].choose(random).unwrap(),
+            ..Config::default()
+        };
+        Self { config, coordinator: None }
+    }
+
+    /// The coordinator begins anew: it may remember commits that expired, and a scan does not.
+    pub fn forget(&mut self) {
+        self.coordinator = None;
+    }
+}
+
+impl History {
+    /// Rewrites what the compactor chooses on `main` as it is now. The plan of a coordinator that follows commits has to be
+    /// that of a scan.
+    pub async fn compact(&mut self) -> Option<Pending> {
+        let base = self.head(MAIN_BRANCH)?;
+        let state = self.world.state(MAIN_BRANCH, Some(base)).await;
+        let Compaction { config, coordinator } = &mut self.compaction;
+        let plan = plan_rewrite(&state, config).unwrap();
+        let followed = match coordinator {
+            Some(coordinator) => {
+                follow(coordinator, &self.world.queue, &self.world.table, config).await.unwrap();
+                coordinator.plan()
+            }
+            none => none.insert(Coordinator::new(&state, config).unwrap()).plan(),
+        };
+        assert_eq!(followed, plan, "the coordinator's plan is not that of a scan");
+        if plan.groups.is_empty() {
+            return None;
+        }
+        let rows = self.model.rows(Some(base));
+        let mut rewrites = Vec::new();
+        for group in &plan.groups {
+            let stop = CancellationToken::new();
+            let result = run_group(group, &self.world.env, &self.world.table, config, &stop).await;
+            let result = result.unwrap_or_else(|error| panic!("{error}\n{plan}"));
+            let moved = place(&mut self.world, &result, &rows).await;
+            self.tally.count(&format!("rewritten by {:?}", result.kind).to_lowercase());
+            if result.rows_deleted > 0 {
+                self.tally.count("rewritten without deleted rows");
+            }
+            if result.outputs.is_empty() {
+                self.tally.count("rewritten to nothing");
+            }
+            rewrites.push(Rewrite { result, moved });
+        }
+        Some(Pending {
+            what: "compaction".to_owned(),
+            branch: MAIN_BRANCH.to_owned(),
+            base: Some(base),
+            seen: self.world.table.metadata_location().to_owned(),
+            changes: Vec::new(),
+            effects: Vec::new(),
+            rewrites,
+        })
+    }
+}
+
+/// The rows of a rewrite's output, where they are now.
+async fn place(world: &mut World, result: &RewriteResult, rows: &Rows) -> Rows {
+    let schema = world.table.metadata().current_schema().clone();
+    let values = |values: &Val| match result.kind {
+        // Columns that were dropped are in the copy, too.
+        RewriteKind::Copy => values.clone(),
+        RewriteKind::Encode => values.project(schema.as_struct().fields()),
+    };
+    let inputs: BTreeSet<&str> = result.group.paths().collect();
+    let is_input = |path: &str| inputs.contains(path);
+    let known: HashMap<i64, Val> =
+        rows.iter().filter(|(_, row)| is_input(&row.file)).map(|(key, row)| (*key, values(&row.values))).collect();
+    let mut moved = Rows::new();
+    for output in &result.outputs {
+        moved.extend(world.place_stored(output, &known).await);
+    }
+    moved
+}
+
+/// Commits what there is of them by the compactor's own committer. What it makes of the rows, if it landed.
+pub async fn commit(
+    world: &World,
+    rewrites: &[Rewrite],
+    fresh: bool,
+) -> frazil_catalog::Result<(CommitEnd, Vec<Effect>)> {
+    let results = rewrites.iter().map(|rewrite| rewrite.result.clone()).collect();
+    let end = match commit_rewrite(&world.queue, results).await {
+        Ok(end) => end,
+        Err(frazil_compactor::Error::Catalog(error)) => return Err(error),
+        Err(other) => panic!("{other}"),
+    };
+    assert!(!fresh || end.dropped.is_empty(), "nobody came between: {:?}", end.dropped);
+    let Some(table) = end.table else {
+        let (_, conflict) = end.dropped.into_iter().next().expect("what is not committed is dropped");
+        return Ok((CommitEnd::Conflict(conflict), Vec::new()));
+    };
+    let landed: Vec<Vec<&str>> = end.committed.iter().map(|result| result.group.paths().collect()).collect();
+    let mut files = BTreeSet::new();
+    let mut moved = Rows::new();
+    for rewrite in rewrites {
+        let inputs: Vec<&str> = rewrite.result.group.paths().collect();
+        if landed.contains(&inputs) {
+            files.extend(inputs.into_iter().map(Arc::from));
+            moved.extend(rewrite.moved.clone());
+        }
+    }
+    let committed = Committed { table, snapshot_ids: end.snapshot_ids, retries: end.retries };
+    Ok((CommitEnd::Committed(committed), vec![Effect::Move { files, moved }]))
+}
