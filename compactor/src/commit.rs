@@ -55,8 +55,8 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
             CommitEnd::AlreadyLanded(_) => unreachable!("the precheck never finds it landed"),
             CommitEnd::Conflict(conflict) => conflict,
         };
-        let (dropped, rest) = match gone_file(&conflict) {
-            Some(path) => results.into_iter().partition(|result| result.group.paths().any(|input| input == path)),
+        let (dropped, rest) = match file_of(&conflict) {
+            Some(path) => results.into_iter().partition(|result| result.has(path)),
             None => (results, Vec::new()),
         };
         // A conflict about a file that is in no group can't be cured by dropping one.
@@ -81,10 +81,20 @@ pub async fn delete_outputs(env: &Env, result: &RewriteResult) {
     }
 }
 
-fn gone_file(conflict: &Conflict) -> Option<&str> {
+/// The input or output that a conflict is about.
+fn file_of(conflict: &Conflict) -> Option<&str> {
     match conflict {
-        Conflict::FileGone { path } | Conflict::RowsDeleted { path, .. } => Some(path),
+        Conflict::FileGone { path }
+        | Conflict::RowsDeleted { path, .. }
+        | Conflict::DeleteByDroppedField { path, .. } => Some(path),
         _ => None,
+    }
+}
+
+impl RewriteResult {
+    fn has(&self, path: &str) -> bool {
+        let mut outputs = self.outputs.iter().map(|output| output.file.file_path());
+        self.group.paths().any(|input| input == path) || outputs.any(|output| output == path)
     }
 }
 
