@@ -131,7 +131,7 @@ impl<'a> PartitionDeletes<'a> {
             None => own.map(|delete| delete.rows()).sum(),
         };
         let share = |spread: &Spread, is_equality| spread.share_from(DeleteFile::first_number(is_equality, data));
-        let spread = share(&self.everywhere, true) + share(&self.equality, true) + share(&self.positions, false);
+        let spread = share(self.everywhere, true) + share(&self.equality, true) + share(&self.positions, false);
         (named as f64 + spread * rows).min(rows)
     }
 }
