@@ -74,8 +74,9 @@ fn every_engine_reads_the_same_rows_before_and_after_a_compaction() -> Result<()
         }
         assert_eq!(ids()?, ids_before, "{table}");
 
-        // Others go on with it: Spark's changes keep the ids of Frazil's rows, and Frazil's next compaction those of Spark's.
-        spark.sql(&format!("UPDATE frazil.{table} SET title = 'spark' WHERE id IN (10, 50)"))?;
+        // Others go on with it, in both partitions: Spark's changes keep the ids of Frazil's rows, and Frazil's next
+        // compaction those of Spark's.
+        spark.sql(&format!("UPDATE frazil.{table} SET title = 'spark' WHERE id IN (10, 51)"))?;
         spark.sql(&format!("DELETE FROM frazil.{table} WHERE id = 11"))?;
         let (rows, ids_before) = (rows_of(spark, &table)?, ids()?);
         frazil.sql(&format!("CALL system.rewrite_data_files('{table}')")).unwrap();
