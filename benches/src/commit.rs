@@ -16,6 +16,7 @@ use frazil_table::spec::{
 use frazil_table::{Change, CommitIdentity, MetadataText, SnapshotProperties, Table, TableFile, io};
 
 use crate::figure::{Better, Figure};
+use crate::measure::{peak_rss_mib, reset_peak};
 use crate::{Result, lineitem};
 
 /// Commits of a measurement; the middle one counts.
@@ -43,18 +44,18 @@ pub fn run() -> Result<Vec<Figure>> {
 
         let few = world.table("few").await?;
         world.append(&few, 10).await?;
-        let few_ms = world.commit_ms(&few).await?;
+        let (few_ms, _) = world.commit_ms(&few).await?;
         let many = world.table("many").await?;
         for _ in 0..10 {
             world.append(&many, 10_000).await?;
         }
-        let many_ms = world.commit_ms(&many).await?;
-        figures.push(figure("commit of one file to 100,000 files", many_ms, "to 10 files", few_ms, 1.3, 1.0));
+        let commit = world.commit_ms(&many).await?;
+        figures.push(figure("commit of one file to 100,000 files", commit, "to 10 files", few_ms, 1.3, 1.0));
         Ok(figures)
     })
 }
 
-fn figure(name: &str, measured: f64, beside: &str, value: f64, floor: f64, aim: f64) -> Figure {
+fn figure(name: &str, (measured, peak): (f64, u64), beside: &str, value: f64, floor: f64, aim: f64) -> Figure {
     Figure {
         name: name.to_owned(),
         unit: "ms",
@@ -63,7 +64,7 @@ fn figure(name: &str, measured: f64, beside: &str, value: f64, floor: f64, aim: 
         better: Better::Less,
         floor: Some(floor),
         aim: Some(aim),
-        peak_rss_mib: None,
+        peak_rss_mib: Some(peak),
     }
 }
 
@@ -153,14 +154,16 @@ impl World {
         }
     }
 
-    async fn commit_ms(&self, queue: &CommitQueue) -> Result<f64> {
+    /// What one commit takes, in milliseconds, and what the process takes meanwhile, in MiB.
+    async fn commit_ms(&self, queue: &CommitQueue) -> Result<(f64, u64)> {
+        reset_peak();
         let mut took = Vec::new();
         for _ in 0..COMMITS {
             let start = Instant::now();
             self.append(queue, 1).await?;
             took.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        Ok(middle(took))
+        Ok((middle(took), peak_rss_mib()))
     }
 }
 

@@ -47,12 +47,12 @@ pub fn run() -> Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         // First, while the process has nothing but the input: memory that was given back is not always the system's again.
-        let memory = many_partitions(&batches).await?;
+        let partitions = many_partitions(&batches).await?;
         let mut figures = Vec::new();
         figures.extend(partitioned(&batches, "by year of l_shipdate", Transform::Year, true).await?);
         figures.extend(partitioned(&batches, "by month of l_shipdate", Transform::Month, false).await?);
         figures.extend(unpartitioned(&batches).await?);
-        figures.push(memory);
+        figures.push(partitions);
         Ok(figures)
     })
 }
@@ -187,17 +187,36 @@ async fn partitioned(
         aim: Some(1.9),
         peak_rss_mib: None,
     };
-    Ok(vec![cpu, wall])
+    Ok(vec![cpu, wall, memory(&format!("lineitem {name}"), peak, WriterConfig::default().memory_max_bytes)])
+}
+
+/// What a writer took beside its input.
+fn memory(name: &str, peak_mib: u64, budget_bytes: usize) -> Figure {
+    Figure {
+        name: format!("{name}, memory"),
+        unit: "MiB",
+        measured: peak_mib as f64,
+        beside: Some(("its budget".to_owned(), (budget_bytes >> 20) as f64)),
+        better: Better::Less,
+        floor: Some(1.2),
+        aim: Some(1.0),
+        peak_rss_mib: Some(peak_mib),
+    }
 }
 
 async fn unpartitioned(batches: &[RecordBatch]) -> Result<Vec<Figure>> {
     let rows = rows_of(batches);
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     let mut sizes = (0, 0);
+    reset_peak();
+    let before = rss_mib();
     for _ in 0..REPEATS {
         let (took, bytes) = write(batches, None, 2).await?;
         ours.push(took);
         sizes.0 = bytes;
+    }
+    let peak = peak_rss_mib().saturating_sub(before);
+    for _ in 0..REPEATS {
         let (took, bytes) = encode(std::slice::from_ref(&batches.to_vec())).await?;
         bare.push(took);
         sizes.1 = bytes;
@@ -225,6 +244,7 @@ async fn unpartitioned(batches: &[RecordBatch]) -> Result<Vec<Figure>> {
         aim: Some(1.0),
         peak_rss_mib: None,
     });
+    figures.push(memory("lineitem unpartitioned", peak, WriterConfig::default().memory_max_bytes));
     let peers = peers::write_lineitem(batches)?;
     let fastest = peers.iter().map(|(_, speed)| *speed).fold(0.0, f64::max);
     for (name, speed) in peers {
@@ -241,16 +261,7 @@ async fn many_partitions(batches: &[RecordBatch]) -> Result<Figure> {
     let before = rss_mib();
     write_by(batches, Some((ORDERKEY, Transform::Bucket(PARTITIONS))), config).await?;
     let peak = peak_rss_mib().saturating_sub(before);
-    Ok(Figure {
-        name: format!("lineitem in {PARTITIONS} partitions, memory"),
-        unit: "MiB",
-        measured: peak as f64,
-        beside: Some(("its budget".to_owned(), (PARTITIONS_BYTES_MAX >> 20) as f64)),
-        better: Better::Less,
-        floor: Some(1.2),
-        aim: Some(1.0),
-        peak_rss_mib: Some(peak),
-    })
+    Ok(memory(&format!("lineitem in {PARTITIONS} partitions"), peak, PARTITIONS_BYTES_MAX))
 }
 
 fn rows_of(batches: &[RecordBatch]) -> f64 {

@@ -98,6 +98,18 @@ pub fn run() -> Result<Vec<Figure>> {
         let less = Better::Less;
         Ok(vec![
             Figure { peak_rss_mib: Some(peak), ..upserts },
+            figure(
+                "upserts, memory".to_owned(),
+                "MiB",
+                peak as f64,
+                (
+                    "index and writer may have",
+                    ((INDEX_BYTES_MAX + WriterConfig::default().memory_max_bytes) >> 20) as f64,
+                ),
+                less,
+                1.2,
+                1.0,
+            ),
             figure("key index".to_owned(), "bytes/key", bytes, ("what is wanted", 16.0), less, 1.0, 1.0),
             figure(
                 "scan after the upserts".to_owned(),
