@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use frazil_catalog::CatalogRef;
 use frazil_table::spec::{MAIN_BRANCH, SnapshotRef, TableIdent};
-use frazil_table::{Table, io};
+use frazil_table::{Table, io, moment};
 
 use crate::increment::step;
 use crate::position::{Part, Position, StartPosition};
@@ -285,7 +285,7 @@ fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
             }
             match (first, head, ancestors.cut_at()) {
                 (Some(_), _, Some(missing)) if !is_inside => {
-                    return Err(Error::SnapshotsExpired { from: format!("{at_ms} ms"), missing });
+                    return Err(Error::SnapshotsExpired { from: moment(*at_ms), missing });
                 }
                 (Some(first), _, _) => whole(first, Part::Added),
                 (None, Some(head), _) => Position::After { snapshot_id: head },

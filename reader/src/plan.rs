@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use frazil_table::spec::{DataContentType, DataFile, MAIN_BRANCH, SchemaRef, SnapshotRef, SnapshotRetention};
-use frazil_table::{Table, TableState, io};
+use frazil_table::{Table, TableState, io, moment};
 
 use crate::deletes::DeleteIndex;
 use crate::predicate::{BoundPredicate, PartitionPredicate, may_match};
@@ -119,7 +119,7 @@ pub fn select_snapshot(table: &Table, selector: &SnapshotSelector) -> Result<Sel
             let found = log.next_back().and_then(|entry| metadata.snapshot_by_id(entry.snapshot_id));
             match found {
                 Some(snapshot) => Ok(historic(snapshot, MAIN_BRANCH)),
-                None => Err(missing(format!("snapshot at or before {at_ms} ms"), retained(table))),
+                None => Err(missing(format!("snapshot at or before {}", moment(*at_ms)), retained(table))),
             }
         }
         SnapshotSelector::Branch(name) if name == MAIN_BRANCH => Ok(current(table.current_snapshot(), name)),
@@ -151,7 +151,7 @@ fn retained(table: &Table) -> String {
     match snapshots.min_by_key(|snapshot| snapshot.timestamp_ms()) {
         None => "it has no snapshots".to_owned(),
         Some(oldest) => {
-            format!("the oldest that is retained is {} of {} ms", oldest.snapshot_id(), oldest.timestamp_ms())
+            format!("the oldest that is retained is {} of {}", oldest.snapshot_id(), moment(oldest.timestamp_ms()))
         }
     }
 }

@@ -303,7 +303,7 @@ async fn mistakes_are_shown_in_their_line() {
                |
              6 |          SELECT NO_SUCH(id) FROM flights
                |                 ^^^^^^^
-            the table has no snapshot 42; the oldest that is retained is 1154956072426523604 of 1700000000001 ms
+            the table has no snapshot 42; the oldest that is retained is 1154956072426523604 of 2023-11-14T22:13:20.001Z
               --> line 7, column 25, in SELECT
                |
              7 |          SELECT id FROM flights FOR SYSTEM_VERSION AS OF 42

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::MetadataPlan;
 use crate::spec::{FormatVersion, MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableRequirement, TableUpdate};
-use crate::{Error, Result, Table};
+use crate::{Error, Result, Table, moment};
 
 /// A change of a branch or a tag.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ pub(super) fn plan(table: &Table, change: &RefChange) -> Result<MetadataPlan> {
         RefChange::RollbackToTime { branch, timestamp_ms } => {
             let older = ancestor_at(table, branch, timestamp_ms.saturating_sub(1));
             let snapshot_id = older.ok_or_else(|| {
-                Error::InvalidChange(format!("{branch} has no snapshot from before {timestamp_ms} ms"))
+                Error::InvalidChange(format!("{branch} has no snapshot from before {}", moment(*timestamp_ms)))
             })?;
             move_branch(table, branch, snapshot_id)
         }

@@ -189,7 +189,15 @@ impl<'a> Evolution<'a> {
         let is_there = |field: &PartitionField| !self.is_gone(field) && is_it(field);
         let index = self.fields.iter().position(is_there).ok_or_else(|| self.no_such(what))?;
         match self.metadata.format_version() {
-            FormatVersion::V1 => self.fields[index].transform = Transform::Void,
+            FormatVersion::V1 => {
+                let columns = self.metadata.current_schema();
+                let field = &mut self.fields[index];
+                field.transform = Transform::Void;
+                // Only a column's own values may stand under its name.
+                if columns.as_struct().field_by_name(&field.name).is_some() {
+                    give_way(field);
+                }
+            }
             _ => drop(self.fields.remove(index)),
         }
         Ok(())
@@ -218,7 +226,7 @@ impl<'a> Evolution<'a> {
         match self.fields.iter_mut().find(|field| field.name == name) {
             None => Ok(()),
             Some(old) if old.transform == Transform::Void => {
-                old.name = format!("{}_{}", old.name, old.field_id);
+                give_way(old);
                 Ok(())
             }
             Some(_) => Err(Error::InvalidChange(format!("there is a partition field '{name}' already"))),
@@ -248,6 +256,11 @@ impl<'a> Evolution<'a> {
         };
         Error::InvalidChange(format!("there is no partition field '{what}'; {there}"))
     }
+}
+
+/// Takes a name that nobody else wants.
+fn give_way(field: &mut PartitionField) {
+    field.name = format!("{}_{}", field.name, field.field_id);
 }
 
 /// The fields of a spec in a few words.

@@ -702,6 +702,35 @@ fn in_version_1_the_partition_fields_of_a_replaced_table_keep_their_places() {
     .assert_eq(&texts);
 }
 
+/// A void field has no values of the column, so it can't keep the column's name.
+#[test]
+fn an_identity_partition_field_of_version_1_gives_its_name_up() {
+    let first = partitioned_by([(2, "day", Transform::Identity), (1, "id_bucket", Transform::Bucket(2))]);
+    let t = table_of(FormatVersion::V1, schema(), first);
+    let dropped = spec([drop_spec("day")]);
+    expect![[r#"
+        partition spec [1000: day_1000 = void(2), 1001: id_bucket = bucket[2](1)]
+        the partition spec becomes the default
+        requires last assigned partition id 1001
+        requires default spec id 0
+        requires current schema id 0
+    "#]]
+    .assert_eq(&text(&t, &dropped));
+    let t = changed(&t, &dropped);
+    expect![[r#"
+        partition spec [1000: day_1000 = void(2), 1001: id_bucket = bucket[2](1), 1002: day = identity(2)]
+        the partition spec becomes the default
+        requires last assigned partition id 1001
+        requires default spec id 1
+        requires current schema id 0
+    "#]]
+    .assert_eq(&text(&t, &spec([by("day", Transform::Identity)])));
+    expect![[r#"
+        the change can't be made: there is no partition field 'day'; there are id_bucket
+    "#]]
+    .assert_eq(&text(&t, &spec([drop_spec("day")])));
+}
+
 #[tokio::test]
 async fn manifests_of_a_spec_are_written_anew_though_its_column_is_gone() {
     use crate::commit::tests::TestTable;

@@ -366,7 +366,7 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
              9 |          CALL system.rollback_to_snapshot('t', 17)
                |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
                = has it expired?
-            main has no snapshot from before 978307200000 ms
+            main has no snapshot from before 2001-01-01T00:00:00.000Z
               --> line 10, column 15, in CALL
                 |
              10 |          CALL system.rollback_to_timestamp('t', TIMESTAMP '2001-01-01 00:00:00')

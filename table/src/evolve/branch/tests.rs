@@ -136,7 +136,7 @@ async fn a_branch_moves_forward_only_along_its_own_history_and_back_only_into_it
     ]
     .map(|change| text(&t, &s, change))
     .concat()
-    .replace(&t0.to_string(), "t0");
+    .replace(&moment(t0), "t0");
     expect![[r#"
         branch behind points to s2
         requires behind at s0
@@ -149,7 +149,7 @@ async fn a_branch_moves_forward_only_along_its_own_history_and_back_only_into_it
         requires main at s2
         the change can't be made: the table has no snapshot 17; has it expired?
         nothing to change
-        the change can't be made: main has no snapshot from before t0 ms
+        the change can't be made: main has no snapshot from before t0
     "#]].assert_eq(&texts);
     change(&mut t, back(s[0])).await;
     let main = RefChange::SetSnapshot { branch: "main".to_owned(), snapshot_id: s[2] };
