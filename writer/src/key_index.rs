@@ -3,7 +3,8 @@
 //! A key's hash chooses one of 1,024 parts by its first 10 bits. The next 32 bits, the tag, are stored beside the row's
 //! place: 12 bytes in all. A part is an array in the order of tags with free slots between: a tag's home is its share of
 //! the array, and a slot lies at its home or shortly behind (linear probing in order, without a hash function for the
-//! home). Since order survives, a part grows by an eighth in one pass, so it is never less than three quarters full.
+//! home). Since order survives, a part grows by an eighth, or shrinks, in one pass, so it is never less than three quarters
+//! full.
 //!
 //! The index answers with *candidates*: rows whose keys agree in 42 bits of their hash. Whether a candidate has the key is
 //! for the caller to find out, from the row itself. Several rows may have one key.
@@ -210,6 +211,9 @@ const MIN_HOMES: usize = 8;
 /// A part that is fuller than 7/8 grows by 1/8, to 7/9: between 13.7 and 15.4 bytes a key.
 const FULL: (usize, usize) = (7, 8);
 
+/// A part that is less full than 3/4 shrinks, to 7/9.
+const EMPTY: (usize, usize) = (3, 4);
+
 /// Slots behind the homes that a part is made with, and gets when they are used up.
 const TAIL_SLOTS: usize = 8;
 
@@ -295,13 +299,21 @@ impl Part {
         self.slots.copy_within(hole + 1..hole + 1 + pushed, hole);
         self.slots[hole + pushed] = FREE_SLOT;
         self.len -= 1;
+        if self.homes > MIN_HOMES && self.len * EMPTY.1 < self.homes * EMPTY.0 {
+            self.shrink(|_| true);
+        }
     }
 
     fn retain(&mut self, keep: impl Fn(RowRef) -> bool) {
         if self.slots.iter().any(|slot| slot.at.file != FREE && !keep(slot.at)) {
-            let kept = self.slots.iter().filter(|slot| slot.at.file != FREE && keep(slot.at)).count();
-            self.rebuild((kept * 9 / 7 + 1).max(MIN_HOMES), keep);
+            self.len = self.slots.iter().filter(|slot| slot.at.file != FREE && keep(slot.at)).count();
+            self.shrink(keep);
         }
+    }
+
+    /// Keeps the rows that are wanted, `len` of them, and the room that these need.
+    fn shrink(&mut self, keep: impl Fn(RowRef) -> bool) {
+        self.rebuild((self.len * 9 / 7 + 1).max(MIN_HOMES), keep);
     }
 
     /// One pass in order: each slot goes to its new home or behind the one before it.

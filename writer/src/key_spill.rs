@@ -97,3 +97,6 @@ impl SpillFile {
         Ok((self.file.as_mut().expect("it was just made"), failed))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,7 +154,7 @@ impl UpsertWriter {
         assert_eq!(rows.num_rows(), deletes.len(), "each row is a delete or not");
         let keys = self.key.keys_of(&rows)?;
         // The last word on each key: what is left may go in any order.
-        let last = last_of_each_key(&[self.key.encode(&keys)?], self.seed).remove(0);
+        let last = self.last_of_each(&[self.key.encode(&keys)?]).remove(0);
         let sorted = || -> std::result::Result<_, ArrowError> {
             let (gone, stay) = (and(&last, deletes)?, and(&last, &not(deletes)?)?);
             Ok((filter_record_batch(&rows, &stay)?, filter_record_batch(&keys, &gone)?))
@@ -178,6 +178,10 @@ impl UpsertWriter {
         Ok(std::mem::take(&mut self.generations))
     }
 
+    fn last_of_each(&self, keys: &[Keys]) -> Vec<BooleanArray> {
+        last_of_each_key(keys, |keys| keys.hashes(self.seed).collect())
+    }
+
     async fn take(&mut self, change: Change) -> Result<()> {
         if change.keys.num_rows() > 0 {
             self.waiting.push(change);
@@ -195,7 +199,7 @@ impl UpsertWriter {
             return Ok(());
         }
         let keys = waiting.iter().map(|change| self.key.encode(&change.keys)).collect::<Result<Vec<_>>>()?;
-        let last = last_of_each_key(&keys, self.seed);
+        let last = self.last_of_each(&keys);
         drop(keys);
         let equality = self.table.metadata().format_version() == FormatVersion::V2;
         let mut generation = Generation::default();
@@ -230,8 +234,8 @@ impl Drop for UpsertWriter {
     }
 }
 
-/// For each row of each batch whether no later one has its key.
-fn last_of_each_key(batches: &[Keys], seed: u64) -> Vec<BooleanArray> {
+/// For each row of each batch whether no later one has its key. `hashes_of` gives equal keys equal hashes.
+fn last_of_each_key(batches: &[Keys], hashes_of: impl Fn(&Keys) -> Vec<u64>) -> Vec<BooleanArray> {
     let rows: usize = batches.iter().map(Keys::len).sum();
     let mut seen: HashMap<u64, (u32, u32), BuildHasherDefault<AsIs>> = HashMap::default();
     seen.reserve(rows);
@@ -240,8 +244,7 @@ fn last_of_each_key(batches: &[Keys], seed: u64) -> Vec<BooleanArray> {
     let key = |(batch, row): (u32, u32)| batches[batch as usize].get(row as usize);
     let mut last: Vec<Vec<bool>> = batches.iter().map(|keys| vec![false; keys.len()]).collect();
     for (batch, keys) in batches.iter().enumerate().rev() {
-        let hashes: Vec<u64> = keys.hashes(seed).collect();
-        for (row, hash) in hashes.into_iter().enumerate().rev() {
+        for (row, hash) in hashes_of(keys).into_iter().enumerate().rev() {
             let here = (batch as u32, row as u32);
             let is_new = match seen.entry(hash) {
                 Entry::Vacant(vacant) => {
@@ -281,3 +284,6 @@ impl Hasher for AsIs {
         self.0 = hash;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,20 @@
 //! Upserts and deletes by key against a map, with restarts, other writers and rewritten files between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
+use frazil_storage::{Env, Ids};
 use frazil_table::spec::{FormatVersion, Struct, UnboundPartitionSpec};
 use frazil_table::{Change, Overwrite, RemovedFiles, RowDelta, TableFile, Validation};
 use frazil_writer::{Generation, KeyColumns, UpsertPlan, UpsertPlanner, UpsertWriter, WriterConfig};
+use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::world::*;
 use crate::RowReader;
@@ -280,4 +285,79 @@ async fn an_index_that_is_rebuilt_is_the_index_that_was() {
     assert_eq!((kept.keys, rebuilt.keys), (12_000, 12_000));
     assert_eq!((kept.rows_deleted, rebuilt.rows_indexed), (36_000, 12_000));
     assert!(kept.spilled_bytes > 0, "the budget of 250,000 bytes was meant to be too small");
+}
+
+const IDS: &str = r#"{"type":"struct","identifier-field-ids":[1],"fields":[
+    {"id":1,"name":"id","required":true,"type":"long"},
+    {"id":2,"name":"v","required":true,"type":"int"}]}"#;
+
+/// Ids that are counted from one, so that the seed of a planner's hashes is known.
+#[derive(Debug, Default)]
+struct CountedIds(AtomicU64);
+
+impl Ids for CountedIds {
+    fn uuid(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.0.fetch_add(1, Relaxed) + 1))
+    }
+
+    fn snapshot_id(&self) -> i64 {
+        self.0.fetch_add(1, Relaxed) as i64 + 1
+    }
+}
+
+/// Two keys whose hashes agree in all that the index keeps of them where the seed is one: two of the first eight million.
+const ALIKE: [i64; 2] = [1_323_349, 2_823_557];
+
+#[tokio::test]
+async fn no_key_is_taken_for_another_one_with_its_hash() {
+    let mut world = World::with(IDS, None, FormatVersion::V3, &[]).await;
+    let mut sink = Sink::start(&world, 1 << 20).await;
+    let env = Env { ids: Arc::new(CountedIds::default()), ..world.env.clone() };
+    let stored = Arc::new(RowReader::new(&world.context, 2));
+    let key = KeyColumns::of(&world.schema()).unwrap().unwrap();
+    let settings = (WriterConfig::default(), 250_000);
+    sink.planner = UpsertPlanner::new(env, stored, world.context.manifests.clone(), key, settings);
+    let [first, second] = ALIKE.map(|id| json!({"id": id, "v": 1}));
+    for row in [&first, &second] {
+        sink.upsert(&world, std::slice::from_ref(row)).await;
+        sink.commit(&mut world).await;
+    }
+    let counters = sink.planner.counters();
+    assert_eq!(
+        (counters.rows_verified, counters.rows_deleted, counters.keys),
+        (1, 0, 2),
+        "they were meant to be alike"
+    );
+    assert_eq!(world.rows(&all()).await, sorted(vec![first.clone(), second]));
+    let gone = to_batch(sink.writer.key().arrow_schema(), &[json!({"id": ALIKE[1]})]);
+    sink.writer.delete(gone).await.unwrap();
+    sink.commit(&mut world).await;
+    assert_eq!(world.rows(&all()).await, [first]);
+    assert_eq!(sink.planner.counters().keys, 1);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_made_again_leaves_no_delete_file_behind() {
+    for version in [FormatVersion::V2, FormatVersion::V3] {
+        let mut world = World::with(SCHEMA, None, version, &[]).await;
+        let mut sink = Sink::start(&world, 2_000).await;
+        let rows = |round: i32| (0..50).map(|id| row(&(id, "a".to_owned()), round)).collect::<Vec<_>>();
+        sink.upsert(&world, &rows(0)).await;
+        sink.commit(&mut world).await;
+        sink.upsert(&world, &rows(1)).await;
+        sink.upsert(&world, &rows(2)).await;
+        let generations = sink.writer.flush().await.unwrap();
+        assert!(generations.len() > 1, "rows of the checkpoint itself were meant to be deleted too");
+        sink.planner.plan(&world.table, &generations).await.unwrap();
+        world.append(&[row(&(77, "b".to_owned()), 0)]).await;
+        let plan = sink.planner.plan(&world.table, &generations).await.unwrap();
+        sink.land(&mut world, &generations, plan).await;
+        let state = world.state().await;
+        let live = state.live_delete_files().unwrap();
+        let live: BTreeSet<String> = live.iter().map(|live| live.file.file_path().to_owned()).collect();
+        let stored: Vec<_> =
+            world.env.store.list(world.table.metadata().location()).await.unwrap().try_collect().await.unwrap();
+        let stored = stored.into_iter().map(|meta| meta.location).filter(|path| path.contains("-deletes-"));
+        assert_eq!(stored.collect::<BTreeSet<_>>(), live, "{version:?}");
+    }
 }

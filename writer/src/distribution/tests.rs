@@ -141,3 +141,14 @@ fn the_sample_stays_small() {
     let Way::Range { sample, .. } = &distributor.way else { panic!() };
     assert!(sample.keys.len() <= SAMPLE_KEYS && sample.keys.len() > SAMPLE_KEYS / 3, "{}", sample.keys.len());
 }
+
+#[test]
+fn ranges_follow_keys_that_were_not_there_at_first() {
+    let table = sorted_by(table(FIELDS, &[], &[]), &["id"]);
+    // At first a part of the keys that come later: ranges of these alone would leave all others to one writer.
+    let first: Vec<i64> = (0..100).collect();
+    let later = (1..40_i64).map(|round| (0..500).map(|i| (i * 7_919 + round * 104_729) % 1_000_000).collect());
+    let batches: Vec<Vec<i64>> = std::iter::once(first).chain(later).collect();
+    let sizes: Vec<_> = shares(&table, &batches).values().map(Vec::len).collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size > 5_000), "{sizes:?}");
+}

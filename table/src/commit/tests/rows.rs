@@ -216,20 +216,20 @@ async fn position_deletes_of_files_of_the_same_change_need_no_base() {
 /// A position delete file of several data files stands for its whole partition, unless the change names the files.
 #[tokio::test]
 async fn wide_position_deletes_refer_to_the_files_that_are_named() {
-    for named in [false, true] {
+    for (named, of, lands) in [(None, "b", false), (Some("a"), "b", true), (Some("a"), "a", false)] {
         let mut t = TestTable::new(FormatVersion::V2);
         t.commit(&[append(&["a", "b"])]).await;
         let wide = RowDelta {
             delete_files: vec![delete_file("p", |_| {})],
             validation: Validation {
-                referenced_data_files: if named { vec!["a".to_owned()] } else { Vec::new() },
+                referenced_data_files: named.map(str::to_owned).into_iter().collect(),
                 ..Validation::snapshot(t.head())
             },
             ..RowDelta::default()
         };
-        t.commit(&[t.delta(&[], vec![positions("q", "b")])]).await;
+        t.commit(&[t.delta(&[], vec![positions("q", of)])]).await;
         let end = t.try_commit(&[Change::RowDelta(wide)]).await;
-        assert_eq!(end.is_ok(), named, "{end:?}");
+        assert_eq!(end.is_ok(), lands, "{named:?} named, rows of {of} deleted: {end:?}");
     }
 }
 
