@@ -167,3 +167,6 @@ pub(crate) async fn commit_sketches(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

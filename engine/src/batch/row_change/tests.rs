@@ -532,8 +532,14 @@ fn scattered(schema: &arrow::datatypes::SchemaRef, nth: i64) -> arrow::array::Re
 
 /// How a statement ends that was planned before another one landed.
 async fn ends_after(properties: &str, statement: &str, meanwhile: &str) -> &'static str {
+    ends_after_more("", properties, statement, meanwhile).await
+}
+
+/// As [`ends_after`], with more rows to begin with.
+async fn ends_after_more(more: &str, properties: &str, statement: &str, meanwhile: &str) -> &'static str {
     let mut session = session().await;
     done(&mut session, &orders(2, "merge-on-read")).await;
+    done(&mut session, more).await;
     done(&mut session, &format!("ALTER TABLE orders SET ({properties})")).await;
     let SqlStatement::RowChange(change) = parse_one(statement).unwrap().node else { panic!("{statement}") };
     let target = writable(&session, &Name::new(["orders"]), change.kind(), statement).await.unwrap();
@@ -566,6 +572,19 @@ async fn what_others_did_meanwhile_is_a_conflict_where_the_isolation_says_so() {
     }
 }
 
+/// Deletes from several files of a partition are one delete file, which is not about the partition's other files.
+#[tokio::test]
+async fn deletes_of_other_files_of_a_partition_are_no_conflict() {
+    const UPDATE: &str = "UPDATE orders SET amount = 0 WHERE id IN (1, 8)";
+    let properties = "'write.update.isolation-level' = 'snapshot'";
+    let more = "INSERT INTO orders (id, day) VALUES (8, DATE '2024-01-01'), (9, DATE '2024-01-01');
+                INSERT INTO orders (id, day) VALUES (10, DATE '2024-01-01'), (11, DATE '2024-01-01');";
+    let delete = |id: i64| format!("DELETE FROM orders WHERE id = {id}");
+    for (meanwhile, end) in [(delete(11), "lands"), (delete(9), "conflict")] {
+        assert_eq!(ends_after_more(more, properties, UPDATE, &meanwhile).await, end, "{meanwhile}");
+    }
+}
+
 #[tokio::test]
 async fn no_overwrite_that_reads_what_it_overwrites_is_lost_beside_others() {
     let mut first = session().await;
@@ -588,4 +607,29 @@ async fn no_overwrite_that_reads_what_it_overwrites_is_lost_beside_others() {
     "#]],
     )
     .await;
+}
+
+/// The statement was planned, then another one came: its files are gone however it ends.
+#[tokio::test]
+async fn a_statement_that_is_given_up_leaves_no_file() {
+    const UPDATE: &str = "UPDATE orders SET amount = 0 WHERE id IN (1, 4)";
+    for mode in ["copy-on-write", "merge-on-read"] {
+        for (meanwhile, expected) in [("DELETE FROM orders WHERE id = 1", "conflict"), ("DROP TABLE orders", "error")] {
+            let mut session = session().await;
+            done(&mut session, &orders(2, mode)).await;
+            let SqlStatement::RowChange(change) = parse_one(UPDATE).unwrap().node else { panic!("{UPDATE}") };
+            let target = writable(&session, &Name::new(["orders"]), change.kind(), UPDATE).await.unwrap();
+            let location = target.table.metadata().location().to_owned();
+            let planned = Statement::bind(&session, &change, target, UPDATE).await.unwrap();
+            done(&mut session, meanwhile).await;
+            let before = files_in(session.env(), &location).await;
+            let end = match planned.run().await {
+                Ok(Ok(_)) => "lands",
+                Ok(Err(_)) => "conflict",
+                Err(_) => "error",
+            };
+            assert_eq!(end, expected, "{mode}: {meanwhile}");
+            assert_eq!(files_in(session.env(), &location).await, before, "{mode}: {meanwhile}");
+        }
+    }
 }
