@@ -117,6 +117,7 @@ impl Chunk {
 
     /// The dictionary of the pages so far. There is none after it.
     pub fn put_dictionary(&mut self, plain: &[u8], values: usize) -> Result<()> {
+        count(plain.len())?;
         let buf = compress(plain, self.codec)?;
         self.pages_bytes += buf.len();
         let page =
