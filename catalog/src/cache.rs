@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use frazil_table::spec::TableUpdate;
 use frazil_table::{MetadataText, Table};
 use serde_json::value::RawValue;
 
@@ -26,12 +27,12 @@ impl CachedMetadata {
         Ok(Self { table, text, raw: Arc::default() })
     }
 
-    /// What became of this one.
+    /// What updates made of this one.
     ///
     /// # Errors
     /// As [`CachedMetadata::new`].
-    pub(crate) fn after(table: Table, before: &Self) -> Result<Self> {
-        let text = MetadataText::after(&table, (&before.table, &before.text))?;
+    pub(crate) fn after(table: Table, updates: &[TableUpdate], before: &Self) -> Result<Self> {
+        let text = MetadataText::after(&table, updates, (&before.table, &before.text))?;
         Ok(Self { table, text, raw: Arc::default() })
     }
 
@@ -44,14 +45,13 @@ impl CachedMetadata {
     }
 
     pub(crate) fn json(&self) -> Arc<RawValue> {
-        let make =
-            || RawValue::from_string(self.text.json().to_owned()).expect("what was written as JSON is JSON").into();
+        let make = || RawValue::from_string(self.text.json()).expect("what was written as JSON is JSON").into();
         self.raw.get_or_init(make).clone()
     }
 
     /// The parsed form takes about three times the text.
     fn size_bytes(&self) -> usize {
-        self.text.bytes().len() * 4
+        self.text.size_bytes() * 4
     }
 }
 

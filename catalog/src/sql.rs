@@ -22,6 +22,7 @@ use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, Trans
 
 mod answers;
 mod database;
+mod early;
 mod lanes;
 mod purge;
 mod schema;
@@ -30,6 +31,7 @@ mod swap;
 use answers::Answers;
 pub(crate) use database::SEPARATOR;
 use database::{Database, Pointer};
+use early::EarlyFiles;
 use lanes::Lanes;
 
 /// Changes that a slow listener may be behind before it is told that it missed some.
@@ -47,6 +49,7 @@ pub struct SqlCatalog {
     database: Database,
     cache: MetadataCache,
     lanes: Lanes,
+    early: EarlyFiles,
     answers: Answers,
     changes: broadcast::Sender<TableChange>,
 }
@@ -91,6 +94,7 @@ impl SqlCatalog {
             database,
             cache: MetadataCache::new(),
             lanes: Lanes::new(),
+            early: EarlyFiles::default(),
             answers: Answers::default(),
             changes: broadcast::channel(CHANGES_MAX).0,
         })
@@ -319,11 +323,13 @@ impl Catalog for SqlCatalog {
             tracing::warn!(%error, table = %ident, "files of a purged table stay as orphans");
         }
         self.cache.remove(&pointer.metadata_location);
+        self.early.forget(ident);
         Ok(())
     }
 
     async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
         check_names(to)?;
+        self.early.forget(from);
         self.database.rename_table(from, to).await
     }
 

@@ -63,6 +63,9 @@ pub struct Capabilities {
     /// The same for files written in pieces that are larger than one part
     /// ([`FileWriter::finish`](crate::FileWriter::finish)).
     pub exclusive_create_in_pieces: bool,
+    /// A file in pieces may be begun long before it is finished: until then it costs the bytes that it has on a disk, and
+    /// nobody counts, times out or forgets it ([`FileWriter::settle`](crate::FileWriter::settle)).
+    pub begins_early: bool,
     /// Names that one delete request takes.
     pub deletes_at_once: usize,
 }
@@ -135,12 +138,23 @@ pub(crate) trait Backend: Debug + Send + Sync {
         Ok(answers)
     }
 
-    /// Lists every file below a folder.
-    fn lister(&self, prefix: &str) -> Box<dyn Lister>;
+    /// Lists the files below a folder.
+    fn lister(&self, prefix: &str, shown: Shown) -> Box<dyn Lister>;
 
     /// Begins a file in pieces.
     async fn begin(&self, key: &str) -> Outcome<Upload>;
 }
+
+/// Which files a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Finished,
+    /// Also those with a temporary name: they are being written, or their writer died.
+    All,
+}
+
+/// Prefix of the names of files that are not finished.
+pub(crate) const TEMPORARY_PREFIX: &str = ".frazil-tmp-";
 
 /// A listing under way.
 #[async_trait]
@@ -175,6 +189,19 @@ pub(crate) trait Parts: Debug + Send + Sync {
 #[async_trait]
 pub(crate) trait AppendFile: Debug + Send + Sync {
     async fn write(&mut self, bytes: Bytes) -> Outcome<()>;
+
+    /// Writes several pieces, one after the other.
+    async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Outcome<()> {
+        for piece in pieces {
+            self.write(piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable ahead of the end, where that saves time at the end.
+    async fn settle(&mut self) -> Outcome<()> {
+        Ok(())
+    }
 
     /// Makes the file durable and visible under its name.
     async fn finish(&mut self, mode: Mode) -> Outcome<()>;

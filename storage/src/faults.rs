@@ -17,7 +17,7 @@ use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::backend::{AppendFile, Backend, Body, Entry, Failure, Lister, Mode, Outcome, Parts, Traits, Upload};
+use crate::backend::{AppendFile, Backend, Body, Entry, Failure, Lister, Mode, Outcome, Parts, Shown, Traits, Upload};
 use crate::counters::Request;
 
 /// How often which fault happens, each as a share of requests from 0 to 1, and how long requests take.
@@ -216,8 +216,8 @@ impl Backend for FaultyBackend {
         Ok(answers)
     }
 
-    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
-        let (inner, name) = (self.inner.lister(prefix), prefix.to_owned());
+    fn lister(&self, prefix: &str, shown: Shown) -> Box<dyn Lister> {
+        let (inner, name) = (self.inner.lister(prefix, shown), prefix.to_owned());
         Box::new(FaultyLister { inner, name, backend: self.clone() })
     }
 
@@ -297,6 +297,13 @@ impl AppendFile for FaultyFile {
         match self.backend.faults.next(Request::Part, &self.name).await {
             Fault::None => self.inner.write(bytes).await,
             _ => Err(Failure::transient("a fault: the disk is full")),
+        }
+    }
+
+    async fn settle(&mut self) -> Outcome<()> {
+        match self.backend.faults.next(Request::Part, &self.name).await {
+            Fault::None => self.inner.settle().await,
+            _ => Err(Failure::transient("a fault: the disk failed")),
         }
     }
 

@@ -16,12 +16,13 @@ use hdfs_native::client::{FileStatus, ListStatusIterator};
 use hdfs_native::file::FileWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 
-use crate::backend::{AppendFile, Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Traits, Upload};
+use crate::backend::{
+    AppendFile, Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Shown, TEMPORARY_PREFIX, Traits,
+    Upload,
+};
 use crate::object::collect;
 use crate::{Error, Location, Result, StoreConfig};
 
-/// Prefix of the names of files that are not finished. Listings pass over them.
-const TEMPORARY_PREFIX: &str = ".frazil-tmp-";
 /// Entries that a listing reads ahead: what a namenode gives at once (`dfs.ls.limit`).
 const PAGE: usize = 1_000;
 
@@ -66,8 +67,12 @@ impl HdfsBackend {
 #[async_trait]
 impl Backend for HdfsBackend {
     fn traits(&self) -> Traits {
-        let capabilities =
-            Capabilities { exclusive_create: true, exclusive_create_in_pieces: true, deletes_at_once: 100 };
+        let capabilities = Capabilities {
+            exclusive_create: true,
+            exclusive_create_in_pieces: true,
+            begins_early: false,
+            deletes_at_once: 100,
+        };
         Traits { capabilities, is_remote: true, can_be_cut: true, takes_parts: false }
     }
 
@@ -108,9 +113,9 @@ impl Backend for HdfsBackend {
         }
     }
 
-    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
+    fn lister(&self, prefix: &str, shown: Shown) -> Box<dyn Lister> {
         let root = Folder { path: path(prefix), last: None, entries: None };
-        Box::new(HdfsLister { client: Arc::clone(&self.client), folders: vec![root] })
+        Box::new(HdfsLister { client: Arc::clone(&self.client), shown, folders: vec![root] })
     }
 
     async fn begin(&self, key: &str) -> Outcome<Upload> {
@@ -184,6 +189,7 @@ impl Drop for HdfsFile {
 /// A listing: the folders that are being read, innermost last.
 struct HdfsLister {
     client: Arc<Client>,
+    shown: Shown,
     folders: Vec<Folder>,
 }
 
@@ -223,7 +229,7 @@ impl Lister for HdfsLister {
             let name = status.path.rsplit('/').next().unwrap_or_default();
             if status.isdir {
                 self.folders.push(Folder { path: status.path, last: None, entries: None });
-            } else if !name.starts_with(TEMPORARY_PREFIX) {
+            } else if self.shown == Shown::All || !name.starts_with(TEMPORARY_PREFIX) {
                 page.push(entry(status));
             }
         }

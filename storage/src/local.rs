@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use crate::backend::{AppendFile, Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Traits, Upload};
+use crate::backend::{
+    AppendFile, Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Shown, TEMPORARY_PREFIX, Traits,
+    Upload,
+};
 use crate::disk::{Disk, DiskFile, DiskMeta, FolderEntries};
 
-/// Prefix of files that are not finished. Listings pass over them.
-const TEMPORARY_PREFIX: &str = ".frazil-tmp-";
 /// Entries that a listing reads ahead.
 const PAGE: usize = 1_000;
 
@@ -62,8 +63,12 @@ impl LocalBackend {
 #[async_trait]
 impl Backend for LocalBackend {
     fn traits(&self) -> Traits {
-        let capabilities =
-            Capabilities { exclusive_create: true, exclusive_create_in_pieces: true, deletes_at_once: 100 };
+        let capabilities = Capabilities {
+            exclusive_create: true,
+            exclusive_create_in_pieces: true,
+            begins_early: true,
+            deletes_at_once: 100,
+        };
         Traits { capabilities, is_remote: false, can_be_cut: false, takes_parts: false }
     }
 
@@ -122,8 +127,9 @@ impl Backend for LocalBackend {
         Ok(results.into_iter().map(|result| result.map_err(failure)).collect())
     }
 
-    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
-        Box::new(LocalLister { backend: self.clone(), state: Walk { start: Some(path(prefix)), folders: Vec::new() } })
+    fn lister(&self, prefix: &str, shown: Shown) -> Box<dyn Lister> {
+        let state = Walk { start: Some(path(prefix)), folders: Vec::new() };
+        Box::new(LocalLister { backend: self.clone(), shown, state })
     }
 
     async fn begin(&self, key: &str) -> Outcome<Upload> {
@@ -166,8 +172,18 @@ impl Temporary {
 #[async_trait]
 impl AppendFile for LocalFile {
     async fn write(&mut self, bytes: Bytes) -> Outcome<()> {
+        self.write_pieces(vec![bytes]).await
+    }
+
+    async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Outcome<()> {
         let file = Arc::clone(&self.temporary.file);
-        blocking(Arc::clone(&self.temporary.disk), move |_| file.write_all(&bytes)).await
+        let write = move |_: &dyn Disk| pieces.iter().try_for_each(|piece| file.write_all(piece));
+        blocking(Arc::clone(&self.temporary.disk), write).await
+    }
+
+    async fn settle(&mut self) -> Outcome<()> {
+        let file = Arc::clone(&self.temporary.file);
+        blocking(Arc::clone(&self.temporary.disk), move |_| file.sync()).await
     }
 
     async fn finish(&mut self, mode: Mode) -> Outcome<()> {
@@ -189,6 +205,7 @@ impl Drop for LocalFile {
 /// A listing: the folders that are being read, innermost last.
 struct LocalLister {
     backend: LocalBackend,
+    shown: Shown,
     state: Walk,
 }
 
@@ -202,10 +219,11 @@ struct Walk {
 impl Lister for LocalLister {
     async fn next_page(&mut self) -> Outcome<Option<Vec<Entry>>> {
         let mut walk = std::mem::take(&mut self.state);
+        let shown = self.shown;
         let (page, walk) = self
             .backend
             .blocking(move |disk| {
-                let page = walk.next_page(disk)?;
+                let page = walk.next_page(disk, shown)?;
                 Ok((page, walk))
             })
             .await?;
@@ -215,11 +233,11 @@ impl Lister for LocalLister {
 }
 
 impl Walk {
-    fn next_page(&mut self, disk: &dyn Disk) -> io::Result<Vec<Entry>> {
+    fn next_page(&mut self, disk: &dyn Disk, shown: Shown) -> io::Result<Vec<Entry>> {
         let mut page = Vec::new();
         if let Some(start) = self.start.take() {
             let meta = disk.metadata(&start);
-            self.visit(disk, start, meta, &mut page)?;
+            self.visit(disk, start, meta, shown, &mut page)?;
         }
         while page.len() < PAGE {
             match self.folders.last_mut().map(Iterator::next) {
@@ -228,7 +246,7 @@ impl Walk {
                 Some(Some(path)) => {
                     let path = path?;
                     let meta = disk.link_metadata(&path);
-                    self.visit(disk, path, meta, &mut page)?;
+                    self.visit(disk, path, meta, shown, &mut page)?;
                 }
             }
         }
@@ -240,10 +258,11 @@ impl Walk {
         disk: &dyn Disk,
         path: PathBuf,
         meta: io::Result<DiskMeta>,
+        shown: Shown,
         page: &mut Vec<Entry>,
     ) -> io::Result<()> {
         let is_temporary = |name: &OsStr| name.to_string_lossy().starts_with(TEMPORARY_PREFIX);
-        if path.file_name().is_some_and(is_temporary) {
+        if shown == Shown::Finished && path.file_name().is_some_and(is_temporary) {
             return Ok(());
         }
         // What is not there any more was deleted since its folder was read.

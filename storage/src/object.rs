@@ -17,7 +17,9 @@ use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
-use crate::backend::{Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Parts, Traits, Upload};
+use crate::backend::{
+    Backend, Body, Capabilities, Entry, Failure, Lister, Mode, Outcome, Parts, Shown, Traits, Upload,
+};
 use crate::http::{Answer, with_answer};
 
 /// The name under which an object keeps the stamp of whoever created it (S3: `x-amz-meta-…`).
@@ -50,7 +52,12 @@ impl ObjectBackend {
         S: ObjectStore + MultipartStore + PaginatedListStore,
     {
         let store = Arc::new(store);
-        let capabilities = Capabilities { exclusive_create: true, exclusive_create_in_pieces: false, deletes_at_once };
+        let capabilities = Capabilities {
+            exclusive_create: true,
+            exclusive_create_in_pieces: false,
+            begins_early: false,
+            deletes_at_once,
+        };
         let traits = Traits { capabilities, is_remote: true, takes_parts: true, can_be_cut: true };
         Self {
             store: store.clone(),
@@ -64,8 +71,12 @@ impl ObjectBackend {
     /// Memory of this process.
     pub(crate) fn memory() -> Self {
         let store = Arc::new(InMemory::new());
-        let capabilities =
-            Capabilities { exclusive_create: true, exclusive_create_in_pieces: true, deletes_at_once: 1_000 };
+        let capabilities = Capabilities {
+            exclusive_create: true,
+            exclusive_create_in_pieces: true,
+            begins_early: false,
+            deletes_at_once: 1_000,
+        };
         let traits = Traits { capabilities, is_remote: false, takes_parts: true, can_be_cut: true };
         Self { store, parts: None, pages: None, traits, conflict_is_transient: false }
     }
@@ -165,7 +176,7 @@ impl Backend for ObjectBackend {
         Ok(results.into_iter().map(|result| result.map_err(|error| failure(error, None, false))).collect())
     }
 
-    fn lister(&self, prefix: &str) -> Box<dyn Lister> {
+    fn lister(&self, prefix: &str, _shown: Shown) -> Box<dyn Lister> {
         Box::new(ObjectLister { backend: self.clone(), prefix: prefix.to_owned(), token: None, is_done: false })
     }
 

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use crate::backend::{Entry, Failure, Lister, Mode, Upload};
+use crate::backend::{Entry, Failure, Lister, Mode, Shown, Upload};
 use crate::counters::Request;
 use crate::faults::{Faults, FaultyBackend};
 use crate::object::collect;
@@ -277,9 +277,22 @@ impl Store {
     /// # Errors
     /// The stream ends with [`Error::Io`] where the store can't be listed: what came before is then only a part.
     pub async fn list(&self, location: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
+        self.list_shown(location, Shown::Finished)
+    }
+
+    /// As [`Store::list`], and the files that somebody is writing, or was when the program died: on local disks and HDFS
+    /// they have names for the time being. What is left of a file in parts does not show.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_with_unfinished(&self, location: &str) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
+        self.list_shown(location, Shown::All)
+    }
+
+    fn list_shown(&self, location: &str, shown: Shown) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
         let target = self.target(location)?;
         let root = Location::parse(location)?.root();
-        let lister = target.backend.lister(&target.key);
+        let lister = target.backend.lister(&target.key, shown);
         let pages = futures::stream::try_unfold((lister, target), |(lister, target)| async move {
             let (page, lister) = next_page(lister, &target).await?;
             Ok::<_, Error>(page.map(|page| (page, (lister, target))))
@@ -383,6 +396,35 @@ impl FileWriter {
         match &mut self.inner {
             WriterInner::Append(file) => file.write(bytes).await,
             WriterInner::Parts(parts) => parts.write(bytes).await,
+        }
+    }
+
+    /// Appends several pieces, without putting them together first where files are appended to.
+    ///
+    /// # Errors
+    /// As [`FileWriter::write`].
+    pub async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Result<()> {
+        self.size_bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        match &mut self.inner {
+            WriterInner::Append(file) => file.write_pieces(pieces).await?,
+            WriterInner::Parts(parts) => {
+                for piece in pieces {
+                    parts.write(piece).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was written so far durable ahead of the end, so that [`FileWriter::finish`] has less to do. It does
+    /// nothing where files go up in parts.
+    ///
+    /// # Errors
+    /// As [`FileWriter::write`].
+    pub async fn settle(&mut self) -> Result<()> {
+        match &mut self.inner {
+            WriterInner::Append(file) => file.settle().await,
+            WriterInner::Parts(_) => Ok(()),
         }
     }
 

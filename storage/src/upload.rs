@@ -218,6 +218,15 @@ impl AppendWriter {
         self.file.write(bytes).await.map_err(|failure| final_error(Request::Write, &self.target.location, failure))
     }
 
+    pub(crate) async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Result<()> {
+        let written = self.file.write_pieces(pieces).await;
+        written.map_err(|failure| final_error(Request::Write, &self.target.location, failure))
+    }
+
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        self.file.settle().await.map_err(|failure| final_error(Request::Write, &self.target.location, failure))
+    }
+
     pub(crate) async fn finish(mut self) -> Result<()> {
         self.target.retrier.counters.count(Request::Write);
         let finished = self.file.finish(Mode::Create).await;

@@ -13,7 +13,7 @@ use frazil_storage::Store;
 use crate::cherry_pick::{PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID};
 use crate::row_lineage::inherit_row_ids;
 use crate::spec::{ManifestEntry, ManifestFile, Snapshot, TableMetadata};
-use crate::{Error, ManifestCache, MetadataText, OPERATION_ID, Result, Table, UnreachableFiles, decode};
+use crate::{Error, ManifestCache, MetadataText, OPERATION_ID, Result, Table, UnreachableFiles, decode, layout};
 
 use load::load_entries;
 
@@ -35,8 +35,8 @@ pub async fn load_metadata(store: &Store, location: &str) -> Result<TableMetadat
 /// # Errors
 /// [`frazil_storage::Error::AlreadyExists`] if the name is taken.
 pub async fn store_metadata(store: &Store, location: &str, text: &MetadataText) -> Result<()> {
-    let mut bytes = text.bytes().clone();
-    if location.ends_with(".gz.metadata.json") {
+    let mut bytes = text.bytes();
+    if layout::is_gzip(location) {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&bytes).expect("memory takes every byte");
         bytes = encoder.finish().expect("memory takes every byte").into();

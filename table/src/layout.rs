@@ -39,6 +39,11 @@ pub fn next_metadata_location(metadata: &TableMetadata, current: &str, id: Uuid)
     format!("{}/{version:05}-{id}.{suffix}", metadata_root(metadata))
 }
 
+/// Whether the name of a metadata file says that it is compressed.
+pub fn is_gzip(metadata_location: &str) -> bool {
+    metadata_location.ends_with(".gz.metadata.json")
+}
+
 /// A manifest called `name`.
 pub fn manifest_location(metadata: &TableMetadata, name: &str) -> String {
     format!("{}/{name}.avro", metadata_root(metadata))
@@ -48,6 +53,26 @@ pub fn manifest_location(metadata: &TableMetadata, name: &str) -> String {
 pub fn manifest_list_location(metadata: &TableMetadata, id: &str, snapshot_id: i64) -> String {
     format!("{}/snap-{snapshot_id}-{id}.avro", metadata_root(metadata))
 }
+
+/// Whether a file has a name that only this program gives: `frazil` or `.frazil` is its prefix, or it has a UUID of version 7 in it.
+/// Other programs draw theirs at random, which is version 4.
+pub fn is_ours(location: &str) -> bool {
+    let name = location.rsplit('/').next().unwrap_or(location);
+    let uuid = |at: usize| name.get(at..at + UUID_CHARS).and_then(|text| Uuid::try_parse(text).ok());
+    name.trim_start_matches('.').starts_with(FILE_PREFIX)
+        || (0..name.len()).filter_map(uuid).any(|uuid| uuid.get_version_num() == 7)
+}
+
+/// Whether a file holds what a job knows of itself, and may name files that no snapshot names yet.
+pub fn is_ledger(location: &str) -> bool {
+    location.rsplit('/').next().is_some_and(|name| name.starts_with(FILE_PREFIX) && name.ends_with(".json"))
+}
+
+/// How the names of data files, and of all that no other program writes, begin.
+const FILE_PREFIX: &str = "frazil";
+
+/// Characters of a UUID with its hyphens.
+const UUID_CHARS: usize = 36;
 
 fn property(metadata: &TableMetadata, key: &str) -> Option<String> {
     metadata.properties().get(key).map(|value| value.trim_end_matches('/').to_owned())

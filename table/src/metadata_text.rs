@@ -1,11 +1,10 @@
-//! The JSON of table metadata (Iceberg spec, "Table Metadata and Snapshots"), of which a commit writes only what is new.
+//! The JSON of table metadata (Iceberg spec, "Table Metadata and Snapshots"), of which a commit makes only what is new.
 //!
-//! Nearly all of a long table's metadata is its snapshots, and they never change. So a text knows where each of its
-//! snapshots is, and the text after a commit copies those that stayed. Snapshots come last, oldest first.
+//! Nearly all of a long table's metadata is its snapshots and the log of them, and both only grow. So a text keeps them as
+//! lists that the text after a commit shares and adds to. Snapshots come first, oldest first: what a commit adds leaves
+//! the beginning of the file as it was, which can be written before anybody commits ([`MetadataText::kept_bytes`]).
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::spec::EncryptedKey;
@@ -14,23 +13,29 @@ use uuid::Uuid;
 
 use crate::spec::{
     FormatVersion, PartitionSpecRef, PartitionStatisticsFile, SchemaRef, Snapshot, SnapshotReference, SortOrderRef,
-    StatisticsFile, Summary, TableMetadata,
+    StatisticsFile, Summary, TableMetadata, TableUpdate,
 };
 use crate::{Error, Result, Table};
+
+mod list;
+
+use list::ListText;
 
 /// The bytes of a metadata file, not compressed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MetadataText {
-    bytes: Bytes,
-    /// Where each snapshot is, in the order of the text; empty in format version 1.
-    places: Arc<[Place]>,
+    /// In format version 1 empty, as the log is: the ground crate writes it whole.
+    snapshots: ListText,
+    log: ListText,
+    /// What comes after both.
+    rest: Bytes,
+    kept_bytes: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Place {
-    snapshot_id: i64,
-    range: Range<usize>,
-}
+/// How the text begins.
+const START: &[u8] = br#"{"snapshots":["#;
+/// What stands between the snapshots and their log.
+const LOG: &[u8] = br#"],"snapshot-log":["#;
 
 impl MetadataText {
     /// The whole text.
@@ -40,43 +45,127 @@ impl MetadataText {
     /// # Errors
     /// [`Error::InvalidChange`] if the metadata has no JSON form.
     pub fn new(table: &Table) -> Result<Self> {
-        match table.metadata().format_version() {
-            FormatVersion::V1 => version_1(table.metadata()),
-            FormatVersion::V2 | FormatVersion::V3 => write(table, None),
+        let metadata = table.metadata();
+        if metadata.format_version() == FormatVersion::V1 {
+            let (snapshots, log) = (ListText::default(), ListText::default());
+            return Ok(Self { snapshots, log, rest: version_1(metadata)?, kept_bytes: 0 });
         }
+        let mut text = Self {
+            snapshots: ListText::beginning_with(START),
+            log: ListText::beginning_with(LOG),
+            rest: rest(table)?,
+            kept_bytes: 0,
+        };
+        let oldest_first = |one: &&Snapshot| (one.sequence_number(), one.timestamp_ms(), one.snapshot_id());
+        for snapshot in sorted(metadata.snapshots().map(AsRef::as_ref), oldest_first) {
+            text.snapshots.push(&SnapshotText::of(snapshot, metadata.format_version()))?;
+        }
+        metadata.history().iter().try_for_each(|entry| text.log.push(entry))?;
+        Ok(text)
     }
 
-    /// The text of a table that was made from another: what it would be by itself, but for the order of the snapshots.
+    /// The text of a table that updates made from another: what it would be by itself, but for the order of the
+    /// snapshots.
     ///
-    /// Cost: a copy of the text before, and what is new.
+    /// Cost: with what is new, unless snapshots went: then as [`MetadataText::new`].
     ///
     /// # Errors
     /// As [`MetadataText::new`].
-    pub fn after(table: &Table, (before, text): (&Table, &Self)) -> Result<Self> {
-        let version = table.metadata().format_version();
-        if version == FormatVersion::V1 || version != before.metadata().format_version() {
+    pub fn after(table: &Table, updates: &[TableUpdate], (before, text): (&Table, &Self)) -> Result<Self> {
+        let (now, then) = (table.metadata(), before.metadata());
+        let version = now.format_version();
+        let Some(added) = added_snapshots(now, then, updates) else { return Self::new(table) };
+        if version == FormatVersion::V1 || version != then.format_version() {
             return Self::new(table);
         }
-        write(table, Some((before.metadata(), text)))
+        let mut next = Self { rest: rest(table)?, kept_bytes: text.snapshots.size_bytes(), ..text.clone() };
+        for snapshot in added {
+            next.snapshots.push(&SnapshotText::of(snapshot, version))?;
+        }
+        match now.history().strip_prefix(then.history()) {
+            Some(added) => added.iter().try_for_each(|entry| next.log.push(entry))?,
+            None => {
+                next.log = ListText::beginning_with(LOG);
+                now.history().iter().try_for_each(|entry| next.log.push(entry))?;
+            }
+        }
+        Ok(next)
     }
 
-    /// The bytes, which are JSON.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// The bytes, which are JSON. Cost: a copy.
+    pub fn bytes(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.size_bytes());
+        self.pieces().for_each(|piece| bytes.extend_from_slice(piece));
+        bytes.into()
     }
 
-    /// The JSON.
-    pub fn json(&self) -> &str {
-        str::from_utf8(&self.bytes).expect("it was written as text")
+    /// The bytes from an offset on, as pieces in order.
+    pub fn pieces_from(&self, offset: usize) -> Vec<Bytes> {
+        let mut skip = offset;
+        let mut pieces = Vec::new();
+        for piece in self.pieces() {
+            if skip < piece.len() {
+                pieces.push(piece.slice(skip..));
+            }
+            skip = skip.saturating_sub(piece.len());
+        }
+        pieces
+    }
+
+    /// The JSON. Cost: a copy.
+    pub fn json(&self) -> String {
+        String::from_utf8(self.bytes().into()).expect("it was written as text")
+    }
+
+    /// The bytes with which the text of the table's next commit begins, unless snapshots go by it, as pieces in order.
+    pub fn lasting_pieces(&self) -> Vec<Bytes> {
+        self.snapshots.pieces().cloned().collect()
+    }
+
+    /// How many bytes [`MetadataText::lasting_pieces`] are.
+    pub fn lasting_bytes(&self) -> usize {
+        self.snapshots.size_bytes()
+    }
+
+    /// How many of the first bytes are those of the text that this one was made after: all of that one's
+    /// [`MetadataText::lasting_pieces`], or none.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// The length of the text.
+    pub fn size_bytes(&self) -> usize {
+        self.snapshots.size_bytes() + self.log.size_bytes() + self.rest.len()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.snapshots.pieces().chain(self.log.pieces()).chain([&self.rest])
     }
 }
 
-/// Everything but the snapshots. Iceberg's Java library of 2022, and so Trino of that time, refuses metadata without
+/// The snapshots that updates added, if none went.
+fn added_snapshots<'a>(
+    now: &'a TableMetadata,
+    then: &TableMetadata,
+    updates: &[TableUpdate],
+) -> Option<Vec<&'a Snapshot>> {
+    let mut added: Vec<&Snapshot> = Vec::new();
+    for update in updates {
+        if let TableUpdate::AddSnapshot { snapshot } = update {
+            added.push(now.snapshot_by_id(snapshot.snapshot_id())?);
+        }
+    }
+    let is_new = |snapshot: &&Snapshot| then.snapshot_by_id(snapshot.snapshot_id()).is_none();
+    let none_went = then.snapshots().len() + added.len() == now.snapshots().len();
+    (none_went && added.iter().all(is_new)).then_some(added)
+}
+
+/// Everything but the snapshots and their log. Iceberg's Java library of 2022, and so Trino of that time, refuses metadata without
 /// `properties`, `snapshots` and (before format version 3) `current-snapshot-id`, whose absence it writes as -1; so they
 /// are written out also where the specification lets them be left out.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Head<'a> {
+struct Rest<'a> {
     format_version: u8,
     table_uuid: Uuid,
     location: &'a str,
@@ -92,8 +181,6 @@ struct Head<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     current_snapshot_id: Option<i64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    snapshot_log: &'a [iceberg::spec::SnapshotLog],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     metadata_log: &'a [iceberg::spec::MetadataLog],
     sort_orders: Vec<&'a SortOrderRef>,
     default_sort_order_id: i64,
@@ -108,7 +195,7 @@ struct Head<'a> {
     encryption_keys: Vec<&'a EncryptedKey>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> Rest<'a> {
     fn of(table: &'a Table) -> Self {
         let metadata = table.metadata().as_ref();
         let is_v3 = metadata.format_version() >= FormatVersion::V3;
@@ -127,7 +214,6 @@ impl<'a> Head<'a> {
             last_partition_id: metadata.last_partition_id(),
             properties: metadata.properties().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             current_snapshot_id: current.or((!is_v3).then_some(-1)),
-            snapshot_log: metadata.history(),
             metadata_log: metadata.metadata_log(),
             sort_orders: sorted(metadata.sort_orders_iter(), |order| order.order_id),
             default_sort_order_id: metadata.default_sort_order_id(),
@@ -189,67 +275,18 @@ fn no_json(error: impl ToString) -> Error {
     Error::InvalidChange(error.to_string())
 }
 
-fn write(table: &Table, before: Option<(&TableMetadata, &MetadataText)>) -> Result<MetadataText> {
-    let metadata = table.metadata();
-    let head = serde_json::to_vec(&Head::of(table)).map_err(no_json)?;
-    let room = before.map_or(metadata.snapshots().len() << 10, |(_, text)| text.bytes.len() + (16 << 10));
-    let mut text = Vec::with_capacity(head.len() + room);
-    text.extend_from_slice(&head[..head.len() - 1]);
-    text.extend_from_slice(br#","snapshots":["#);
-    let mut places = Vec::with_capacity(metadata.snapshots().len());
-    if let Some((before, old)) = before {
-        copy_kept(|id| is_same(metadata, before, id), old, &mut text, &mut places);
-    }
-    let mut added = Vec::new();
-    if places.len() < metadata.snapshots().len() {
-        let is_kept = |id| before.is_some_and(|(before, _)| is_same(metadata, before, id));
-        let new = metadata.snapshots().filter(|snapshot| !is_kept(snapshot.snapshot_id()));
-        added = sorted(new, |one| (one.sequence_number(), one.timestamp_ms(), one.snapshot_id()));
-    }
-    for snapshot in added {
-        if !places.is_empty() {
-            text.push(b',');
-        }
-        let start = text.len();
-        serde_json::to_writer(&mut text, &SnapshotText::of(snapshot, metadata.format_version())).map_err(no_json)?;
-        places.push(Place { snapshot_id: snapshot.snapshot_id(), range: start..text.len() });
-    }
-    text.extend_from_slice(b"]}");
-    Ok(MetadataText { bytes: text.into(), places: places.into() })
-}
-
-/// Whether both have the very same snapshot.
-fn is_same(metadata: &TableMetadata, before: &TableMetadata, id: i64) -> bool {
-    match (metadata.snapshot_by_id(id), before.snapshot_by_id(id)) {
-        (Some(now), Some(then)) => Arc::ptr_eq(now, then),
-        _ => false,
-    }
-}
-
-/// Copies the snapshots that stayed, as many in one piece as lie beside each other.
-fn copy_kept(is_kept: impl Fn(i64) -> bool, old: &MetadataText, text: &mut Vec<u8>, places: &mut Vec<Place>) {
-    let mut rest = old.places.iter().peekable();
-    while let Some(first) = rest.next() {
-        if !is_kept(first.snapshot_id) {
-            continue;
-        }
-        if !places.is_empty() {
-            text.push(b',');
-        }
-        let (from, to) = (first.range.start, text.len());
-        let mut end = first.range.end;
-        let moved = |range: &Range<usize>| range.start - from + to..range.end - from + to;
-        places.push(Place { snapshot_id: first.snapshot_id, range: moved(&first.range) });
-        while let Some(next) = rest.next_if(|next| is_kept(next.snapshot_id)) {
-            end = next.range.end;
-            places.push(Place { snapshot_id: next.snapshot_id, range: moved(&next.range) });
-        }
-        text.extend_from_slice(&old.bytes[from..end]);
-    }
+/// What closes the log, and everything else.
+fn rest(table: &Table) -> Result<Bytes> {
+    let mut rest = b"],".to_vec();
+    let start = rest.len();
+    serde_json::to_writer(&mut rest, &Rest::of(table)).map_err(no_json)?;
+    // The object is open already.
+    rest.remove(start);
+    Ok(rest.into())
 }
 
 /// As the ground crate writes it.
-fn version_1(metadata: &TableMetadata) -> Result<MetadataText> {
+fn version_1(metadata: &TableMetadata) -> Result<Bytes> {
     let mut json = serde_json::to_string(metadata).map_err(no_json)?;
     json.truncate(json.len() - 1);
     if metadata.properties().is_empty() {
@@ -262,7 +299,7 @@ fn version_1(metadata: &TableMetadata) -> Result<MetadataText> {
         json.push_str(",\"current-snapshot-id\":-1");
     }
     json.push('}');
-    Ok(MetadataText { bytes: json.into(), places: Arc::new([]) })
+    Ok(json.into())
 }
 
 #[cfg(test)]

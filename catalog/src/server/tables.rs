@@ -64,7 +64,7 @@ pub(super) async fn create(
         let metadata = state.catalog.stage_table(&namespace, creation).await?;
         state.catalog.make_folders(&metadata).await?;
         let text = MetadataText::new(&Table::new(ident, metadata.into(), "")).map_err(crate::Error::from)?;
-        let json = RawValue::from_string(text.json().to_owned()).expect("what was written as JSON is JSON");
+        let json = RawValue::from_string(text.json()).expect("what was written as JSON is JSON");
         let config = Some(state.table_config());
         return Ok(Json(TableAnswer { metadata_location: None, metadata: &json, config }).into_response());
     }

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::database::{Pointer, Swap, SwapEnd};
+use super::early::EarlyFile;
 use super::{SqlCatalog, TableChange};
 use crate::apply::{Applied, apply};
 use crate::cache::CachedMetadata;
@@ -34,6 +35,10 @@ const TABLES_MAX: usize = 100;
 struct Prepared {
     base: Option<Table>,
     next: CachedMetadata,
+    /// The beginning of its file.
+    early: Option<EarlyFile>,
+    /// The beginning of the file after it.
+    following: Option<EarlyFile>,
     expired_metadata: Vec<String>,
 }
 
@@ -60,18 +65,18 @@ impl SqlCatalog {
             {
                 return Ok(answer);
             }
-            let prepared = match prepared? {
+            let mut prepared = match prepared? {
                 Ok(prepared) => prepared,
                 Err(conflict) => {
                     self.answers.insert(key, conflict.clone());
                     return Ok(TransactionOutcome::Conflict(conflict));
                 }
             };
-            match self.store_and_swap(commits, &prepared, key, &fingerprint).await {
+            match self.store_and_swap(commits, &mut prepared, key, &fingerprint).await {
                 Ok(SwapEnd::Done) => return Ok(self.finish(prepared).await),
                 Ok(SwapEnd::Lost(ident)) => {
                     self.delete_metadata_of(&prepared).await;
-                    tracing::debug!(table = %ident, "another process moved the pointer first");
+                    tracing::debug!(table = %ident, "the pointer was not moved; again");
                 }
                 Ok(SwapEnd::KeyTaken) => {
                     self.delete_metadata_of(&prepared).await;
@@ -131,20 +136,23 @@ impl SqlCatalog {
             };
             let Applied { metadata, expired_metadata } = applied;
             self.warehouse.check(metadata.location())?;
+            let early = base.as_ref().and_then(|base| self.early.take(base, &metadata));
             let id = self.env.ids.uuid();
-            let location = match &base {
-                Some(base) => layout::next_metadata_location(&metadata, base.metadata_location(), id),
-                None => layout::first_metadata_location(layout::root(&metadata), id),
+            let location = match (&base, &early) {
+                (_, Some(early)) => early.location().to_owned(),
+                (Some(base), None) => layout::next_metadata_location(&metadata, base.metadata_location(), id),
+                (None, None) => layout::first_metadata_location(layout::root(&metadata), id),
             };
             self.warehouse.check(&location)?;
             let metadata = Arc::new(metadata);
             let next = match (&base, &cached) {
                 (Some(base), Some(cached)) => {
-                    CachedMetadata::after(base.after(&commit.updates, metadata, &location), cached)?
+                    CachedMetadata::after(base.after(&commit.updates, metadata, &location), &commit.updates, cached)?
                 }
                 _ => CachedMetadata::new(Table::new(commit.ident.clone(), metadata, &location))?,
             };
-            prepared.push(Prepared { base, next, expired_metadata });
+            let early = early.filter(|early| early.fits(next.text()));
+            prepared.push(Prepared { base, next, early, following: None, expired_metadata });
         }
         Ok(Ok(prepared))
     }
@@ -152,16 +160,24 @@ impl SqlCatalog {
     async fn store_and_swap(
         &self,
         commits: &[TableCommit],
-        prepared: &[Prepared],
+        prepared: &mut [Prepared],
         key: Uuid,
         fingerprint: &str,
     ) -> Result<SwapEnd> {
-        for Prepared { next, .. } in prepared {
-            io::store_metadata(&self.env.store, next.table().metadata_location(), next.text()).await?;
+        for Prepared { base, next, early, following, .. } in &mut *prepared {
+            *following = base.as_ref().and_then(|base| EarlyFile::begin(&self.env, base, next));
+            let Some(early) = early.take() else {
+                io::store_metadata(&self.env.store, next.table().metadata_location(), next.text()).await?;
+                continue;
+            };
+            if let Err(error) = early.finish(next.text()).await {
+                tracing::warn!(%error, "a metadata file that was begun early is written anew");
+                return Ok(SwapEnd::Lost(next.table().ident().clone()));
+            }
         }
         self.env.steps.reach(Step::MetadataWritten)?;
         let mut swaps = Vec::with_capacity(prepared.len());
-        for (commit, Prepared { base, next, .. }) in commits.iter().zip(prepared) {
+        for (commit, Prepared { base, next, .. }) in commits.iter().zip(&*prepared) {
             let table = next.table();
             let to = Pointer {
                 metadata_location: table.metadata_location().to_owned(),
@@ -177,8 +193,9 @@ impl SqlCatalog {
 
     async fn finish(&self, prepared: Vec<Prepared>) -> TransactionOutcome {
         let mut tables = Vec::with_capacity(prepared.len());
-        for Prepared { base, next, expired_metadata } in prepared {
+        for Prepared { base, next, following, expired_metadata, .. } in prepared {
             let table = next.table().clone();
+            following.into_iter().for_each(|file| self.early.keep(file));
             self.cache.insert(table.metadata_location(), next);
             let _nobody_listens = self.changes.send(TableChange::of(&table));
             self.delete_expired_metadata(&table, expired_metadata).await;

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -74,6 +75,9 @@ fn ground(table: &Table) -> Value {
     let fields = json.as_object_mut().unwrap();
     fields.entry("properties").or_insert_with(|| json!({}));
     fields.entry("snapshots").or_insert_with(|| json!([]));
+    if version > FormatVersion::V1 {
+        fields.entry("snapshot-log").or_insert_with(|| json!([]));
+    }
     if version < FormatVersion::V3 {
         fields.entry("current-snapshot-id").or_insert_with(|| json!(-1));
     }
@@ -81,12 +85,13 @@ fn ground(table: &Table) -> Value {
 }
 
 /// A history in which snapshots come, go from both ends and the middle, and the format version rises.
-fn history(version: FormatVersion) -> Vec<Table> {
-    let mut tables = vec![first(version)];
+fn history(version: FormatVersion) -> Vec<(Vec<TableUpdate>, Table)> {
+    let mut tables = vec![(Vec::new(), first(version))];
     let mut step = |updates: &dyn Fn(&Table) -> Vec<TableUpdate>| {
-        let last = tables.last().unwrap();
-        let next = changed(last, &updates(last));
-        tables.push(next);
+        let (_, last) = tables.last().unwrap();
+        let updates = updates(last);
+        let next = changed(last, &updates);
+        tables.push((updates, next));
     };
     for id in 1..=6 {
         step(&|table| append(table, id));
@@ -109,12 +114,12 @@ fn history(version: FormatVersion) -> Vec<Table> {
 #[test]
 fn a_text_says_what_the_ground_crate_says() {
     for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
-        for table in history(version) {
+        for (_, table) in history(version) {
             let text = MetadataText::new(&table).unwrap();
-            assert_eq!(in_order(serde_json::from_str(text.json()).unwrap()), ground(&table));
+            assert_eq!(in_order(serde_json::from_str(&text.json()).unwrap()), ground(&table));
             // Of version 1 the ground crate writes no refs.
             if version > FormatVersion::V1 {
-                assert_eq!(&serde_json::from_str::<TableMetadata>(text.json()).unwrap(), table.metadata().as_ref());
+                assert_eq!(&serde_json::from_str::<TableMetadata>(&text.json()).unwrap(), table.metadata().as_ref());
             }
         }
     }
@@ -124,26 +129,56 @@ fn a_text_says_what_the_ground_crate_says() {
 fn a_text_after_another_is_the_text_by_itself() {
     for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
         let tables = history(version);
-        let mut text = MetadataText::new(&tables[0]).unwrap();
-        for pair in tables.windows(2) {
-            text = MetadataText::after(&pair[1], (&pair[0], &text)).unwrap();
-            let alone = MetadataText::new(&pair[1]).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Value>(text.json()).unwrap(),
-                serde_json::from_str::<Value>(alone.json()).unwrap()
-            );
-            for place in text.places.iter() {
-                let snapshot: Value = serde_json::from_slice(&text.bytes[place.range.clone()]).unwrap();
-                assert_eq!(snapshot["snapshot-id"], place.snapshot_id);
+        let (_, mut before) = tables[0].clone();
+        let mut text = MetadataText::new(&before).unwrap();
+        for (updates, table) in &tables[1..] {
+            let next = MetadataText::after(table, updates, (&before, &text)).unwrap();
+            let alone = MetadataText::new(table).unwrap();
+            assert_eq!(json_of(&next), json_of(&alone), "{updates:?}");
+            assert_eq!(next.bytes().len(), next.size_bytes());
+            let kept = next.kept_bytes();
+            assert_eq!(next.bytes()[..kept], text.bytes()[..kept]);
+            assert_eq!([&next.bytes()[..kept], &next.pieces_from(kept).concat()].concat(), next.bytes());
+            let went = updates.iter().any(|update| matches!(update, TableUpdate::RemoveSnapshots { .. }));
+            let upgraded = table.metadata().format_version() != before.metadata().format_version();
+            if version > FormatVersion::V1 && !went && !upgraded {
+                assert_eq!(next.bytes()[..kept], text.lasting_pieces().concat());
+                assert_eq!(kept, text.lasting_bytes());
             }
+            (before, text) = (table.clone(), next);
         }
     }
+}
+
+fn json_of(text: &MetadataText) -> Value {
+    in_order(serde_json::from_str(&text.json()).unwrap())
+}
+
+/// A list of more than a piece: what was added later is not seen in the text before.
+#[test]
+fn texts_share_what_they_have_in_common() {
+    let mut list = ListText::beginning_with(b"[");
+    let mut earlier = Vec::new();
+    for number in 0..30_000 {
+        list.push(&number).unwrap();
+        if number % 1_000 == 0 {
+            earlier.push((number, list.clone()));
+        }
+    }
+    earlier.push((29_999, list));
+    for (last, list) in &earlier {
+        let text = list.pieces().flatten().copied().chain(*b"]").collect::<Vec<u8>>();
+        assert_eq!(text.len(), list.size_bytes() + 1);
+        assert_eq!(serde_json::from_slice::<Vec<i32>>(&text).unwrap(), (0..=*last).collect::<Vec<_>>());
+    }
+    let ends = [&earlier[28].1, &earlier[30].1].map(|list| list.pieces().next().unwrap().as_ptr());
+    assert_eq!(ends[0], ends[1], "full pieces are the same memory");
 }
 
 /// Refs are told from updates; what the ground crate keeps to itself shows in its JSON.
 #[test]
 fn refs_are_those_of_the_metadata() {
-    for table in history(FormatVersion::V2) {
+    for (_, table) in history(FormatVersion::V2) {
         let json = serde_json::to_value(table.metadata().as_ref()).unwrap();
         assert_eq!(serde_json::to_value(table.refs()).unwrap(), json["refs"]);
     }
