@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
+use frazil_compactor::ORPHAN_AGE_MS_MIN;
 use frazil_engine::options::parse_duration;
 use frazil_engine::session::{CHECKPOINT_INTERVAL_MIN, is_job_id};
 
@@ -94,6 +95,10 @@ pub(crate) enum Command {
     Compact(Compact),
     /// Lets old snapshots of a table go, with the files that only they name.
     Expire(Expire),
+    /// Deletes files in a table's folders that nothing names any more.
+    Orphans(Orphans),
+    /// Merges the manifests of a table.
+    RewriteManifests(RewriteManifests),
     /// Walks everything that a table references and checks it.
     Verify(Verify),
     /// Shows the whole on real data: two streaming jobs, compaction, queries, other engines.
@@ -158,6 +163,33 @@ pub(crate) struct Expire {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) keep: usize,
     /// Only shows what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Orphans {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Files younger than this stay: somebody may be about to commit them. At least an hour.
+    #[arg(long, default_value = "3 d", value_name = "DURATION", value_parser = parse_orphan_age)]
+    pub(crate) older_than: Duration,
+    /// Files with names that other programs give go as well.
+    #[arg(long)]
+    pub(crate) any_name: bool,
+    /// So many files go at most, the oldest first.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub(crate) max_files: usize,
+    /// Only shows what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RewriteManifests {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Only shows what would be merged.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -270,6 +302,16 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_orphan_age(text: &str) -> Result<Duration, String> {
+    let age = parse_duration(text)?;
+    match i64::try_from(age.as_millis()) {
+        Ok(age_ms) if age_ms < ORPHAN_AGE_MS_MIN => {
+            Err("files of the last hour stay: a commit may be about to name them".to_owned())
+        }
+        _ => Ok(age),
     }
 }
 

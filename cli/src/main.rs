@@ -57,6 +57,8 @@ async fn dispatch(args: Args) -> error::Result<()> {
         Command::Tail(tail) => tail::tail(&common, &tail, output).await,
         Command::Compact(compact) => maintain::compact(&common, &compact, output).await,
         Command::Expire(expire) => maintain::expire(&common, &expire, output).await,
+        Command::Orphans(orphans) => maintain::orphans(&common, &orphans, output).await,
+        Command::RewriteManifests(rewrite) => maintain::rewrite_manifests(&common, &rewrite, output).await,
         Command::Verify(verify) => maintain::verify(&common, &verify, output).await,
         Command::Demo(demo) => demo::demo(&common, &demo, output).await,
     }

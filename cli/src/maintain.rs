@@ -1,14 +1,16 @@
-//! `frazil compact`, `frazil expire` and `frazil verify`: one-off maintenance of a table.
+//! `frazil compact`, `expire`, `orphans`, `rewrite-manifests` and `verify`: one-off maintenance of a table.
 
 use std::collections::HashMap;
 
 use frazil_catalog::CommitQueue;
-use frazil_compactor::{Config, Report, compact_table, run_expire, run_verify};
+use frazil_compactor::{
+    Config, OrphanConfig, Report, compact_table, run_expire, run_orphans, run_rewrite_manifests, run_verify,
+};
 use frazil_engine::session::{IcebergTable, Resolved};
 use frazil_table::Retention;
 use serde_json::{Value, json};
 
-use crate::args::{Common, Compact, Expire, Output, Verify};
+use crate::args::{Common, Compact, Expire, Orphans, Output, RewriteManifests, Verify};
 use crate::error::{Error, Result};
 use crate::print::say;
 use crate::{shutdown, world};
@@ -70,6 +72,51 @@ pub(crate) async fn expire(common: &Common, args: &Expire, output: Output) -> Re
             "content-files": report.content_files,
             "metadata-files": report.metadata_files,
             "failed": report.failed.iter().map(|(file, _)| file).collect::<Vec<_>>(),
+        })
+        .to_string()),
+    }
+    Ok(())
+}
+
+pub(crate) async fn orphans(common: &Common, args: &Orphans, output: Output) -> Result<()> {
+    let (_, queue) = open(common, &args.table).await?;
+    let config = OrphanConfig {
+        age_ms_min: i64::try_from(args.older_than.as_millis()).unwrap_or(i64::MAX),
+        any_name: args.any_name,
+        files_max: args.max_files,
+        dry_run: args.dry_run,
+    };
+    let report = run_orphans(&queue, &config).await.map_err(frazil_engine::Error::from)?;
+    match output {
+        Output::Text => say(report.to_string().trim_end()),
+        Output::Json => say(&json!({
+            "table": args.table,
+            "dry-run": report.dry_run,
+            "files": report.plan.files.iter().map(|file| json!({ "file": file.location, "bytes": file.size_bytes })).collect::<Vec<_>>(),
+            "deferred": report.plan.deferred,
+            "young": report.plan.young,
+            "foreign": report.plan.foreign,
+            "deleted": report.deleted.iter().map(|file| &file.location).collect::<Vec<_>>(),
+            "spared": report.spared,
+            "failed": report.failed.iter().map(|(file, _)| file).collect::<Vec<_>>(),
+        })
+        .to_string()),
+    }
+    Ok(())
+}
+
+pub(crate) async fn rewrite_manifests(common: &Common, args: &RewriteManifests, output: Output) -> Result<()> {
+    let (_, queue) = open(common, &args.table).await?;
+    let report = run_rewrite_manifests(&queue, args.dry_run).await.map_err(frazil_engine::Error::from)?;
+    match output {
+        Output::Text => say(report.to_string().trim_end()),
+        Output::Json => say(&json!({
+            "table": args.table,
+            "dry-run": report.dry_run,
+            "manifests-before": report.manifests_before,
+            "manifests-after": report.manifests_after,
+            "rewritten": report.rewritten,
+            "added": report.added,
         })
         .to_string()),
     }

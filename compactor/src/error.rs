@@ -58,6 +58,14 @@ pub enum Error {
         /// Rows in the outputs.
         rows_out: u64,
     },
+    /// The table's property `gc.enabled` is false: its files belong to somebody else, too.
+    #[error(
+        "table {table} says gc.enabled=false, so no file of it is deleted; set the property to true if its files are its own"
+    )]
+    KeepsFiles {
+        /// The table.
+        table: String,
+    },
     /// The rewrite was stopped. Its outputs are deleted.
     #[error("the rewrite was stopped before it was done")]
     Cancelled,

@@ -6,8 +6,8 @@
 //! 2. [`run_group`] (several at a time) rewrites a group;
 //! 3. [`commit_rewrite`] (one) puts the outputs in the place of the inputs, in turn with the writers' commits.
 //!
-//! What this crate decides: which files are merged, how, when deletes are applied, and when snapshots expire. What it does not know: jobs, SQL,
-//! who writes the table.
+//! What this crate decides: which files are merged, how, when deletes are applied, when snapshots expire, and which files
+//! are orphans. What it does not know: jobs, SQL, who writes the table.
 //!
 //! A job does this after each of its commits:
 //!
@@ -75,6 +75,8 @@ mod expire;
 mod group;
 mod lease;
 mod listing;
+mod manifests;
+mod orphans;
 mod plan;
 mod run;
 mod service;
@@ -92,6 +94,8 @@ pub use expire::{ExpireReport, SNAPSHOTS_MAX, STREAMING_RETENTION, run_expire, r
 pub use group::{FileGroup, Reason};
 pub use lease::lease;
 pub use listing::{InputFile, Listing};
+pub use manifests::{ManifestReport, run_rewrite_manifests};
+pub use orphans::{ORPHAN_AGE_MS_MIN, OrphanConfig, OrphanPlan, OrphanReport, plan_orphans, run_orphans};
 pub use plan::{RewritePlan, plan_rewrite};
 pub use run::{RewriteKind, RewriteResult, run_group};
 pub use service::{Report, ServiceConfig, compact_table, run};

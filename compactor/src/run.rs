@@ -168,7 +168,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Copying costs a fiftieth of encoding, but row groups stay as small as they are: they are copied if on average they
-    /// have a quarter of the wanted size. Deletes name rows, which only decoding tells apart. `None`: they are encoded.
+    /// have a sixteenth of the wanted size. Deletes name rows, which only decoding tells apart. `None`: they are encoded.
     fn choose_copy(&self, inputs: &[Input<'_>]) -> Option<Vec<Lineage>> {
         if !self.group.deletes.is_empty() {
             return None;

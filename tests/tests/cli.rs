@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use frazil_tests::data;
@@ -606,6 +607,82 @@ fn expire_lets_go_of_what_no_snapshot_needs() {
     assert_eq!(parquet(world.warehouse()), 1);
     assert_eq!(world.count("t"), 4);
     assert!(world.done(&["expire", "t"]).contains("no snapshot is old enough"));
+}
+
+/// What a killed commit leaves is found by name and age, and a second run finds nothing.
+#[test]
+fn orphans_are_what_a_killed_commit_left() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE t (id INT); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);"]);
+    let sound = world.warehouse();
+    for step in ["files-closed", "manifests-written", "manifest-list-written", "metadata-written"] {
+        let mut command: Command = frazil();
+        command.current_dir(world.0.path()).args(["--data-dir", "data", "sql", "-e", "INSERT INTO t VALUES (3)"]);
+        let ended = command.env("FRAZIL_STOP_AT", step).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(ended.signal(), Some(9), "{step}");
+    }
+    let orphans: Vec<PathBuf> = world.warehouse().into_keys().filter(|path| !sound.contains_key(path)).collect();
+    assert!(orphans.len() >= 8, "{orphans:?}");
+    let folder = orphans
+        .iter()
+        .find(|path| path.extension().is_some_and(|e| e == "parquet"))
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned();
+    let foreign = folder.join("part-00000-4a2f0ed5-5d2a-4a6c-9d2e-3c1f7a6a0b11.parquet");
+    fs::write(&foreign, "x").unwrap();
+    let unfinished = folder.join(".frazil-tmp-4a2f0ed5-5d2a-4a6c-9d2e-3c1f7a6a0b11");
+    fs::write(&unfinished, "x").unwrap();
+
+    // Young as they are they might be committed yet.
+    let said = world.done(&["orphans", "t"]);
+    assert!(said.contains("there are no orphans to delete"), "{said}");
+    let four_days_ago = std::time::SystemTime::now() - Duration::from_secs(4 * 86_400);
+    for path in world.warehouse().into_keys() {
+        File::options().append(true).open(path).unwrap().set_modified(four_days_ago).unwrap();
+    }
+    let young = folder.join("frazil-0.parquet");
+    fs::write(&young, "x").unwrap();
+    world.fails(2, &["orphans", "t", "--older-than", "59 min"], &["files of the last hour stay"]);
+    let before = world.warehouse();
+    let said = world.done(&["orphans", "t", "--dry-run"]);
+    assert!(said.contains(&format!("{} files of", orphans.len() + 1)), "{said}");
+    assert!(said.contains("1 files that nothing names are too young"), "{said}");
+    assert!(said.contains("1 files that nothing names may be another program's"), "{said}");
+    assert_eq!(world.warehouse(), before, "a dry run wrote or deleted files");
+
+    let said = world.done(&["orphans", "t", "--max-files", "2"]);
+    assert!(said.contains(&format!("{} files more are beyond the cap", orphans.len() - 1)), "{said}");
+    let gone = json_lines(&world.done(&["--output", "json", "orphans", "t"]));
+    assert_eq!(gone[0]["deleted"].as_array().unwrap().len(), orphans.len() - 1, "{gone:?}");
+    let mut left = sound;
+    left.extend([(foreign, 1), (young.clone(), 1)]);
+    assert_eq!(world.warehouse(), left);
+    let called = world.done(&["sql", "-e", "CALL system.remove_orphan_files(table => 't', any_name => TRUE)"]);
+    assert!(called.contains("part-00000-"), "{called}");
+    assert!(world.done(&["orphans", "t", "--any-name"]).contains("there are no orphans to delete"));
+    assert!(young.exists() && world.count("t") == 2);
+    world.done(&["verify", "t"]);
+
+    world.done(&["sql", "-e", "ALTER TABLE t SET ('gc.enabled' = 'false')"]);
+    world.fails(1, &["orphans", "t"], &["gc.enabled=false"]);
+}
+
+#[test]
+fn manifests_are_rewritten_where_that_makes_them_fewer() {
+    let world = World::new();
+    world.done(&["sql", "-e", "CREATE TABLE t (id INT)"]);
+    assert!(world.done(&["rewrite-manifests", "t"]).contains("0 manifests"));
+    let inserts: String = (0..4).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
+    world.done(&["sql", "-e", &inserts]);
+    let before = world.warehouse();
+    assert!(world.done(&["rewrite-manifests", "t", "--dry-run"]).contains("4 manifests would become 1"));
+    assert_eq!(world.warehouse(), before, "a dry run wrote or deleted files");
+    assert!(world.done(&["rewrite-manifests", "t"]).contains("4 manifests became 1"));
+    assert!(world.done(&["rewrite-manifests", "t"]).contains("1 manifests: they would not get fewer"));
+    assert_eq!(world.count("t"), 4);
+    world.done(&["verify", "t"]);
 }
 
 #[test]

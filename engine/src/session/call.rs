@@ -36,6 +36,7 @@ enum ProcedureKind {
     FastForward,
     PublishChanges,
     RegisterTable,
+    RemoveOrphanFiles,
     RewriteDataFiles,
     RewriteManifests,
     RollbackToSnapshot,
@@ -47,7 +48,7 @@ const TABLE: Parameter = Parameter::required("table", Kind::Text);
 const SNAPSHOT: Parameter = Parameter::required("snapshot_id", Kind::Integer);
 const DRY_RUN: Parameter = Parameter::optional("dry_run", Kind::Boolean);
 
-const PROCEDURES: [Procedure; 12] = [
+const PROCEDURES: [Procedure; 13] = [
     Procedure {
         name: "ancestors_of",
         parameters: &[TABLE, Parameter::optional("snapshot_id", Kind::Integer)],
@@ -89,6 +90,16 @@ const PROCEDURES: [Procedure; 12] = [
         kind: ProcedureKind::RegisterTable,
     },
     Procedure {
+        name: "remove_orphan_files",
+        parameters: &[
+            TABLE,
+            Parameter::optional("older_than", Kind::Timestamp),
+            DRY_RUN,
+            Parameter::optional("any_name", Kind::Boolean),
+        ],
+        kind: ProcedureKind::RemoveOrphanFiles,
+    },
+    Procedure {
         name: "rewrite_data_files",
         parameters: &[TABLE, Parameter::optional("options", Kind::Options), DRY_RUN],
         kind: ProcedureKind::RewriteDataFiles,
@@ -119,6 +130,7 @@ impl Session {
             ProcedureKind::FastForward => self.fast_forward(&arguments).await?,
             ProcedureKind::PublishChanges => self.publish_changes(&arguments).await?,
             ProcedureKind::RegisterTable => self.register_table(&arguments).await?,
+            ProcedureKind::RemoveOrphanFiles => self.remove_orphan_files(&arguments).await?,
             ProcedureKind::RewriteDataFiles => self.rewrite_data_files(&arguments).await?,
             ProcedureKind::RewriteManifests => self.rewrite_manifests(&arguments).await?,
             ProcedureKind::RollbackToSnapshot => self.rollback_to_snapshot(&arguments).await?,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
-use frazil_compactor::{Config, compact_table, run_expire_with};
-use frazil_table::{Change, Retention, RewriteManifests, SnapshotProperties};
+use frazil_compactor::{
+    Config, ORPHAN_AGE_MS_MIN, OrphanConfig, compact_table, run_expire_with, run_orphans, run_rewrite_manifests,
+};
+use frazil_table::Retention;
 use tokio_util::sync::CancellationToken;
 
 use super::{Arguments, answer};
@@ -46,6 +48,26 @@ impl Session {
         ]))
     }
 
+    pub(super) async fn remove_orphan_files(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let table = self.table_of(arguments).await?;
+        let mut config = OrphanConfig {
+            any_name: arguments.boolean("any_name"),
+            dry_run: arguments.boolean("dry_run"),
+            ..OrphanConfig::default()
+        };
+        if let Some(older_than) = arguments.timestamp_ms("older_than") {
+            config.age_ms_min = self.env().now_ms().saturating_sub(older_than);
+            if config.age_ms_min < ORPHAN_AGE_MS_MIN {
+                let message = "files of the last hour stay: a commit may be about to name them";
+                return Err(SqlError::new(message, arguments.span_of("older_than"), arguments.script()).into());
+            }
+        }
+        let report = run_orphans(&self.queue(&table), &config).await?;
+        let files = if report.dry_run { &report.plan.files } else { &report.deleted };
+        let files = files.iter().map(|file| file.location.as_str());
+        Ok(answer([("orphan_file_location", Arc::new(StringArray::from_iter_values(files)))]))
+    }
+
     pub(super) async fn rewrite_data_files(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
         let table = self.table_of(arguments).await?;
         let mut properties = table.table.metadata().properties().clone();
@@ -75,22 +97,13 @@ impl Session {
 
     pub(super) async fn rewrite_manifests(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
         let table = self.table_of(arguments).await?;
-        let none = answer([("rewritten_manifests_count", count(0)), ("added_manifests_count", count(0))]);
-        if table.table.current_snapshot().is_none() {
-            return Ok(none);
+        let report = run_rewrite_manifests(&self.queue(&table), false).await?;
+        if let Some(conflict) = report.conflict {
+            return Err(SqlError::new(conflict.to_string(), arguments.span(), arguments.script()).into());
         }
-        let rewrite = RewriteManifests { target_size_bytes: None, properties: SnapshotProperties::new() };
-        let after = self.commit_for(&table, Change::RewriteManifests(rewrite), arguments).await?;
-        let before = table.table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
-        let made = after.current_snapshot().filter(|snapshot| Some(snapshot.snapshot_id()) != before);
-        let Some(made) = made else { return Ok(none) };
-        let said = |key: &str| {
-            let value = made.summary().additional_properties.get(key).and_then(|value| value.parse().ok());
-            Arc::new(Int64Array::from(vec![value]))
-        };
         Ok(answer([
-            ("rewritten_manifests_count", said("manifests-replaced")),
-            ("added_manifests_count", said("manifests-created")),
+            ("rewritten_manifests_count", count(report.rewritten)),
+            ("added_manifests_count", count(report.added)),
         ]))
     }
 
