@@ -5,18 +5,15 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
-use frazil_catalog::{Catalog, CatalogRef, CommitEnd, CommitQueue, Precheck, SqlCatalog};
-use frazil_storage::Env;
-use frazil_table::spec::{
-    DataContentType, DataFileBuilder, DataFileFormat, NamespaceIdent, TableCreation, TableIdent, TableMetadata,
-};
-use frazil_table::{Change, CommitIdentity, MetadataText, SnapshotProperties, Table, TableFile, io};
+use frazil_catalog::{Catalog, CommitQueue};
+use frazil_table::spec::{DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, TableIdent, TableMetadata};
+use frazil_table::{Change, MetadataText, SnapshotProperties, Table, TableFile, io};
 
 use crate::figure::{Better, Figure};
 use crate::measure::{peak_rss_mib, reset_peak};
+use crate::world::World;
 use crate::{Result, lineitem};
 
 /// Commits of a measurement; the middle one counts.
@@ -31,25 +28,25 @@ pub fn run() -> Result<Vec<Figure>> {
         let one_file = durable_write(folder.path(), 20 << 10)?;
         let mut figures = Vec::new();
 
-        let short = world.table_with_snapshots(100).await?;
-        let commit = world.commit_ms(&short).await?;
+        let short = table_with_snapshots(&world, 100).await?;
+        let commit = commit_ms(&world, &short).await?;
         figures.push(figure("commit of one file, 100 snapshots", commit, "write + fsync + rename", one_file, 8.0, 4.0));
 
-        let long = world.table_with_snapshots(10_000).await?;
-        let bytes = MetadataText::new(&long.load().await?)?.bytes().len();
-        let commit = world.commit_ms(&long).await?;
+        let long = table_with_snapshots(&world, 10_000).await?;
+        let bytes = MetadataText::new(&long.load().await?)?.size_bytes();
+        let commit = commit_ms(&world, &long).await?;
         let metadata = durable_write(folder.path(), bytes)?;
         let beside = format!("writing its {} MB of metadata", bytes / 1_000_000);
         figures.push(figure("commit of one file, 10,000 snapshots", commit, &beside, metadata, 1.5, 1.2));
 
-        let few = world.table("few").await?;
-        world.append(&few, 10).await?;
-        let (few_ms, _) = world.commit_ms(&few).await?;
-        let many = world.table("many").await?;
+        let few = table(&world, "few").await?;
+        append(&world, &few, 10).await?;
+        let (few_ms, _) = commit_ms(&world, &few).await?;
+        let many = table(&world, "many").await?;
         for _ in 0..10 {
-            world.append(&many, 10_000).await?;
+            append(&world, &many, 10_000).await?;
         }
-        let commit = world.commit_ms(&many).await?;
+        let commit = commit_ms(&world, &many).await?;
         figures.push(figure("commit of one file to 100,000 files", commit, "to 10 files", few_ms, 1.3, 1.0));
         Ok(figures)
     })
@@ -91,85 +88,55 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-struct World {
-    env: Env,
-    catalog: CatalogRef,
-    namespace: NamespaceIdent,
+async fn table(world: &World, name: &str) -> Result<CommitQueue> {
+    world.table(name, lineitem::schema()?, FormatVersion::V2, &[]).await
 }
 
-impl World {
-    async fn new(folder: &Path) -> Result<Self> {
-        let env = Env::system();
-        let warehouse = format!("file://{}/warehouse", folder.display());
-        let catalog = SqlCatalog::open(&folder.join("catalog.db"), env.clone(), &warehouse).await?;
-        let namespace = NamespaceIdent::new("n".to_owned());
-        catalog.create_namespace(&namespace, Default::default()).await?;
-        Ok(Self { env, catalog: Arc::new(catalog), namespace })
-    }
-
-    async fn table(&self, name: &str) -> Result<CommitQueue> {
-        let creation = TableCreation::builder().name(name.to_owned()).schema(lineitem::schema()?).build();
-        self.catalog.create_table(&self.namespace, creation).await?;
-        Ok(self.queue(name))
-    }
-
-    fn queue(&self, name: &str) -> CommitQueue {
-        let ident = TableIdent::new(self.namespace.clone(), name.to_owned());
-        CommitQueue::new(self.catalog.clone(), self.env.clone(), ident)
-    }
-
-    /// A table with a history of so many snapshots, of which only the newest was really made.
-    async fn table_with_snapshots(&self, count: i64) -> Result<CommitQueue> {
-        let queue = self.table(&format!("origin_{count}")).await?;
-        self.append(&queue, 1).await?;
-        let table = queue.load().await?;
-        let location = format!("{}/metadata/00009-history.metadata.json", table.metadata().location());
-        let longer = Table::new(table.ident().clone(), with_history(&table, count)?.into(), &location);
-        io::store_metadata(&self.env.store, &location, &MetadataText::new(&longer)?).await?;
-        // Two tables never share files, so the first gives them up.
-        self.catalog.drop_table(queue.ident(), false).await?;
-        let name = format!("snapshots_{count}");
-        self.catalog.register_table(&TableIdent::new(self.namespace.clone(), name.clone()), &location).await?;
-        Ok(self.queue(&name))
-    }
-
-    async fn append(&self, queue: &CommitQueue, files: usize) -> Result<()> {
-        let root = queue.load().await?.metadata().location().to_owned();
-        let files = (0..files).map(|_| {
-            let file = DataFileBuilder::default()
-                .content(DataContentType::Data)
-                .file_path(format!("{root}/data/{}.parquet", self.env.ids.uuid()))
-                .file_format(DataFileFormat::Parquet)
-                .record_count(1000)
-                .file_size_in_bytes(100_000)
-                .build()?;
-            Ok(TableFile { file, partition_spec_id: 0 })
-        });
-        let files = files.collect::<Result<Vec<_>>>()?;
-        let changes = [Change::Append { files, properties: SnapshotProperties::new() }];
-        let identity = CommitIdentity::draw(&self.env, 1);
-        match queue.commit(&changes, identity, &|_| Precheck::Proceed).await? {
-            CommitEnd::Committed(_) => Ok(()),
-            other => Err(format!("a commit that nobody else was near ended as {other:?}").into()),
-        }
-    }
-
-    /// What one commit takes, in milliseconds, and what the process takes meanwhile, in MiB.
-    async fn commit_ms(&self, queue: &CommitQueue) -> Result<(f64, u64)> {
-        reset_peak();
-        let mut took = Vec::new();
-        for _ in 0..COMMITS {
-            let start = Instant::now();
-            self.append(queue, 1).await?;
-            took.push(start.elapsed().as_secs_f64() * 1e3);
-        }
-        Ok((middle(took), peak_rss_mib()))
-    }
+/// A table with a history of so many snapshots, of which only the newest was really made.
+async fn table_with_snapshots(world: &World, count: i64) -> Result<CommitQueue> {
+    let queue = table(world, &format!("origin_{count}")).await?;
+    append(world, &queue, 1).await?;
+    let table = queue.load().await?;
+    let location = format!("{}/metadata/00009-history.metadata.json", table.metadata().location());
+    let longer = Table::new(table.ident().clone(), with_history(&table, count)?.into(), &location);
+    io::store_metadata(&world.env.store, &location, &MetadataText::new(&longer)?).await?;
+    // Two tables never share files, so the first gives them up.
+    world.catalog.drop_table(queue.ident(), false).await?;
+    let name = format!("snapshots_{count}");
+    world.catalog.register_table(&TableIdent::new(world.namespace.clone(), name.clone()), &location).await?;
+    Ok(world.queue(&name))
 }
 
+async fn append(world: &World, queue: &CommitQueue, files: usize) -> Result<()> {
+    let root = queue.load().await?.metadata().location().to_owned();
+    let files = (0..files).map(|_| {
+        let file = DataFileBuilder::default()
+            .content(DataContentType::Data)
+            .file_path(format!("{root}/data/{}.parquet", world.env.ids.uuid()))
+            .file_format(DataFileFormat::Parquet)
+            .record_count(1000)
+            .file_size_in_bytes(100_000)
+            .build()?;
+        Ok(TableFile { file, partition_spec_id: 0 })
+    });
+    let files = files.collect::<Result<Vec<_>>>()?;
+    world.commit(queue, Change::Append { files, properties: SnapshotProperties::new() }).await
+}
+
+/// What one commit takes, in milliseconds, and what the process takes meanwhile, in MiB.
+async fn commit_ms(world: &World, queue: &CommitQueue) -> Result<(f64, u64)> {
+    reset_peak();
+    let mut took = Vec::new();
+    for _ in 0..COMMITS {
+        let start = Instant::now();
+        append(world, queue, 1).await?;
+        took.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok((middle(took), peak_rss_mib()))
+}
 /// The same table with `count - 1` snapshots before its only one. Their manifest lists are its own: nobody reads them.
 fn with_history(table: &Table, count: i64) -> Result<TableMetadata> {
-    let mut json: serde_json::Value = serde_json::from_str(MetadataText::new(table)?.json())?;
+    let mut json: serde_json::Value = serde_json::from_str(&MetadataText::new(table)?.json())?;
     let newest = json["snapshots"][0].clone();
     let start_ms = newest["timestamp-ms"].as_i64().ok_or("a snapshot has a time")? - count;
     let (mut snapshots, mut log) = (Vec::new(), Vec::new());

@@ -4,12 +4,14 @@
 //! Not a test: figures vary by tens of percent between runs on a shared machine; ratios within one run by less.
 
 mod commit;
+mod compact;
 mod encode;
 mod figure;
 mod lineitem;
 mod measure;
 mod peers;
 mod upsert;
+mod world;
 
 use std::process::ExitCode;
 
@@ -21,8 +23,12 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// Figures that are measured together, after the part of Frazil that they are about.
 type Suite = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const SUITES: [Suite; 3] =
-    [("writer.encode", encode::run), ("writer.commit", commit::run), ("writer.upsert", upsert::run)];
+const SUITES: [Suite; 4] = [
+    ("writer.encode", encode::run),
+    ("writer.commit", commit::run),
+    ("writer.upsert", upsert::run),
+    ("compactor.rewrite", compact::run),
+];
 
 #[expect(clippy::print_stderr, reason = "it is a command")]
 fn main() -> ExitCode {
@@ -30,7 +36,9 @@ fn main() -> ExitCode {
     let is_of = |asked: &str, name: &str| name == asked || name.split('.').next() == Some(asked);
     if let Some(unknown) = asked.iter().find(|asked| !SUITES.iter().any(|(name, _)| is_of(asked, name))) {
         let names = SUITES.map(|(name, _)| name).join(", ");
-        eprintln!("./bench: no suite named {unknown}; there are {names}, and writer for all that begin so");
+        eprintln!(
+            "./bench: no suite named {unknown}; there are {names}; a name alone before the dot is all that begin so"
+        );
         return ExitCode::from(2);
     }
     let wanted = |(name, _): &Suite| asked.is_empty() || asked.iter().any(|asked| is_of(asked, name));

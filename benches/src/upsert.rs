@@ -6,21 +6,20 @@
 //!
 //! `FRAZIL_BENCH_KEYS` is how many keys the table has (10,000,000).
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use frazil_catalog::{Catalog, CommitEnd, CommitQueue, Precheck, SqlCatalog};
+use frazil_catalog::CommitQueue;
 use frazil_reader::{Projection, ReadContext, RowReader, ScanRequest, load_scan, scan};
-use frazil_storage::Env;
-use frazil_table::spec::{FormatVersion, NamespaceIdent, Schema, TableCreation};
-use frazil_table::{Change, CommitIdentity, RowDelta, SnapshotProperties, TableFile, Validation};
+use frazil_table::spec::{FormatVersion, Schema};
+use frazil_table::{Change, RowDelta, SnapshotProperties, TableFile, Validation};
 use frazil_writer::{KeyColumns, TableWriter, UpsertPlanner, UpsertWriter, WriterConfig};
 use futures::TryStreamExt;
 
 use crate::Result;
 use crate::figure::{Better, Figure};
 use crate::measure::{Took, measure, median, peak_rss_mib, reset_peak};
+use crate::world::World;
 
 const SCHEMA: &str = r#"{"type":"struct","identifier-field-ids":[1],"fields":[
     {"id":1,"name":"id","required":true,"type":"long"},
@@ -52,8 +51,8 @@ pub fn run() -> Result<Vec<Figure>> {
     runtime.block_on(async {
         let folder = tempfile::tempdir()?;
         let world = World::new(folder.path()).await?;
-        let upserted = world.table("upserted").await?;
-        world.append(&upserted, &mut (0..keys)).await?;
+        let upserted = table(&world, "upserted").await?;
+        append(&world, &upserted, &mut (0..keys)).await?;
         reset_peak();
         let mut sink = Sink::open(&world, &upserted).await?;
         let took = measure(sink.upsert(&world, &upserted, keys)).await?.0;
@@ -61,18 +60,18 @@ pub fn run() -> Result<Vec<Figure>> {
         let counters = sink.planner.counters();
         drop(sink);
         // The rows that are live now, appended: those of the last checkpoints in files of their own.
-        let appended = world.table("appended").await?;
+        let appended = table(&world, "appended").await?;
         let mut newer: Vec<u64> = (0..CHECKPOINTS).flat_map(|checkpoint| changed(checkpoint, keys)).collect();
         let checkpoints = newer.clone();
         newer.sort_unstable();
         newer.dedup();
-        world.append(&appended, &mut (0..keys).filter(|key| newer.binary_search(key).is_err())).await?;
+        append(&world, &appended, &mut (0..keys).filter(|key| newer.binary_search(key).is_err())).await?;
         let mut rest: std::collections::HashSet<u64> = newer.iter().copied().collect();
         for rows in checkpoints.chunks(CHECKPOINT_ROWS as usize) {
             let rows: Vec<u64> = rows.iter().copied().filter(|key| rest.remove(key)).collect();
-            world.append(&appended, &mut rows.into_iter()).await?;
+            append(&world, &appended, &mut rows.into_iter()).await?;
         }
-        let (after, beside) = (world.scan(&upserted, keys).await?, world.scan(&appended, keys).await?);
+        let (after, beside) = (scan_all(&world, &upserted, keys).await?, scan_all(&world, &appended, keys).await?);
         let rate = (CHECKPOINTS * CHECKPOINT_ROWS) as f64 / took.cpu;
         let bytes = counters.index_bytes as f64 / counters.keys as f64;
         let millions = keys as f64 / 1e6;
@@ -139,71 +138,41 @@ fn batch(keys: &[u64]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(frazil_table::arrow::arrow_schema(&schema)?), columns)?)
 }
 
-struct World {
-    env: Env,
-    catalog: Arc<SqlCatalog>,
-    namespace: NamespaceIdent,
+async fn table(world: &World, name: &str) -> Result<CommitQueue> {
+    world.table(name, serde_json::from_str(SCHEMA)?, FormatVersion::V3, &[]).await
 }
 
-impl World {
-    async fn new(folder: &Path) -> Result<Self> {
-        let env = Env::system();
-        let warehouse = format!("file://{}/warehouse", folder.display());
-        let catalog = SqlCatalog::open(&folder.join("catalog.db"), env.clone(), &warehouse).await?;
-        let namespace = NamespaceIdent::new("n".to_owned());
-        catalog.create_namespace(&namespace, Default::default()).await?;
-        Ok(Self { env, catalog: Arc::new(catalog), namespace })
-    }
-
-    async fn table(&self, name: &str) -> Result<CommitQueue> {
-        let creation = TableCreation::builder()
-            .name(name.to_owned())
-            .schema(serde_json::from_str(SCHEMA)?)
-            .format_version(FormatVersion::V3)
-            .build();
-        let table = self.catalog.create_table(&self.namespace, creation).await?;
-        Ok(CommitQueue::new(self.catalog.clone(), self.env.clone(), table.ident().clone()))
-    }
-
-    async fn append(&self, queue: &CommitQueue, keys: &mut impl Iterator<Item = u64>) -> Result<()> {
-        let mut writer = TableWriter::new(self.env.clone(), &queue.load().await?, WriterConfig::default())?;
-        loop {
-            let keys: Vec<u64> = keys.by_ref().take(BATCH_ROWS as usize).collect();
-            if keys.is_empty() {
-                break;
-            }
-            writer.write(batch(&keys)?).await?;
+async fn append(world: &World, queue: &CommitQueue, keys: &mut impl Iterator<Item = u64>) -> Result<()> {
+    let mut writer = TableWriter::new(world.env.clone(), &queue.load().await?, WriterConfig::default())?;
+    loop {
+        let keys: Vec<u64> = keys.by_ref().take(BATCH_ROWS as usize).collect();
+        if keys.is_empty() {
+            break;
         }
-        let change = Change::Append { files: writer.close().await?, properties: SnapshotProperties::new() };
-        self.commit(queue, change).await
+        writer.write(batch(&keys)?).await?;
     }
+    let change = Change::Append { files: writer.close().await?, properties: SnapshotProperties::new() };
+    world.commit(queue, change).await
+}
 
-    async fn commit(&self, queue: &CommitQueue, change: Change) -> Result<()> {
-        match queue.commit(&[change], CommitIdentity::draw(&self.env, 1), &|_| Precheck::Proceed).await? {
-            CommitEnd::Committed(_) => Ok(()),
-            other => Err(format!("a commit that nobody else was near ended as {other:?}").into()),
+async fn scan_all(world: &World, queue: &CommitQueue, rows: u64) -> Result<Took> {
+    let mut took = Vec::new();
+    for _ in 0..SCANS {
+        let context = ReadContext::new(&world.env);
+        let table = queue.load().await?;
+        let request = ScanRequest { projection: Projection::All, ..ScanRequest::default() };
+        let (one, found) = measure(async {
+            let plan = load_scan(&context, &table, &request).await?;
+            let counted = scan(&context, &plan, 2).try_fold(0, async |n, rows| Ok(n + rows.num_rows() as u64));
+            Ok(counted.await?)
+        })
+        .await?;
+        if found != rows {
+            return Err(format!("{} has {found} rows, not {rows}", queue.ident()).into());
         }
+        took.push(one);
     }
-
-    async fn scan(&self, queue: &CommitQueue, rows: u64) -> Result<Took> {
-        let mut took = Vec::new();
-        for _ in 0..SCANS {
-            let context = ReadContext::new(&self.env);
-            let table = queue.load().await?;
-            let request = ScanRequest { projection: Projection::All, ..ScanRequest::default() };
-            let (one, found) = measure(async {
-                let plan = load_scan(&context, &table, &request).await?;
-                let counted = scan(&context, &plan, 2).try_fold(0, async |n, rows| Ok(n + rows.num_rows() as u64));
-                Ok(counted.await?)
-            })
-            .await?;
-            if found != rows {
-                return Err(format!("{} has {found} rows, not {rows}", queue.ident()).into());
-            }
-            took.push(one);
-        }
-        Ok(median(took))
-    }
+    Ok(median(took))
 }
 
 /// What upserts, as a job does with one writer.
