@@ -53,6 +53,6 @@ mod wire;
 pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit, TransactionOutcome};
 pub use commit::{CommitEnd, CommitRequest, Committed, Precheck, Retry, TransactionEnd, commit, commit_transaction};
 pub use error::{Error, Result};
-pub use queue::{CommitQueue, QueuedCommit, commit_queued};
+pub use queue::{CommitQueue, QueuedCommit, Turns, commit_in_turns, commit_queued};
 pub use rest::{RestCatalog, RestOptions};
 pub use sql::{SqlCatalog, TableChange};

@@ -1,18 +1,20 @@
 //! Puts the outputs of rewrites in the place of their inputs, in turn with the writers' commits.
 //!
-//! Deletes that came while a rewrite ran are not lost: equality deletes have a greater number than the outputs and apply to
-//! them; position deletes and deletion vectors of an input name rows that are elsewhere now, and are a conflict.
+//! A rewrite never loses to deletes that came while it ran: equality deletes have a greater number than the outputs and apply
+//! to them; position deletes and deletion vectors of an input name rows that are elsewhere now, and are rebased
+//! (`rebase.rs`), as often as more of them come before the commit.
 //!
 //! All results go into one swap of the table's pointer. If a group can't be committed any more, because one of its files
-//! is gone or rows of it were deleted meanwhile, that group is dropped, its outputs are deleted, and the rest goes again.
+//! is gone, that group is dropped, its outputs are deleted, and the rest goes again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
+use frazil_catalog::{CommitEnd, CommitQueue, Precheck, Turns};
 use frazil_storage::{Env, Step};
-use frazil_table::{Change, CommitIdentity, Conflict, SnapshotProperties, Table};
+use frazil_table::{Change, CommitIdentity, Conflict, SnapshotProperties, Table, TableFile};
 
 use crate::listing::GROUPS_PROPERTY;
+use crate::rebase::{Rebased, rebase_deletes};
 use crate::run::{RewriteKind, RewriteResult};
 use crate::{FileGroup, Result};
 
@@ -29,23 +31,47 @@ pub struct RewriteEnd {
     pub dropped: Vec<(FileGroup, Conflict)>,
     /// Attempts that lost to commits of others.
     pub retries: u32,
+    /// How often deletes were rebased once more, since others came before the commit.
+    pub rebased_again: u32,
+    /// Rows that were deleted by position while the rewrites ran, and are deleted of the outputs.
+    pub rows_rebased: u64,
 }
 
-/// Commits rewrites. Those that were planned at one snapshot make one new snapshot, and all of them one swap of the
-/// table's pointer.
+/// How often deletes are rebased once more before what they reach is dropped. An attempt takes some milliseconds, and one is
+/// lost only to another process that deletes rows of an input within them.
+const REBASES_MAX: u32 = 20;
+
+/// Commits rewrites, with the deletes that came since they read. Those of one partition spec that were planned at one snapshot
+/// make one new snapshot, and all of them one swap of the table's pointer.
 ///
 /// # Errors
 /// [`crate::Error::Catalog`]: the rewrites may be in the table or not. Their outputs stay: a later look at the table tells
-/// whether they are live, and files that no snapshot names are orphans, not damage.
+/// whether they are live, and files that no snapshot names are orphans, not damage. What keeps deletes from being rebased:
+/// nothing is in the table, and the outputs are deleted.
 pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>) -> Result<RewriteEnd> {
     let env = queue.env();
     let mut end = RewriteEnd::default();
+    if results.is_empty() {
+        return Ok(end);
+    }
+    // Writers of this process wait, so that none of them deletes rows between the rebase and the commit.
+    let turns = Turns::take([queue]).await;
     while !results.is_empty() {
-        let changes = build_changes(&results);
+        let batches = match rebase(queue, &results).await {
+            Ok(batches) => batches,
+            Err(error) => {
+                for result in &results {
+                    delete_outputs(env, result).await;
+                }
+                return Err(error);
+            }
+        };
+        let changes: Vec<Change> = batches.iter().map(Batch::change).collect();
         let identity = CommitIdentity::draw(env, changes.len());
-        let conflict = match queue.commit(&changes, identity, &|_| Precheck::Proceed).await? {
+        let conflict = match queue.commit_in_turn(&turns, &changes, identity, &|_| Precheck::Proceed).await? {
             CommitEnd::Committed(committed) => {
                 env.steps.reach(Step::RewriteCommitted)?;
+                end.rows_rebased = batches.iter().map(|batch| batch.rebased.rows).sum();
                 end.snapshot_ids = committed.snapshot_ids;
                 end.retries += committed.retries;
                 end.table = Some(committed.table);
@@ -55,28 +81,52 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
             CommitEnd::AlreadyLanded(_) => unreachable!("the precheck never finds it landed"),
             CommitEnd::Conflict(conflict) => conflict,
         };
-        let (dropped, rest) = match file_of(&conflict) {
+        delete_files(env, batches.iter().flat_map(Batch::delete_files)).await;
+        if matches!(conflict, Conflict::RowsDeleted { .. }) && end.rebased_again < REBASES_MAX {
+            end.rebased_again += 1;
+            tracing::debug!(table = %queue.ident(), %conflict, "deletes are rebased once more");
+            continue;
+        }
+        results = end.drop_some(queue, results, &conflict).await;
+    }
+    Ok(end)
+}
+
+impl RewriteEnd {
+    /// Drops the results that a conflict is about, and gives back the rest.
+    async fn drop_some(
+        &mut self,
+        queue: &CommitQueue,
+        results: Vec<RewriteResult>,
+        conflict: &Conflict,
+    ) -> Vec<RewriteResult> {
+        let (dropped, rest) = match file_of(conflict) {
             Some(path) => results.into_iter().partition(|result| result.has(path)),
             None => (results, Vec::new()),
         };
         // A conflict about a file that is in no group can't be cured by dropping one.
-        let (dropped, rest) = if dropped.is_empty() { (rest, Vec::new()) } else { (dropped, rest) };
+        let (dropped, rest): (Vec<_>, _) = if dropped.is_empty() { (rest, Vec::new()) } else { (dropped, rest) };
         for result in dropped {
             tracing::info!(table = %queue.ident(), partition = result.group.place(), %conflict, "rewrite dropped");
-            delete_outputs(env, &result).await;
-            end.dropped.push((result.group, conflict.clone()));
+            delete_outputs(queue.env(), &result).await;
+            self.dropped.push((result.group, conflict.clone()));
         }
-        results = rest;
+        rest
     }
-    Ok(end)
 }
 
 /// Deletes what a rewrite wrote. To be called only for outputs that no commit was sent for, or only ones that provably
 /// did not land.
 pub async fn delete_outputs(env: &Env, result: &RewriteResult) {
-    for output in &result.outputs {
-        if let Err(error) = env.store.delete(output.file.file_path()).await {
-            tracing::warn!(%error, "an output of a dropped rewrite stays as an orphan");
+    delete_files(env, &result.outputs).await;
+}
+
+/// Many deletion vectors share a file.
+async fn delete_files(env: &Env, files: impl IntoIterator<Item = &TableFile>) {
+    let paths: BTreeSet<&str> = files.into_iter().map(|file| file.file.file_path()).collect();
+    for path in paths {
+        if let Err(error) = env.store.delete(path).await {
+            tracing::warn!(%error, "a file of a dropped rewrite stays as an orphan");
         }
     }
 }
@@ -98,26 +148,58 @@ impl RewriteResult {
     }
 }
 
-/// One change for all groups that read the same snapshot: their outputs have its sequence number, since its deletes were
-/// applied and every one that came later has a greater number.
-fn build_changes(results: &[RewriteResult]) -> Vec<Change> {
-    let mut changes: BTreeMap<(i64, i64), Vec<&RewriteResult>> = BTreeMap::new();
+/// All rewrites that read one snapshot, of one partition spec: one change. Of a change with files of several specs nobody could
+/// tell that rows stay in the reach of the equality deletes that came meanwhile.
+struct Batch<'a> {
+    base_snapshot_id: i64,
+    data_sequence_number: i64,
+    results: Vec<&'a RewriteResult>,
+    rebased: Rebased,
+}
+
+/// The rewrites by the snapshot that they read and by partition spec, with what came since.
+async fn rebase<'a>(queue: &CommitQueue, results: &'a [RewriteResult]) -> Result<Vec<Batch<'a>>> {
+    let table = queue.load().await?;
+    let mut by_base: BTreeMap<(i64, i64, i32), Vec<&RewriteResult>> = BTreeMap::new();
     for result in results {
-        let key = (result.group.data_sequence_number, result.group.base_snapshot_id);
-        changes.entry(key).or_default().push(result);
+        let FileGroup { data_sequence_number, base_snapshot_id, partition_spec_id, .. } = result.group;
+        by_base.entry((data_sequence_number, base_snapshot_id, partition_spec_id)).or_default().push(result);
     }
-    let changes = changes.into_iter().map(|((data_sequence_number, base_snapshot_id), results)| Change::Replace {
-        removed: results.iter().flat_map(|result| result.group.paths().map(str::to_owned)).collect(),
-        added: results.iter().flat_map(|result| result.outputs.iter().cloned()).collect(),
-        data_sequence_number,
-        base_snapshot_id,
-        properties: properties(&results),
-    });
-    changes.collect()
+    let mut batches: Vec<Batch<'_>> = Vec::with_capacity(by_base.len());
+    for ((data_sequence_number, base_snapshot_id, _), results) in by_base {
+        match rebase_deletes(queue, &table, base_snapshot_id, &results).await {
+            Ok(rebased) => batches.push(Batch { base_snapshot_id, data_sequence_number, results, rebased }),
+            Err(error) => {
+                delete_files(queue.env(), batches.iter().flat_map(Batch::delete_files)).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(batches)
+}
+
+impl Batch<'_> {
+    /// The outputs have the sequence number of the snapshot that was read, since its deletes were applied and every one that
+    /// came later has a greater number.
+    fn change(&self) -> Change {
+        let results = &self.results;
+        Change::Replace {
+            removed: results.iter().flat_map(|result| result.group.paths().map(str::to_owned)).collect(),
+            added: results.iter().flat_map(|result| result.outputs.iter().cloned()).collect(),
+            data_sequence_number: self.data_sequence_number,
+            base_snapshot_id: self.base_snapshot_id,
+            carried: self.rebased.carried.clone(),
+            properties: properties(results, self.rebased.rows),
+        }
+    }
+
+    fn delete_files(&self) -> impl Iterator<Item = &TableFile> {
+        self.rebased.carried.iter().flat_map(|carried| &carried.delete_files)
+    }
 }
 
 /// What a compaction says of itself in its snapshot's summary.
-fn properties(results: &[&RewriteResult]) -> SnapshotProperties {
+fn properties(results: &[&RewriteResult], rows_rebased: u64) -> SnapshotProperties {
     let sum = |of: fn(&RewriteResult) -> u64| results.iter().map(|result| of(result)).sum::<u64>().to_string();
     let count = |kind| results.iter().filter(|result| result.kind == kind).count();
     let (copied, encoded) = (count(RewriteKind::Copy), count(RewriteKind::Encode));
@@ -136,6 +218,7 @@ fn properties(results: &[&RewriteResult]) -> SnapshotProperties {
         ("frazil.compaction.kind".to_owned(), kind),
         ("frazil.compaction.files-in".to_owned(), sum(|result| result.group.inputs.len() as u64)),
         ("frazil.compaction.rows-deleted".to_owned(), sum(|result| result.rows_deleted)),
+        ("frazil.compaction.rows-rebased".to_owned(), rows_rebased.to_string()),
         ("frazil.compaction.bytes-in".to_owned(), sum(|result| result.group.bytes_in())),
         ("frazil.compaction.bytes-out".to_owned(), sum(|result| result.bytes_out())),
         ("frazil.compaction.rewrite-ms".to_owned(), sum(|result| result.elapsed_ms)),

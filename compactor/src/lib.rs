@@ -4,7 +4,8 @@
 //! 1. a [`Coordinator`] (one) follows the table's commits and hands out groups of files; [`plan_rewrite`] makes the same
 //!    plan from a whole state;
 //! 2. [`run_group`] (several at a time) rewrites a group;
-//! 3. [`commit_rewrite`] (one) puts the outputs in the place of the inputs, in turn with the writers' commits.
+//! 3. [`commit_rewrite`] (one) puts the outputs in the place of the inputs, in turn with the writers' commits, and rebases
+//!    what was deleted meanwhile ([`PositionMap`]).
 //!
 //! What this crate decides: which files are merged, how, when deletes are applied, when snapshots expire, and which files
 //! are orphans. What it does not know: jobs, SQL, who writes the table.
@@ -78,6 +79,8 @@ mod listing;
 mod manifests;
 mod orphans;
 mod plan;
+mod position_map;
+mod rebase;
 mod run;
 mod service;
 pub mod tier;
@@ -97,6 +100,7 @@ pub use listing::{InputFile, Listing};
 pub use manifests::{ManifestReport, run_rewrite_manifests};
 pub use orphans::{ORPHAN_AGE_MS_MIN, OrphanConfig, OrphanPlan, OrphanReport, plan_orphans, run_orphans};
 pub use plan::{RewritePlan, plan_rewrite};
+pub use position_map::PositionMap;
 pub use run::{RewriteKind, RewriteResult, run_group};
 pub use service::{Report, ServiceConfig, compact_table, run};
 pub use verify::{Finding, VerifyReport, run_verify};

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::lineage::Lineage;
 use crate::listing::InputFile;
-use crate::{Config, Error, FileGroup, Result, delete_outputs};
+use crate::{Config, Error, FileGroup, PositionMap, Result, delete_outputs};
 
 /// How the rows of a group got into its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct RewriteResult {
     pub outputs: Vec<TableFile>,
     /// Rows that deletes took away.
     pub rows_deleted: u64,
+    /// Where each row is now: deletes that come before the outputs are in the table are rebased by it.
+    pub positions: PositionMap,
     /// How.
     pub kind: RewriteKind,
     /// How long it took, by the world's clock.
@@ -91,7 +93,7 @@ pub(crate) struct Input<'a> {
 ///
 /// Memory: copying, one column chunk or 16 MiB, whichever is more; encoding, one row group of an input and
 /// [`Config::memory_max_bytes`]; beside it the keys of the equality deletes that apply, up to 2 GiB, and the positions of
-/// the others.
+/// the others and of the rows that went, about a bit for each row at most.
 ///
 /// # Errors
 /// [`Error::Damaged`] or [`Error::Reader`] if an input is not what the table says of it; [`Error::RowsDiffer`] if the
@@ -106,14 +108,18 @@ pub async fn run_group(
     let started_ms = env.now_ms();
     let rewrite = Rewrite { group, env, table, config, context: ReadContext::new(env), stop };
     let inputs = rewrite.open_inputs().await?;
-    let (kind, output) = match rewrite.choose_copy(&inputs) {
-        Some(lineages) => (RewriteKind::Copy, Some(copy::copy(&rewrite, &inputs, &lineages).await?)),
+    let (kind, (output, positions)) = match rewrite.choose_copy(&inputs) {
+        Some(lineages) => {
+            let output = copy::copy(&rewrite, &inputs, &lineages).await?;
+            (RewriteKind::Copy, (Some(output), PositionMap::of_copies(&group.inputs)))
+        }
         None => (RewriteKind::Encode, encode::encode(&rewrite, &inputs).await?),
     };
     let result = RewriteResult {
         group: group.clone(),
         outputs: output.into_iter().collect(),
-        rows_deleted: rewrite.context.stats().rows_deleted,
+        rows_deleted: positions.rows_gone(),
+        positions,
         kind,
         elapsed_ms: u64::try_from(env.now_ms() - started_ms).unwrap_or(0),
     };

@@ -9,10 +9,13 @@ use frazil_table::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, NestedField,
     PrimitiveType, Schema, Struct, TableCreation, TableIdent, Transform, Type, UnboundPartitionSpec,
 };
-use frazil_table::{Change, CommitIdentity, MetadataChange, SnapshotProperties, TableFile, TableState, io};
+use frazil_table::{
+    Change, CommitIdentity, MetadataChange, SnapshotProperties, TableFile, TableState, data_file_builder, io,
+    row_lineage,
+};
 
 use crate::run::{RewriteKind, RewriteResult};
-use crate::{Config, FileGroup};
+use crate::{Config, FileGroup, PositionMap};
 
 /// A table partitioned by `p`, whose target file size is 1,000 bytes.
 pub(crate) struct World {
@@ -88,7 +91,7 @@ impl World {
         self.commit(Change::Metadata(MetadataChange::UpgradeFormatVersion(FormatVersion::V3))).await;
     }
 
-    async fn commit(&self, change: Change) {
+    pub(crate) async fn commit(&self, change: Change) {
         let identity = CommitIdentity::draw(self.queue.env(), 1);
         let end = self.queue.commit(&[change], identity, &|_| Precheck::Proceed).await.unwrap();
         assert!(matches!(end, CommitEnd::Committed(_)), "{end:?}");
@@ -97,23 +100,26 @@ impl World {
     /// Pretends to have rewritten a group; the output is there as a file of one byte.
     pub(crate) async fn rewrite(&self, group: &FileGroup) -> RewriteResult {
         let mut output = self.file(None, group.bytes_in());
-        output.file = DataFileBuilder::default()
-            .content(DataContentType::Data)
-            .file_path(output.file.file_path().to_owned())
-            .file_format(DataFileFormat::Parquet)
-            .partition(group.partition.clone())
-            .record_count(group.rows_in())
-            .file_size_in_bytes(group.bytes_in())
-            .build()
-            .unwrap();
+        let mut builder = data_file_builder(&output.file, 0);
+        // In format version 3 rows keep their ids.
+        let lineage = [row_lineage::ROW_ID, row_lineage::LAST_UPDATED_SEQUENCE_NUMBER].map(|id| (id, 8));
+        builder.partition(group.partition.clone()).record_count(group.rows_in()).column_sizes(lineage.into());
+        output.file = builder.build().unwrap();
         self.queue.env().store.put_new(output.file.file_path(), "x".into()).await.unwrap();
         RewriteResult {
             group: group.clone(),
             outputs: vec![output],
             rows_deleted: 0,
+            positions: PositionMap::of_copies(&group.inputs),
             kind: RewriteKind::Copy,
             elapsed_ms: 1,
         }
+    }
+
+    /// The same file with another number of rows.
+    pub(crate) fn with_rows(&self, file: &TableFile, rows: u64) -> TableFile {
+        let mut builder = data_file_builder(&file.file, file.partition_spec_id);
+        TableFile { file: builder.record_count(rows).build().unwrap(), ..file.clone() }
     }
 
     /// Sizes of the live files by partition, in order of path.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use frazil_reader::{Projection, project};
-use frazil_table::spec::{DataContentType, FormatVersion, NestedFieldRef, Type};
+use frazil_table::spec::{DataContentType, FormatVersion, MAIN_BRANCH, NestedFieldRef, Type};
 use frazil_table::{
     Change, DeleteFiles, Isolation, MetadataChange, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes,
     RewriteManifests, RowDelta, TableFile, Validation, referenced_data_file,
@@ -65,7 +65,7 @@ impl History {
             _ if rows.is_empty() => self.append().await,
             0..25 => self.append().await,
             25..40 if row_level => self.delete_equal(base, rows).await,
-            40..58 if row_level => self.delete_rows(branch, base, rows).await,
+            40..58 if row_level => self.delete_rows(branch, base, rows, rows).await,
             58..68 => self.overwrite_files(base, rows).await,
             68..75 => self.overwrite_partitions(base, rows).await,
             75..90 => self.rewrite_files(branch, base, rows).await,
@@ -125,15 +125,40 @@ impl History {
         Some(("equality delete", Change::RowDelta(delta), Effect::Delta { gone: Vec::new(), equality, added }))
     }
 
+    /// Deletes rows by their positions of files that a compaction has read, whose outputs have to lose them as well.
+    pub async fn delete_under(&mut self, inputs: &BTreeSet<Arc<str>>) -> Option<Pending> {
+        if self.world.version() == FormatVersion::V1 {
+            return None;
+        }
+        let base = self.head(MAIN_BRANCH);
+        let rows = self.model.rows(base);
+        let among: Rows = of_files(&rows, inputs).map(|(key, row)| (*key, row.clone())).collect();
+        let seen = self.world.table.metadata_location().to_owned();
+        let (what, change, effect) = self.delete_rows(MAIN_BRANCH, base, &rows, &among).await?;
+        Some(Pending {
+            what: what.to_owned(),
+            branch: MAIN_BRANCH.to_owned(),
+            base,
+            seen,
+            changes: vec![change],
+            effects: vec![effect],
+            rewrites: Vec::new(),
+        })
+    }
+
     /// Single rows go by their positions, as position deletes or deletion vectors, and perhaps others come.
     async fn delete_rows(
         &mut self,
         branch: &str,
         base: Option<i64>,
         rows: &Rows,
+        among: &Rows,
     ) -> Option<(&'static str, Change, Effect)> {
         let count = self.random.random_range(1..4);
-        let gone: Vec<i64> = rows.keys().copied().choose_multiple(&mut self.random, count);
+        let gone: Vec<i64> = among.keys().copied().choose_multiple(&mut self.random, count);
+        if gone.is_empty() {
+            return None;
+        }
         let mut by_file = Positions::new();
         for key in &gone {
             let row = &rows[key];
@@ -316,10 +341,11 @@ impl History {
             added,
             data_sequence_number,
             base_snapshot_id: base?,
+            carried: None,
             properties: Default::default(),
         };
         let what = if carries { "rewrite with deletes carried" } else { "rewrite of files" };
-        Some((what, change, Effect::Move { files, moved }))
+        Some((what, change, Effect::Move { files, moved, rebases: false }))
     }
 
     /// Position delete files of a partition become one.
@@ -344,6 +370,14 @@ impl History {
             .filter(|live| (live.partition_spec_id, live.file.partition()) == (partition.0, &partition.1))
             .map(|live| TableFile { file: live.file.clone(), partition_spec_id: live.partition_spec_id })
             .collect();
+        for file in &removed {
+            // Those of the compactor are not known.
+            let path = file.file.file_path();
+            if !self.positions.contains_key(path) {
+                let places = self.world.places_in(path).await;
+                self.positions.insert(path.to_owned(), places);
+            }
+        }
         let mut places: Vec<(String, i64)> = removed
             .iter()
             .flat_map(|file| self.positions[file.file.file_path()].clone())

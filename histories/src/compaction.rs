@@ -1,6 +1,6 @@
 //! The compactor that is shipped, at work between everybody else's changes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use frazil_catalog::{CommitEnd, Committed};
@@ -8,6 +8,7 @@ use frazil_compactor::{
     Config, Coordinator, FileGroup, InputFile, Policy, RewriteKind, RewritePlan, RewriteResult, commit_rewrite, follow,
     plan_rewrite, run_group,
 };
+use frazil_table::Conflict;
 use frazil_table::spec::MAIN_BRANCH;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -135,12 +136,22 @@ async fn place(world: &mut World, result: &RewriteResult, rows: &Rows) -> Rows {
     moved
 }
 
-/// Commits what there is of them by the compactor's own committer. What it makes of the rows, if it landed.
-pub async fn commit(
-    world: &World,
-    rewrites: &[Rewrite],
-    fresh: bool,
-) -> frazil_catalog::Result<(CommitEnd, Vec<Effect>)> {
+/// How a commit of rewrites ended.
+pub struct Landing {
+    pub end: CommitEnd,
+    /// What it makes of the rows, if it landed.
+    pub effects: Vec<Effect>,
+    /// What it did besides.
+    pub counts: Vec<&'static str>,
+}
+
+/// The files that rewrites have read.
+pub fn inputs_of(rewrites: &[Rewrite]) -> BTreeSet<Arc<str>> {
+    rewrites.iter().flat_map(|rewrite| rewrite.result.group.paths()).map(Arc::from).collect()
+}
+
+/// Commits what there is of them by the compactor's own committer.
+pub async fn commit(world: &World, rewrites: &[Rewrite], fresh: bool) -> frazil_catalog::Result<Landing> {
     let results = rewrites.iter().map(|rewrite| rewrite.result.clone()).collect();
     let end = match commit_rewrite(&world.queue, results).await {
         Ok(end) => end,
@@ -148,20 +159,32 @@ pub async fn commit(
         Err(other) => panic!("{other}"),
     };
     assert!(!fresh || end.dropped.is_empty(), "nobody came between: {:?}", end.dropped);
+    let lost = end.dropped.iter().find(|(_, conflict)| matches!(conflict, Conflict::RowsDeleted { .. }));
+    assert!(lost.is_none(), "a rewrite lost to deletes: {lost:?}");
+    let mut counts = Vec::new();
+    if end.rows_rebased > 0 {
+        counts.push("deletes rebased");
+    }
+    if end.rebased_again > 0 {
+        counts.push("deletes rebased again");
+    }
     let Some(table) = end.table else {
         let (_, conflict) = end.dropped.into_iter().next().expect("what is not committed is dropped");
-        return Ok((CommitEnd::Conflict(conflict), Vec::new()));
+        return Ok(Landing { end: CommitEnd::Conflict(conflict), effects: Vec::new(), counts });
     };
     let landed: Vec<Vec<&str>> = end.committed.iter().map(|result| result.group.paths().collect()).collect();
-    let mut files = BTreeSet::new();
-    let mut moved = Rows::new();
+    // One snapshot for each partition spec.
+    let mut by_spec: BTreeMap<i32, (BTreeSet<Arc<str>>, Rows)> = BTreeMap::new();
     for rewrite in rewrites {
-        let inputs: Vec<&str> = rewrite.result.group.paths().collect();
+        let group = &rewrite.result.group;
+        let inputs: Vec<&str> = group.paths().collect();
         if landed.contains(&inputs) {
+            let (files, moved) = by_spec.entry(group.partition_spec_id).or_default();
             files.extend(inputs.into_iter().map(Arc::from));
             moved.extend(rewrite.moved.clone());
         }
     }
     let committed = Committed { table, snapshot_ids: end.snapshot_ids, retries: end.retries };
-    Ok((CommitEnd::Committed(committed), vec![Effect::Move { files, moved }]))
+    let effects = by_spec.into_values().map(|(files, moved)| Effect::Move { files, moved, rebases: true }).collect();
+    Ok(Landing { end: CommitEnd::Committed(committed), effects, counts })
 }

@@ -1,6 +1,6 @@
 //! One random history: steps, each checked against the model.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use frazil_catalog::CommitEnd;
@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::compaction::{self, Compaction, Rewrite};
+use crate::compaction::{self, Compaction, Landing, Rewrite};
 use crate::model::{Effect, Model};
 use crate::value::Val;
 use crate::world::{KEY, World};
@@ -35,11 +35,12 @@ pub struct Pending {
 
 impl Pending {
     /// How it ends, and what it makes of the rows if it lands.
-    async fn commit(&self, world: &World, fresh: bool) -> frazil_catalog::Result<(CommitEnd, Vec<Effect>)> {
-        match self.rewrites.is_empty() {
-            true => Ok((world.commit(&self.branch, &self.changes).await?, self.effects.clone())),
-            false => compaction::commit(world, &self.rewrites, fresh).await,
+    async fn commit(&self, world: &World, fresh: bool) -> frazil_catalog::Result<Landing> {
+        if !self.rewrites.is_empty() {
+            return compaction::commit(world, &self.rewrites, fresh).await;
         }
+        let end = world.commit(&self.branch, &self.changes).await?;
+        Ok(Landing { end, effects: self.effects.clone(), counts: Vec::new() })
     }
 }
 
@@ -181,6 +182,10 @@ impl History {
                 let branch = self.some_branch();
                 let compacts = branch == MAIN_BRANCH && self.random.random_bool(0.2);
                 let pending = if compacts { self.compact().await } else { self.prepare(&branch).await };
+                if compacts && let Some(compaction) = &pending {
+                    let inputs = compaction::inputs_of(&compaction.rewrites);
+                    self.delete_while_compacting(&inputs).await?;
+                }
                 self.pending.extend(pending);
                 // Writers take their time: meanwhile others land.
                 if self.random.random_bool(0.6) || self.pending.len() > 3 {
@@ -194,6 +199,18 @@ impl History {
             90..95 => self.set_properties().await,
             _ => self.expire().await,
         }
+    }
+
+    /// Rows go that a compaction has read: before it lands, or at the same time.
+    async fn delete_while_compacting(&mut self, inputs: &BTreeSet<Arc<str>>) -> Result<(), Broken> {
+        while self.random.random_bool(0.5) {
+            let Some(delete) = self.delete_under(inputs).await else { break };
+            match self.random.random_bool(0.6) {
+                true => self.land(vec![delete]).await?,
+                false => self.pending.push(delete),
+            }
+        }
+        Ok(())
     }
 
     /// One pending change, or several at the same time.
@@ -219,10 +236,11 @@ impl History {
         let mut landed = Vec::new();
         for (pending, end) in landing.iter().zip(ends) {
             let fresh = is_fresh(pending);
-            let (end, effects) = match end {
-                Ok((end, effects)) => (Ok(end), effects),
-                Err(error) => (Err(error), Vec::new()),
+            let (end, effects, counts) = match end {
+                Ok(Landing { end, effects, counts }) => (Ok(end), effects, counts),
+                Err(error) => (Err(error), Vec::new(), Vec::new()),
             };
+            counts.iter().for_each(|what| self.tally.count(what));
             let end = match end {
                 Ok(CommitEnd::Committed(committed)) => {
                     landed.extend(committed.snapshot_ids.into_iter().zip(effects));

@@ -60,8 +60,8 @@ pub enum Effect {
     Overwrite { files: BTreeSet<Arc<str>>, read: BTreeSet<i64>, added: Rows },
     /// Partitions go as wholes (`None`: all of them), and rows come.
     Partitions { gone: Option<HashSet<Partition>>, added: Rows },
-    /// Rows move to other files.
-    Move { files: BTreeSet<Arc<str>>, moved: Rows },
+    /// Rows move to other files. `rebases`: what was deleted of them by position since the base is deleted there, too.
+    Move { files: BTreeSet<Arc<str>>, moved: Rows, rebases: bool },
     /// Rows stay as they are.
     Nothing,
 }
@@ -122,7 +122,7 @@ impl Model {
                 rows.retain(|_, row| !goes(row));
                 insert(&mut rows, added)?;
             }
-            Effect::Move { files, moved } => {
+            Effect::Move { files, moved, rebases } => {
                 if let Some((key, _)) =
                     rows.iter().find(|(key, row)| files.contains(&row.file) && !moved.contains_key(key))
                 {
@@ -136,6 +136,7 @@ impl Model {
                         }
                         Some(_) => return Err(format!("a rewrite holds row {key} that is elsewhere by now")),
                         None if self.deleted_by_equality.contains(key) => {}
+                        None if *rebases && self.deleted_by_position.contains(key) => {}
                         None => return Err(format!("a rewrite brings back row {key}")),
                     }
                 }

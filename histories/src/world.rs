@@ -209,6 +209,20 @@ impl World {
         keys.into_iter().map(|key| key.expect("every row has a key")).collect()
     }
 
+    /// What a position delete file holds, read without the reader that is tried.
+    pub async fn places_in(&self, path: &str) -> Vec<(String, i64)> {
+        let rows = self.column_of(path, 2147483545).await.expect("it has positions");
+        let bytes = self.env.store.read(path).await.unwrap();
+        let batches = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let paths = batches.flat_map(|batch| {
+            let batch = batch.unwrap();
+            let index = batch.schema().fields().iter().position(|field| field_id(field) == Some(2147483546));
+            let paths = batch.column(index.expect("it has paths")).as_string::<i32>().clone();
+            paths.iter().map(|path| path.expect("no path is null").to_owned()).collect::<Vec<_>>()
+        });
+        paths.zip(rows.into_iter().flatten()).collect()
+    }
+
     /// A column of longs in a data file, if it has it, read without the reader that is tried.
     async fn column_of(&self, path: &str, id: i32) -> Option<Vec<Option<i64>>> {
         let bytes = self.env.store.read(path).await.unwrap();

@@ -121,6 +121,19 @@ impl DeleteIndex {
         Ok(())
     }
 
+    /// The rows of a data file that these position deletes and deletion vectors take away; `None` if none of them applies
+    /// to it. Equality deletes are not looked at.
+    ///
+    /// # Errors
+    /// What keeps a delete file from being read; [`Error::Damaged`] for one that is not what the table says.
+    pub async fn load_positions(
+        &self,
+        context: &ReadContext,
+        data: &LiveFile<'_>,
+    ) -> Result<Option<Arc<RoaringTreemap>>> {
+        load_positions(context, data.file.file_path(), &self.for_file(data)).await
+    }
+
     /// The deletes that apply to a data file: position deletes that are not older, equality deletes that are newer.
     pub(crate) fn for_file(&self, data: &LiveFile<'_>) -> ApplicableDeletes {
         let path = data.file.file_path();
@@ -182,7 +195,7 @@ fn only_path(file: &DataFile) -> Option<String> {
 }
 
 /// All positions of a data file that its position deletes or its deletion vector name.
-pub(crate) async fn load_positions(
+async fn load_positions(
     context: &ReadContext,
     path: &str,
     deletes: &ApplicableDeletes,

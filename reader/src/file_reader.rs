@@ -9,6 +9,7 @@ use arrow::datatypes::Schema as ArrowSchema;
 use frazil_table::spec::{DataFile, DataFileFormat};
 use futures::{Stream, TryFutureExt};
 use parquet::file::metadata::ParquetMetaData;
+use roaring::RoaringTreemap;
 
 use crate::deletes::TaskDeletes;
 use crate::file_schema::file_fields;
@@ -38,6 +39,8 @@ pub struct FileReader {
     plan: RowPlan,
     rows: ParquetRows,
     deletes: TaskDeletes,
+    /// The rows that deletes took away so far, if they are to be told.
+    deleted: Option<RoaringTreemap>,
 }
 
 impl FileReader {
@@ -100,7 +103,21 @@ impl FileReader {
             plan,
             rows,
             deletes,
+            deleted: None,
         })
+    }
+
+    /// From now on notes which rows deletes of any kind take away, by position in the file. Memory: a bit for each row at
+    /// most.
+    #[must_use]
+    pub fn noting_deleted(mut self) -> Self {
+        self.deleted.get_or_insert_default();
+        self
+    }
+
+    /// The rows that deletes took away, as far as the file was read; none if they were not noted.
+    pub fn into_deleted(self) -> RoaringTreemap {
+        self.deleted.unwrap_or_default()
     }
 
     /// The next rows that are left after deletes and the condition. `None` at the end.
@@ -126,12 +143,18 @@ impl FileReader {
         )
     }
 
-    fn finish(&self, first_row: u64, read: &RecordBatch) -> Result<RecordBatch> {
+    fn finish(&mut self, first_row: u64, read: &RecordBatch) -> Result<RecordBatch> {
         let rows = read.num_rows();
         let damaged = |error: arrow::error::ArrowError| Error::damaged(&self.location, error);
         let keys = self.plan.keys(read, &self.location)?;
         let mut keep: Option<BooleanArray> = self.deletes.keep(first_row, rows, &keys, &self.location)?;
         let deleted = keep.as_ref().map_or(0, |keep| rows - keep.true_count());
+        if let (Some(noted), Some(keep)) = (&mut self.deleted, &keep) {
+            let gone = !keep.values();
+            for (start, end) in gone.set_slices() {
+                noted.insert_range(first_row + start as u64..first_row + end as u64);
+            }
+        }
         if self.predicate != BoundPredicate::True {
             let matches = evaluate(&self.predicate, &keys, rows).map_err(damaged)?;
             keep = Some(match keep {

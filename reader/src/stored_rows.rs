@@ -14,7 +14,7 @@ use roaring::{RoaringBitmap, RoaringTreemap};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::deletes::{DeleteIndex, load_positions};
+use crate::deletes::DeleteIndex;
 use crate::{Error, POS_COLUMN, Projection, ReadContext, ReadSpec, ScanTask, read_file};
 
 /// Batches that wait for the consumer, for each worker.
@@ -86,7 +86,7 @@ impl StoredRows for RowReader {
         let mut deleted = HashMap::new();
         for live in state.live_data_files()?.iter().filter(|live| paths.contains(live.file.file_path())) {
             let path = live.file.file_path();
-            let positions = load_positions(&self.context, path, &deletes.for_file(live)).await.map_err(table_error)?;
+            let positions = deletes.load_positions(&self.context, live).await.map_err(table_error)?;
             deleted.extend(positions.map(|positions| (path.to_owned(), positions)));
         }
         Ok(deleted)

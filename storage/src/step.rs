@@ -57,6 +57,8 @@ steps! {
     RewritePlanned = "rewrite-planned",
     /// A rewrite's output files are durable, and nobody knows of them.
     RewriteWritten = "rewrite-written",
+    /// The deletes that came while a rewrite ran are durable as deletes of its outputs, and nobody knows of them.
+    DeletesRebased = "deletes-rebased",
     /// A rewrite's `replace` snapshot has landed.
     RewriteCommitted = "rewrite-committed",
     /// Snapshots are expired in the metadata; the files that only they named are still there.

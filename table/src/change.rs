@@ -50,8 +50,11 @@ pub enum Change {
         /// applied to none of them applies now, and not above the base snapshot's, so that every later one still does
         /// (Iceberg spec, "Scan Planning").
         data_sequence_number: i64,
-        /// The snapshot the rewrite read. Deletes that came after it are conflicts.
+        /// The snapshot the rewrite read. Position deletes of the removed files that came after it are conflicts, unless
+        /// they are carried; equality deletes are none, since they apply to the added files by number.
         base_snapshot_id: i64,
+        /// Position deletes of the removed files that came after the base, as deletes of the added ones.
+        carried: Option<CarriedDeletes>,
         /// Added to the snapshot's summary.
         properties: SnapshotProperties,
     },
@@ -71,6 +74,20 @@ pub enum Change {
     /// Schema, partition spec, sort order, refs and so on. Applied before all changes of files, wherever it stands in the
     /// list: they are made with the new schema and spec.
     Metadata(MetadataChange),
+}
+
+/// What was deleted by position while a rewrite ran, rebased onto its outputs. It goes into the rewrite's own snapshot, whose
+/// number is the deletes' data sequence number: never below that of the files that they apply to.
+///
+/// It accounts for every position delete and deletion vector that the table had at `up_to_snapshot_id`, whoever wrote it and
+/// in whatever form. Only what came later is a conflict then, and the caller rebases again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedDeletes {
+    /// Position delete files (format version 2) or deletion vectors (from 3 on), each of one of the added files alone; none
+    /// if nothing that is left was deleted.
+    pub delete_files: Vec<TableFile>,
+    /// The snapshot whose deletes they are: the base, or one that came after it.
+    pub up_to_snapshot_id: i64,
 }
 
 /// New rows, and deletes of single rows of files that stay, in one snapshot: position deletes and equality deletes in

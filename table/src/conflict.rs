@@ -10,7 +10,7 @@ use crate::commit::Stop;
 use crate::deletes::{DeleteScope, referenced_data_file};
 use crate::history::{EntriesByPath, Event, HistoryStep, events};
 use crate::spec::{DataContentType, ManifestContentType, ManifestStatus, Operation, Struct, TableMetadata};
-use crate::{Result, TableFile, TableState};
+use crate::{Error, Result, TableFile, TableState};
 
 /// Why a change can't be made any more. The caller decides: plan again, or give up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,7 @@ impl Target {
 }
 
 /// The checks of one change against the steps since its base.
+#[derive(Clone, Copy)]
 pub(crate) struct Checks<'a> {
     metadata: &'a TableMetadata,
     entries: &'a EntriesByPath,
@@ -127,6 +128,19 @@ impl<'a> Checks<'a> {
     pub(crate) fn since(state: &'a TableState, base_snapshot_id: Option<i64>) -> std::result::Result<Self, Stop> {
         let steps = state.history.since(base_snapshot_id)?;
         Ok(Self { metadata: state.table().metadata(), entries: &state.entries, steps })
+    }
+
+    /// The same of what came after a later snapshot.
+    ///
+    /// # Errors
+    /// [`Conflict::BaseGone`] if it is not in the history any more; [`crate::Error::InvalidChange`] if it came before these.
+    pub(crate) fn later(self, state: &'a TableState, snapshot_id: i64) -> std::result::Result<Self, Stop> {
+        let later = Self::since(state, Some(snapshot_id))?;
+        if later.steps.len() > self.steps.len() {
+            let reason = format!("deletes up to snapshot {snapshot_id} can't be carried: it is older than the base");
+            return Err(Error::InvalidChange(reason).into());
+        }
+        Ok(later)
     }
 
     fn events(&self, content: ManifestContentType, status: ManifestStatus) -> Result<Vec<Event<'a>>> {
@@ -149,20 +163,32 @@ impl<'a> Checks<'a> {
         Ok(())
     }
 
-    /// No position delete and no deletion vector came that may delete rows of the targets; nor, with `equality`, an
-    /// equality delete. What a `replace` added was there before in another form.
-    pub(crate) fn no_new_deletes(&self, targets: &HashSet<Target>, equality: bool) -> std::result::Result<(), Stop> {
+    /// No delete of any kind came that may delete rows of the targets. What a `replace` added was there before in another
+    /// form.
+    pub(crate) fn no_new_deletes(&self, targets: &HashSet<Target>) -> std::result::Result<(), Stop> {
+        self.none_hits(targets, |event| *event.operation != Operation::Replace)
+    }
+
+    /// No position delete and no deletion vector came, in whatever operation, that may delete rows of files which are
+    /// rewritten. What a `replace` added counts too: it may stand for an equality delete, which would have applied to the
+    /// outputs.
+    pub(crate) fn no_new_positions(&self, removed: &HashSet<Target>) -> std::result::Result<(), Stop> {
+        self.none_hits(removed, |event| event.entry.data_file.content_type() == DataContentType::PositionDeletes)
+    }
+
+    fn none_hits(
+        &self,
+        targets: &HashSet<Target>,
+        counts: impl Fn(&Event<'_>) -> bool,
+    ) -> std::result::Result<(), Stop> {
         if targets.is_empty() {
             return Ok(());
         }
-        for event in self.events(ManifestContentType::Deletes, ManifestStatus::Added)? {
+        let events = self.events(ManifestContentType::Deletes, ManifestStatus::Added)?;
+        for event in events.iter().filter(|event| counts(event)) {
             let file = &event.entry.data_file;
-            let unwanted = file.content_type() == DataContentType::EqualityDeletes && !equality;
-            if unwanted || *event.operation == Operation::Replace {
-                continue;
-            }
             let scope = DeleteScope::of(self.metadata, file, event.partition_spec_id);
-            if let Some(target) = targets.iter().find(|target| target.is_hit_by(&event, &scope)) {
+            if let Some(target) = targets.iter().find(|target| target.is_hit_by(event, &scope)) {
                 let path = target.path.clone().or_else(|| referenced_data_file(file));
                 return Err(Conflict::RowsDeleted {
                     path: path.unwrap_or_else(|| "a file of the same partition".to_owned()),
@@ -193,7 +219,8 @@ impl<'a> Checks<'a> {
         };
         match spec_ids.len() <= 1 && added.iter().all(inside) {
             true => Ok(()),
-            false => self.no_new_deletes(removed, true),
+            false => self
+                .none_hits(removed, |event| event.entry.data_file.content_type() == DataContentType::EqualityDeletes),
         }
     }
 

@@ -44,8 +44,8 @@ mod summary;
 mod table;
 
 pub use change::{
-    Change, DeleteFiles, Isolation, Operation, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes,
-    RewriteManifests, RowDelta, RowFilter, RowFilterRef, SnapshotProperties, TableFile, Validation,
+    CarriedDeletes, Change, DeleteFiles, Isolation, Operation, Overwrite, PartitionFilter, RemovedFiles,
+    RewriteDeletes, RewriteManifests, RowDelta, RowFilter, RowFilterRef, SnapshotProperties, TableFile, Validation,
 };
 pub use cherry_pick::{CherryPick, PUBLISHED_WAP_ID, SOURCE_SNAPSHOT_ID, STAGED_WAP_ID, find_staged, plan_cherry_pick};
 pub use commit::{

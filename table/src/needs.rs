@@ -47,9 +47,10 @@ impl Needs {
                 self.include_removal(&overwrite.removed, &overwrite.validation, rows_move);
             }
             Change::DeleteFiles(delete) => self.include_removal(&delete.removed, &delete.validation, false),
-            Change::Replace { base_snapshot_id, .. } => {
+            Change::Replace { base_snapshot_id, carried, .. } => {
                 self.everything();
                 self.bases.push(Some(*base_snapshot_id));
+                self.bases.extend(carried.iter().map(|carried| Some(carried.up_to_snapshot_id)));
             }
             Change::RewriteDeletes(rewrite) => {
                 self.data = Want::Everything;

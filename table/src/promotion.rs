@@ -124,7 +124,11 @@ fn files_of(change: &mut Change) -> Vec<&mut [TableFile]> {
         Change::RowDelta(RowDelta { data_files, delete_files, removed_delete_files, .. }) => {
             vec![data_files, delete_files, removed_delete_files]
         }
-        Change::Overwrite(Overwrite { added, .. }) | Change::Replace { added, .. } => vec![added],
+        Change::Replace { added, carried, .. } => {
+            let carried = carried.as_mut().map(|carried| carried.delete_files.as_mut_slice());
+            std::iter::once(added.as_mut_slice()).chain(carried).collect()
+        }
+        Change::Overwrite(Overwrite { added, .. }) => vec![added],
         Change::RewriteDeletes(RewriteDeletes { removed, added, .. }) => vec![removed, added],
         Change::DeleteFiles(DeleteFiles { .. })
         | Change::RewriteManifests(_)

@@ -2,6 +2,7 @@
 
 mod deletes;
 mod job;
+mod rebase;
 mod rewrite;
 mod service;
 mod stream;

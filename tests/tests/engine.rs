@@ -1,6 +1,7 @@
 //! SQL in batch mode over real files, a real catalog and a real service.
 
 mod changelog;
+mod compacted;
 mod distribution;
 mod kafka;
 mod statistics;

@@ -1,9 +1,12 @@
+use frazil_reader::{DeleteIndex, ReadContext};
 use frazil_storage::{Env, StepAction, Steps};
-use frazil_table::spec::FormatVersion;
+use frazil_table::spec::{DataContentType, DataFile, FormatVersion};
+use frazil_table::{RowDelta, Validation};
+use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
 
 use super::*;
-use crate::plan_rewrite;
 use crate::world::{World, config};
+use crate::{PositionMap, plan_rewrite};
 
 async fn plan(world: &World) -> Vec<FileGroup> {
     plan_rewrite(&world.state().await, &config().packing()).unwrap().groups
@@ -106,4 +109,90 @@ async fn groups_of_different_snapshots_keep_their_own_sequence_numbers() {
     let mut numbers: Vec<_> = state.live_data_files().unwrap().iter().map(|live| live.data_sequence_number).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
+}
+
+/// Deletes rows of a data file by their places, as its table's format version does.
+async fn delete(world: &World, file: &DataFile, rows: &[u64]) {
+    let table = world.queue.load().await.unwrap();
+    let deleted = [DeletedRows {
+        path: file.file_path().to_owned(),
+        partition_spec_id: 0,
+        partition: file.partition().clone(),
+        rows: rows.iter().copied().collect(),
+    }];
+    let (env, config) = (world.queue.env(), WriterConfig::default());
+    let delete_files = match table.metadata().format_version() {
+        FormatVersion::V3 => write_deletion_vectors(env, &table, &config, &deleted).await.unwrap(),
+        _ => write_position_deletes(env, &table, &config, &deleted).await.unwrap(),
+    };
+    let validation = Validation::snapshot(table.current_snapshot().map(|head| head.snapshot_id()));
+    world.commit(Change::RowDelta(RowDelta { delete_files, validation, ..RowDelta::default() })).await;
+}
+
+/// The deleted rows of each output, as a reader finds them.
+async fn deleted_of_outputs(world: &World, outputs: &[TableFile]) -> Vec<Vec<u64>> {
+    let state = world.state().await;
+    let context = ReadContext::new(world.queue.env());
+    let index = DeleteIndex::new(&state.live_delete_files().unwrap(), state.table().metadata()).unwrap();
+    let live = state.live_data_files_by_path().unwrap();
+    let mut deleted = Vec::new();
+    for output in outputs {
+        let rows = index.load_positions(&context, &live[output.file.file_path()]).await.unwrap();
+        deleted.push(rows.iter().flat_map(|rows| rows.iter()).collect());
+    }
+    deleted
+}
+
+/// Three inputs, the middle one without a row that the rewrite left out, in two outputs whose border is in its middle.
+#[tokio::test]
+async fn deletes_that_came_meanwhile_are_of_the_outputs_that_have_the_rows() {
+    for version in [FormatVersion::V2, FormatVersion::V3] {
+        let world = World::with_version(version).await;
+        for rows in [10, 20, 5] {
+            world.append(&[(Some(1), rows)]).await;
+        }
+        let group = plan(&world).await.remove(0);
+        let mut result = world.rewrite(&group).await;
+        let mut second = world.rewrite(&group).await.outputs.remove(0);
+        result.outputs[0] = world.with_rows(&result.outputs[0], 14);
+        second = world.with_rows(&second, 20);
+        result.outputs.push(second);
+        result.positions = PositionMap::default();
+        for (input, gone) in group.inputs.iter().zip([vec![], vec![3], vec![]]) {
+            result.positions.push(input.file.file_path(), input.file.record_count(), gone.into_iter().collect());
+        }
+        // Rows 0 to 9 are of the first input, then 19 of the second, then 5.
+        let inputs: Vec<_> = group.inputs.iter().map(|input| &input.file).collect();
+        delete(&world, inputs[0], &[0, 9]).await;
+        delete(&world, inputs[1], &[2, 3, 4, 5, 19]).await;
+        delete(&world, inputs[2], &[4]).await;
+        let outputs = result.outputs.clone();
+        let end = commit_rewrite(&world.queue, vec![result]).await.unwrap();
+        assert!(end.dropped.is_empty(), "{version}: {end:?}");
+        assert_eq!((end.rows_rebased, end.rebased_again), (7, 0));
+        let expected = [vec![0, 9, 12, 13], vec![0, 14, 19]];
+        assert_eq!(deleted_of_outputs(&world, &outputs).await, expected, "{version}");
+        let state = world.state().await;
+        let live = state.live_delete_files().unwrap();
+        assert!(live.iter().all(|live| live.content() == DataContentType::PositionDeletes));
+        assert_eq!(live.len(), 2, "{version}: those of the inputs are gone");
+    }
+}
+
+/// Rewrites of two snapshots in one swap: what came between them is new to the one and known to the other.
+#[tokio::test]
+async fn each_rewrite_gets_what_came_since_its_own_snapshot() {
+    let world = World::new().await;
+    world.append(&[(Some(1), 10), (Some(1), 10)]).await;
+    let old = plan(&world).await.remove(0);
+    delete(&world, &old.inputs[0].file, &[3]).await;
+    world.append(&[(Some(2), 10), (Some(2), 10)]).await;
+    let groups = plan(&world).await;
+    let young = groups.iter().find(|group| group.partition_path == "p=2").unwrap();
+    delete(&world, &young.inputs[1].file, &[5]).await;
+    let results = vec![world.rewrite(&old).await, world.rewrite(young).await];
+    let outputs: Vec<_> = results.iter().map(|result| result.outputs[0].clone()).collect();
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
+    assert_eq!((end.committed.len(), end.snapshot_ids.len(), end.rows_rebased), (2, 2, 2));
+    assert_eq!(deleted_of_outputs(&world, &outputs).await, [[3], [15]]);
 }

@@ -140,6 +140,7 @@ impl World {
             added,
             data_sequence_number: number,
             base_snapshot_id: self.table.current_snapshot().unwrap().snapshot_id(),
+            carried: None,
             properties: Default::default(),
         })
         .await

@@ -99,6 +99,7 @@ async fn a_rewrite_is_picked_only_onto_the_head_that_it_was_made_from() {
         added: vec![file("a2")],
         data_sequence_number: 1,
         base_snapshot_id: before,
+        carried: None,
         properties: SnapshotProperties::new(),
     };
     t.commit(&[replace]).await;

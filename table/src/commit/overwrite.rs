@@ -73,7 +73,7 @@ impl Planner<'_> {
                 if !added.is_empty() && !removed.is_empty() {
                     let targets = targets(&removed);
                     self.check_no_deletes_here(&targets)?;
-                    Checks::since(self.state, validation.base_snapshot_id)?.no_new_deletes(&targets, true)?;
+                    Checks::since(self.state, validation.base_snapshot_id)?.no_new_deletes(&targets)?;
                 }
                 if validation.is_serializable() {
                     let since = Checks::since(self.state, validation.base_snapshot_id)?;

@@ -60,9 +60,9 @@ impl<'a> Planner<'a> {
             Change::RowDelta(delta) => self.row_delta(delta)?,
             Change::Overwrite(overwrite) => self.overwrite(overwrite)?,
             Change::DeleteFiles(delete) => self.delete_files(delete)?,
-            Change::Replace { removed, added, data_sequence_number, base_snapshot_id, properties } => {
+            Change::Replace { removed, added, data_sequence_number, base_snapshot_id, carried, properties } => {
                 let numbers = super::rewrite::Numbers { data: *data_sequence_number, base: *base_snapshot_id };
-                self.replace(removed, added, numbers, properties)?;
+                self.replace(removed, added, numbers, carried.as_ref(), properties)?;
             }
             Change::RewriteDeletes(rewrite) => self.rewrite_deletes(rewrite)?,
             Change::RewriteManifests(rewrite) => self.rewrite_manifests(rewrite)?,

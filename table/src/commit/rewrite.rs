@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::change::{RewriteDeletes, RewriteManifests, SnapshotProperties};
+use crate::change::{CarriedDeletes, RewriteDeletes, RewriteManifests, SnapshotProperties};
 use crate::conflict::{Checks, targets_of};
 use crate::deletes::{DeleteScope, applies_by_number, dropped_field, referenced_data_file};
 use crate::row_lineage::check_keeps_row_ids;
@@ -29,19 +29,27 @@ impl Planner<'_> {
         removed: &[String],
         added: &[TableFile],
         numbers: Numbers,
+        carried: Option<&CarriedDeletes>,
         properties: &SnapshotProperties,
     ) -> Planned {
         checks::check_data_files(&self.metadata, added)?;
         if self.metadata.format_version() >= FormatVersion::V3 {
             check_keeps_row_ids(added)?;
         }
+        let carried_files = carried.map_or(&[][..], |carried| &carried.delete_files);
+        checks::check_delete_files(&self.metadata, carried_files)?;
+        check_are_of(carried_files, added)?;
         let since = Checks::since(self.state, Some(numbers.base))?;
+        let since_carried = match carried {
+            None => since,
+            Some(carried) => since.later(self.state, carried.up_to_snapshot_id)?,
+        };
         let gone = Conflict::BaseGone { base_snapshot_id: Some(numbers.base) };
         let base_number = self.metadata.snapshot_by_id(numbers.base).ok_or(gone)?.sequence_number();
         let snapshot = self.begin_snapshot()?;
         let removed = self.remove_paths(removed, &snapshot)?;
         let targets = targets(&removed);
-        since.no_new_deletes(&targets, false)?;
+        since_carried.no_new_positions(&targets)?;
         since.new_equality_deletes_reach(&targets, added)?;
         self.check_no_deletes_here(&targets)?;
         let newest = removed.iter().map(|removed| removed.data_sequence_number).max();
@@ -49,7 +57,9 @@ impl Planner<'_> {
         self.check_not_live(added)?;
         self.check_has_delete_columns(added, numbers.data)?;
         self.working.add(ManifestContentType::Data, added, &snapshot, Some(numbers.data), true);
+        self.working.add(ManifestContentType::Deletes, carried_files, &snapshot, None, true);
         self.totals.add(added);
+        self.totals.add(carried_files);
         self.drop_dead_deletes(&snapshot)?;
         self.end_snapshot(snapshot, Operation::Replace, properties)?;
         Ok(())
@@ -139,6 +149,21 @@ impl Planner<'_> {
         properties.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
         self.end_snapshot(snapshot, Operation::Replace, &properties)?;
         Ok(())
+    }
+}
+
+/// Deletes that a rewrite carries are of its own outputs and of nothing else: of other files they would delete rows, and a
+/// rewrite changes none.
+fn check_are_of(carried: &[TableFile], added: &[TableFile]) -> Result<()> {
+    let added: HashSet<&str> = added.iter().map(|added| added.file.file_path()).collect();
+    let is_of_one =
+        |file: &TableFile| referenced_data_file(&file.file).is_some_and(|path| added.contains(path.as_str()));
+    match carried.iter().find(|file| !is_of_one(file)) {
+        None => Ok(()),
+        Some(file) => Err(Error::InvalidChange(format!(
+            "{} is carried by a rewrite, but does not delete by position from one of its files alone",
+            file.file.file_path()
+        ))),
     }
 }
 

@@ -33,7 +33,7 @@ impl Planner<'_> {
             let since = Checks::since(self.state, delta.validation.base_snapshot_id)?;
             since.targets_exist(&targets)?;
             // Equality deletes count even for a plain delete: the row may have a new version elsewhere by now.
-            since.no_new_deletes(&targets, true)?;
+            since.no_new_deletes(&targets)?;
             if delta.validation.is_serializable() {
                 since.no_new_rows(delta.validation.conflict_filter.as_deref())?;
             }

@@ -111,6 +111,7 @@ impl TestTable {
             added: added.iter().map(|&path| file(path)).collect(),
             data_sequence_number: data_sequence_number.unwrap_or(1),
             base_snapshot_id: self.table.current_snapshot().unwrap().snapshot_id(),
+            carried: None,
             properties: SnapshotProperties::new(),
         };
         self.try_commit(&[change]).await
@@ -232,6 +233,7 @@ async fn append_and_replace_are_two_snapshots_under_one_swap() {
         added: vec![file("ab")],
         data_sequence_number: 2,
         base_snapshot_id: t.table.current_snapshot().unwrap().snapshot_id(),
+        carried: None,
         properties: SnapshotProperties::new(),
     };
     let plan = t.commit(&[append(&["b"]), replace]).await;
@@ -355,6 +357,7 @@ async fn conflict_when_rows_move_to_another_spec_while_an_equality_delete_comes(
         added: vec![file_in("both", 1, &[1, 0])],
         data_sequence_number: 1,
         base_snapshot_id,
+        carried: None,
         properties: SnapshotProperties::new(),
     };
     let base = t.table.current_snapshot().unwrap().snapshot_id();
@@ -416,6 +419,7 @@ async fn conflict_when_a_rewritten_file_lacks_a_column_that_deletes_are_by() {
         added: vec![file("new")],
         data_sequence_number,
         base_snapshot_id: base,
+        carried: None,
         properties: SnapshotProperties::new(),
     };
     t.commit(&[change(SchemaStep::Drop(FieldPath::from("name")))]).await;

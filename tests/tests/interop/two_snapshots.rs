@@ -68,6 +68,7 @@ async fn make(uri: &str) -> Made {
         added: write(&env, &table, &[1, 2, 3, 4]).await,
         data_sequence_number: 2,
         base_snapshot_id: snapshots[0],
+        carried: None,
         properties: Default::default(),
     };
     snapshots.extend(make(&[append(new), replace]).await);

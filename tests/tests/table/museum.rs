@@ -8,5 +8,6 @@ mod deletes;
 mod expiry;
 mod isolation;
 mod numbers;
+mod rebase;
 mod retries;
 mod rows;

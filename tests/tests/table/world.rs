@@ -160,6 +160,7 @@ impl World {
             data_sequence_number: numbers.max().unwrap(),
             added,
             base_snapshot_id: self.head().await,
+            carried: None,
             properties: SnapshotProperties::new(),
         }
     }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::spec::DataContentType;
 use crate::{
-    DeleteFiles, Error, Isolation, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes, RewriteManifests,
-    RowDelta, Validation,
+    CarriedDeletes, DeleteFiles, Error, Isolation, Overwrite, PartitionFilter, RemovedFiles, RewriteDeletes,
+    RewriteManifests, RowDelta, Validation,
 };
 
 fn delete_file(path: &str, set: impl FnOnce(&mut DataFileBuilder)) -> TableFile {
@@ -59,11 +59,16 @@ impl TestTable {
 
     /// What planning says of a change that no state could take.
     async fn refusal(&self, change: Change) -> Error {
+        self.plan(change).await.unwrap_err()
+    }
+
+    /// What planning says of a change. Nothing is committed.
+    async fn plan(&self, change: Change) -> Result<std::result::Result<CommitPlan, Conflict>> {
         let changes = [change];
         let identity = CommitIdentity::of(&self.env, &changes);
         let target = CommitTarget::default();
         let state = io::load_state_for(&self.env.store, &self.cache, &self.table, &target, &changes).await.unwrap();
-        plan_commit(&state, &changes, &identity, self.env.now_ms()).unwrap_err()
+        plan_commit(&state, &changes, &identity, self.env.now_ms())
     }
 
     async fn live_deletes(&self) -> Vec<(String, i64)> {
@@ -325,4 +330,100 @@ async fn small_manifests_of_deletes_become_one() {
     }
     let expected: Vec<_> = (0..7).map(|i| (format!("e{i}"), i + 2)).collect();
     assert_eq!(t.live_deletes().await, expected);
+}
+
+impl TestTable {
+    /// A rewrite of `old` into `new` that read `base` and carries deletes up to a later snapshot.
+    fn carrying(&self, base: Option<i64>, deletes: Vec<TableFile>, up_to: Option<i64>) -> Change {
+        Change::Replace {
+            removed: vec!["old".to_owned()],
+            added: vec![file("new")],
+            data_sequence_number: 1,
+            base_snapshot_id: base.unwrap(),
+            carried: up_to.map(|up_to_snapshot_id| CarriedDeletes { delete_files: deletes, up_to_snapshot_id }),
+            properties: SnapshotProperties::new(),
+        }
+    }
+}
+
+/// Deletes that a rewrite carries account for those of the snapshot that they are up to, and for no others.
+#[tokio::test]
+async fn carried_deletes_answer_for_what_came_up_to_their_snapshot() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["old", "other"])]).await;
+    let base = t.head();
+    t.commit(&[t.delta(&[], vec![positions("first", "old")])]).await;
+    let first = t.head();
+    let carried = || vec![positions("moved", "new")];
+    let conflict = t.plan(t.carrying(base, vec![], None)).await.unwrap().unwrap_err();
+    assert!(matches!(&conflict, Conflict::RowsDeleted { delete_file, .. } if delete_file == "first"), "{conflict}");
+    let conflict = t.plan(t.carrying(base, vec![], base)).await.unwrap().unwrap_err();
+    assert!(matches!(&conflict, Conflict::RowsDeleted { delete_file, .. } if delete_file == "first"), "{conflict}");
+    // Of another file, and by equality: neither is in the way.
+    let equal = equality("equal");
+    t.commit(&[t.delta(&[], vec![positions("elsewhere", "other"), equal])]).await;
+    t.plan(t.carrying(base, carried(), first)).await.unwrap().unwrap();
+
+    t.commit(&[t.delta(&[], vec![positions("second", "old")])]).await;
+    let conflict = t.plan(t.carrying(base, carried(), first)).await.unwrap().unwrap_err();
+    assert!(matches!(&conflict, Conflict::RowsDeleted { delete_file, .. } if delete_file == "second"), "{conflict}");
+    let head = t.head();
+    t.commit(&[t.carrying(base, carried(), head)]).await;
+    let summary = &t.table.current_snapshot().unwrap().summary().additional_properties;
+    assert_eq!((&*summary["added-delete-files"], &*summary["removed-delete-files"]), ("1", "2"));
+    let state = t.state().await;
+    let number = |path: &str| {
+        let all = [state.live_data_files().unwrap(), state.live_delete_files().unwrap()].concat();
+        all.iter().find(|live| live.file.file_path() == path).map(|live| live.data_sequence_number)
+    };
+    // The output is older than the equality delete, and not younger than what is carried.
+    let numbers = ["new", "moved", "equal", "elsewhere", "first", "second"].map(number);
+    assert_eq!(numbers, [Some(1), Some(5), Some(3), Some(3), None, None]);
+}
+
+/// What is carried is of the rewrite's own outputs, and of a time after its base.
+#[tokio::test]
+async fn carried_deletes_of_other_files_or_times_are_refused() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["old", "other"])]).await;
+    let before = t.head();
+    t.commit(&[append(&["more"])]).await;
+    let base = t.head();
+    let wide = delete_file("wide", |_| {});
+    for (deletes, what) in [
+        (vec![positions("moved", "other")], "moved is carried by a rewrite, but does not delete by position"),
+        (vec![positions("moved", "old")], "moved is carried by a rewrite, but does not delete by position"),
+        (vec![wide], "wide is carried by a rewrite, but does not delete by position"),
+        (vec![equality("equal")], "equal is carried by a rewrite, but does not delete by position"),
+        (vec![vector("vector", "new", 1)], "vector is a deletion vector, which format version 3 has first"),
+    ] {
+        let refusal = t.refusal(t.carrying(base, deletes, base)).await.to_string();
+        assert!(refusal.contains(what), "{refusal}");
+    }
+    let refusal = t.refusal(t.carrying(base, vec![], before)).await.to_string();
+    assert!(refusal.contains("can't be carried: it is older than the base"), "{refusal}");
+    let conflict = t.plan(t.carrying(base, vec![], Some(4711))).await.unwrap().unwrap_err();
+    assert_eq!(conflict, Conflict::BaseGone { base_snapshot_id: Some(4711) });
+    t.plan(t.carrying(base, vec![positions("moved", "new")], base)).await.unwrap().unwrap();
+}
+
+/// A `replace` may put a position delete in the place of an equality delete, which the outputs of a rewrite would have had
+/// applied by number.
+#[tokio::test]
+async fn conflict_when_an_equality_delete_became_positions_while_a_rewrite_ran() {
+    let mut t = TestTable::new(FormatVersion::V2);
+    t.commit(&[append(&["old"])]).await;
+    let base = t.head();
+    t.commit(&[t.delta(&[], vec![equality("equal")])]).await;
+    t.plan(t.carrying(base, vec![], None)).await.unwrap().unwrap();
+    let convert = RewriteDeletes {
+        removed: vec![equality("equal")],
+        added: vec![positions("converted", "old")],
+        validation: Validation::snapshot(t.head()),
+        ..RewriteDeletes::default()
+    };
+    t.commit(&[Change::RewriteDeletes(convert)]).await;
+    let conflict = t.plan(t.carrying(base, vec![], None)).await.unwrap().unwrap_err();
+    assert!(matches!(&conflict, Conflict::RowsDeleted { delete_file, .. } if delete_file == "converted"), "{conflict}");
+    t.plan(t.carrying(base, vec![positions("moved", "new")], t.head())).await.unwrap().unwrap();
 }

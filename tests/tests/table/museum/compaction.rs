@@ -100,6 +100,7 @@ async fn equality_deletes_that_came_meanwhile_apply_to_the_output() {
         added: vec![world.write_one(&[(1, 0, "a")]).await],
         data_sequence_number,
         base_snapshot_id: base_of,
+        carried: None,
         properties,
     };
     let refusal = world.refusal(&[too_new]).await;
@@ -138,6 +139,7 @@ async fn fluss_4352_rows_and_the_rewrite_of_their_file_are_one_commit() {
         added: vec![world.write_one(&[(1, 0, "a"), (2, 0, "a")]).await],
         data_sequence_number: 2,
         base_snapshot_id: world.head().await,
+        carried: None,
         properties: Default::default(),
     };
     let committed = world.commit(&[append(vec![second]), rewrite]).await;

@@ -104,6 +104,7 @@ async fn row_ids_are_the_same_in_both_snapshots_of_a_commit() {
         added: vec![with_lineage(&world.write_one(&[(4, 0, "a")]).await)],
         data_sequence_number: 2,
         base_snapshot_id: world.head().await,
+        carried: None,
         properties: Default::default(),
     };
     let committed = world.commit(&[append(vec![kept.clone(), gone]), rewrite]).await;

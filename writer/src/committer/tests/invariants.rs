@@ -123,6 +123,7 @@ async fn replace(world: &World, removed: &str, added: &str) {
         added: vec![file(added)],
         data_sequence_number: base.sequence_number(),
         base_snapshot_id: base.snapshot_id(),
+        carried: None,
         properties: BTreeMap::new(),
     };
     let identity = CommitIdentity::draw(&world.env, 1);
