@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use frazil_catalog::CommitQueue;
+use frazil_catalog::{CommitQueue, Turns};
 use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
 
@@ -75,6 +75,17 @@ pub enum Landed {
     Before(Table),
     /// It has no rows and was not worth a snapshot.
     Quiet,
+}
+
+impl Landed {
+    /// The same after some attempts more that lost to commits of others.
+    #[must_use]
+    pub fn after(mut self, lost: u32) -> Self {
+        if let Self::Committed { retries, .. } = &mut self {
+            *retries += lost;
+        }
+        self
+    }
 }
 
 /// What recovery found of a sink.
@@ -187,6 +198,21 @@ impl Committer {
     /// rolled back or can't take it. After any error the checkpoint may be in the tables: only a new
     /// [`Committer::recover`] tells, or another commit of the same committable.
     pub async fn commit(&mut self, committable: &Committable) -> Result<Vec<Landed>> {
+        let turns = self.turns_of(&committable.sinks).await;
+        self.commit_in_turns(&turns, committable).await
+    }
+
+    /// Waits for a turn at the tables of all sinks. What is worked out in it, such as the deletes of upserts, is committed in
+    /// it ([`Committer::commit_in_turns`]): then no compaction of this process comes between.
+    pub async fn turns(&self) -> Turns {
+        Turns::take(self.sinks.iter().map(|state| state.sink.queue.as_ref())).await
+    }
+
+    /// As [`Committer::commit`], in turns that the caller has.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    pub async fn commit_in_turns(&mut self, turns: &Turns, committable: &Committable) -> Result<Vec<Landed>> {
         if self.under_way.is_some_and(|id| id != committable.checkpoint_id) {
             self.check_order(committable.checkpoint_id)?;
         }
@@ -197,7 +223,7 @@ impl Committer {
         for (number, sinks) in transactions.into_iter().enumerate() {
             let parts: Vec<_> = sinks.iter().map(|index| (self.index_of(&committable.sinks[*index]), *index)).collect();
             let committables = parts.iter().map(|(_, index)| &committable.sinks[*index]).collect::<Vec<_>>();
-            let ends = self.land(&committables).await?;
+            let ends = self.land(turns, &committables).await?;
             for ((state, index), end) in parts.into_iter().zip(ends) {
                 self.remember(state, &committable.sinks[index]).await;
                 landed[state] = end;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use frazil_catalog::Turns;
 use frazil_storage::Step;
 use frazil_table::{SnapshotProperties, Table};
 use frazil_writer::{
@@ -109,16 +110,18 @@ impl CommitterTask {
             share.files.extend(share.generations.iter().flat_map(|generation| generation.files.clone()));
             sizes.push(Size::of(&share));
             generations.push(std::mem::take(&mut share.generations));
-            flushed.push(self.flush_pipeline(index, share, &generations[index]).await?);
+            flushed.push(self.flush_pipeline(index, share, !generations[index].is_empty()).await?);
         }
+        let turns = self.plan_all_deletes(&generations, &mut flushed).await?;
         flushed.resize_with(self.committer.sinks(), Flushed::default);
         for (sink, files) in put_aside {
             flushed[sink].files = files;
         }
         let landed = match self.committer.prepare(checkpoint_id, flushed, is_last).await? {
-            Some(committable) => self.land(committable, &generations).await?,
+            Some(committable) => self.land(committable, &generations, turns.as_ref()).await?,
             None => Vec::new(),
         };
+        drop(turns);
         for planner in self.pipelines.iter_mut().filter_map(|pipeline| pipeline.upserts.as_mut()) {
             planner.landed();
         }
@@ -136,15 +139,10 @@ impl CommitterTask {
         Ok(())
     }
 
-    /// What a pipeline has for a checkpoint, with the deletes that it needs.
-    async fn flush_pipeline(
-        &mut self,
-        index: usize,
-        share: PipelineShare,
-        generations: &[Generation],
-    ) -> Result<Flushed> {
+    /// What a pipeline has for a checkpoint, without the deletes that it needs.
+    async fn flush_pipeline(&mut self, index: usize, share: PipelineShare, upserts: bool) -> Result<Flushed> {
         let pipeline = &mut self.pipelines[index];
-        if !share.files.is_empty() || !generations.is_empty() {
+        if !share.files.is_empty() || upserts {
             pipeline.pace.wait().await;
         }
         pipeline.positions.extend(share.positions);
@@ -157,8 +155,25 @@ impl CommitterTask {
         };
         let positions = pipeline.positions.clone();
         let counts = RowCounts { dead_letters: share.dead_letters, late_rows: pipeline.late_rows };
-        let deletes = self.plan_deletes(index, generations).await?;
+        let deletes = UpsertPlan::default();
         Ok(Flushed { files: share.files, deletes, positions, watermark_ms, counts, evolution })
+    }
+
+    /// Plans the deletes of all pipelines, in turns in which they are to be committed: a compaction of this job that is done
+    /// meanwhile waits, and no plan is made again because of it. `None`: nothing upserts.
+    async fn plan_all_deletes(
+        &mut self,
+        generations: &[Vec<Generation>],
+        flushed: &mut [Flushed],
+    ) -> Result<Option<Turns>> {
+        if generations.iter().all(Vec::is_empty) {
+            return Ok(None);
+        }
+        let turns = self.committer.turns().await;
+        for (index, generations) in generations.iter().enumerate() {
+            flushed[index].deletes = self.plan_deletes(index, generations).await?;
+        }
+        Ok(Some(turns))
     }
 
     /// The deletes that a checkpoint's generations need, on the table as it is now.
@@ -177,18 +192,24 @@ impl CommitterTask {
     }
 
     /// Commits; plans the deletes of upserting pipelines anew as long as others come first.
-    async fn land(&mut self, mut committable: Committable, generations: &[Vec<Generation>]) -> Result<Vec<Landed>> {
-        for _ in 0..PLANS_MAX {
-            match self.committer.commit(&committable).await {
+    async fn land(
+        &mut self,
+        mut committable: Committable,
+        generations: &[Vec<Generation>],
+        turns: Option<&Turns>,
+    ) -> Result<Vec<Landed>> {
+        let Some(turns) = turns else { return Ok(self.committer.commit(&committable).await?) };
+        for plans_again in 0..PLANS_MAX {
+            match self.committer.commit_in_turns(turns, &committable).await {
                 Err(frazil_writer::Error::Stale { .. }) => {}
-                landed => return Ok(landed?),
+                landed => return Ok(landed?.into_iter().map(|landed| landed.after(plans_again)).collect()),
             }
             for (index, generations) in generations.iter().enumerate() {
                 let deletes = self.plan_deletes(index, generations).await?;
                 committable.replace_deletes(self.committer.sink(index), deletes);
             }
         }
-        Ok(self.committer.commit(&committable).await?)
+        Ok(self.committer.commit_in_turns(turns, &committable).await?)
     }
 
     /// Tells those who wait for it of a commit.
@@ -227,7 +248,7 @@ impl CommitterTask {
 }
 
 /// Others that come first one after the other, each between a plan of deletes and its commit, before a job gives up.
-const PLANS_MAX: usize = 100;
+const PLANS_MAX: u32 = 100;
 
 /// A checkpoint's snapshot in a table.
 struct Commit {

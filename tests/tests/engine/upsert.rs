@@ -7,7 +7,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use expect_test::{Expect, expect};
 use frazil_catalog::Catalog;
-use frazil_engine::{JobConfig, JobName, Progress, Session, plan_job, run_job};
+use frazil_engine::{JobConfig, JobName, Progress, ProgressEvent as Event, Session, plan_job, run_job};
 use frazil_table::spec::{DataContentType, Snapshot, TableIdent};
 use frazil_table::{ManifestCache, Table, io, is_vector};
 use tempfile::TempDir;
@@ -56,10 +56,14 @@ impl World {
 
     /// A job of two writers.
     async fn start(&self) -> Running {
+        self.start_with(Progress::new()).await
+    }
+
+    async fn start_with(&self, progress: Progress) -> Running {
         let mut session = session(self.folder.path()).await;
         let plan = plan_job(&mut session, &self.script(), &config()).await.unwrap();
         let stop = CancellationToken::new();
-        Running { job: tokio::spawn(run_job(plan, Progress::new(), stop.clone())), stop }
+        Running { job: tokio::spawn(run_job(plan, progress, stop.clone())), stop }
     }
 
     /// Gives the job a file of rows, the later ones of a key newer.
@@ -201,6 +205,43 @@ async fn upserts_of_version_2_delete_older_rows_by_key() {
     let state = io::load_state(&env.store, &ManifestCache::default(), &table, io::Entries::All).await.unwrap();
     let deletes = state.live_delete_files().unwrap();
     assert!(deletes.iter().all(|live| live.content() == DataContentType::EqualityDeletes));
+}
+
+/// Every commit deletes rows of files that are just being compacted. No compaction comes to nothing for it, and no plan of
+/// deletes is made again because a compaction came first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upserts_and_the_compaction_of_their_job_never_lose_to_each_other() {
+    let mut world = World::new(
+        "CREATE TABLE t (id BIGINT, v BIGINT, PRIMARY KEY (id) NOT ENFORCED)
+         WITH ('format-version' = '3', 'write.upsert.enabled' = 'true', 'compact.delta.commits' = '5')",
+    )
+    .await;
+    let progress = Progress::new();
+    let mut events = progress.subscribe();
+    let job = world.start_with(progress).await;
+    for _ in 0..3 {
+        world.stream(6_000);
+        world.settle(&job).await;
+    }
+    job.stop().await;
+    let (mut commits, mut compactions) = (0, 0);
+    while let Ok(event) = events.try_recv() {
+        match event {
+            Event::Committed { retries, .. } => {
+                assert_eq!(retries, 0, "after {commits} commits");
+                commits += 1;
+            }
+            Event::Compacted { .. } => compactions += 1,
+            Event::CompactionFailed { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    let table = world.table().await;
+    let snapshots: Vec<&Snapshot> = table.ancestors("main").collect();
+    let rebased = sum(&snapshots, "frazil.compaction.rows-rebased");
+    println!("{commits} commits, {compactions} compactions, {rebased} deleted rows rebased");
+    assert!(commits >= 20 && compactions >= 3 && rebased > 0);
+    assert_eq!(world.rows().await, world.model);
 }
 
 async fn refused(script: &str, expected: Expect) {

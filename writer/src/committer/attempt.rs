@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use frazil_catalog::{CommitEnd, Committed, Precheck, QueuedCommit, TransactionEnd, commit_queued};
+use frazil_catalog::{CommitEnd, Committed, Precheck, QueuedCommit, TransactionEnd, Turns, commit_in_turns};
 use frazil_table::{Change, CommitIdentity, RowDelta, SnapshotProperties, Table, Validation};
 
 use super::{Committer, Landed, SinkState};
@@ -19,8 +19,13 @@ struct TablePart<'a> {
 }
 
 impl Committer {
+    /// Waits for the turns of the tables of some parts.
+    pub(super) async fn turns_of(&self, parts: &[SinkCommittable]) -> Turns {
+        Turns::take(parts.iter().map(|part| self.sinks[self.index_of(part)].sink.queue.as_ref())).await
+    }
+
     /// Commits parts of one transaction; what became of each, in their order.
-    pub(super) async fn land(&self, parts: &[&SinkCommittable]) -> Result<Vec<Landed>> {
+    pub(super) async fn land(&self, turns: &Turns, parts: &[&SinkCommittable]) -> Result<Vec<Landed>> {
         let mut tables: Vec<TablePart<'_>> = Vec::new();
         for part in parts {
             let state = &self.sinks[self.index_of(part)];
@@ -48,7 +53,7 @@ impl Committer {
             identity: identity(&table.parts),
             precheck,
         });
-        let ends = match commit_queued(commits.collect()).await? {
+        let ends = match commit_in_turns(turns, commits.collect()).await? {
             TransactionEnd::Landed(ends) => ends,
             TransactionEnd::Conflict { ident, conflict } => {
                 let refused = refusal.lock().expect("no code panics while it holds this lock").take();

@@ -116,7 +116,9 @@ impl Committer {
                 let id = state.newest.as_ref().map_or(used[*index], |entry| entry.checkpoint_id.max(used[*index]));
                 parts.push(state.prepare_fence(self.epoch, id).await?);
             }
-            self.land(&parts.iter().collect::<Vec<_>>()).await?;
+            let turns = self.turns_of(&parts).await;
+            self.land(&turns, &parts.iter().collect::<Vec<_>>()).await?;
+            drop(turns);
             for (index, part) in sinks.iter().zip(&parts) {
                 self.remember(*index, part).await;
                 self.sinks[*index].has_fenced = true;
@@ -143,7 +145,9 @@ impl Committer {
                 continue;
             }
             tracing::info!(sink = %part.sink, checkpoint = %part.entry.checkpoint_id, "brought to the decided checkpoint");
-            self.land(&[&part]).await?;
+            let turns = self.turns_of(std::slice::from_ref(&part)).await;
+            self.land(&turns, &[&part]).await?;
+            drop(turns);
             let positions = load_positions(&self.sinks[index].sink.queue, &part.sink, &part.entry.positions).await?;
             let state = &mut self.sinks[index];
             state.newest = Some(part.entry);
