@@ -35,7 +35,7 @@ const FILES: usize = 174;
 const FILE_ROWS: usize = 400_000;
 /// Files of a stream with short checkpoints, and the rows of each: 200 KB.
 const SMALL_FILES: usize = 1_000;
-const SMALL_FILE_ROWS: usize = 7_000;
+const SMALL_FILE_ROWS: usize = 6_000;
 /// Rows of a file with deletes, and how many files there are.
 const DELETED_FILES: usize = 200;
 const DELETED_FILE_ROWS: usize = 20_000;
@@ -102,12 +102,15 @@ async fn streamed() -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let world = World::new(folder.path()).await?;
     let queue = table(&world, FormatVersion::V3).await?;
-    let file = write_file(&world, &queue, &lineitem::batches(SMALL_FILE_ROWS)?).await?;
-    append_copies(&world, &queue, &file, SMALL_FILES).await?;
+    let mut files = Vec::with_capacity(SMALL_FILES);
+    for batch in lineitem::stream(SMALL_FILES * SMALL_FILE_ROWS, SMALL_FILE_ROWS)? {
+        files.push(write_file(&world, &queue, &[batch?]).await?);
+    }
+    let bytes = files.iter().map(|file| file.file.file_size_in_bytes()).sum::<u64>() as f64;
+    world.commit(&queue, Change::Append { files, properties: SnapshotProperties::new() }).await?;
     let paths = data_files(&queue).await?;
-    let deleted = paths.iter().step_by(5).map(|path| (path.clone(), (0..70).map(|n| n * 100).collect::<Vec<u64>>()));
+    let deleted = paths.iter().step_by(5).map(|path| (path.clone(), (0..60).map(|n| n * 100).collect::<Vec<u64>>()));
     let rows_deleted = delete_rows(&world, &queue, deleted.collect()).await?;
-    let bytes = (file.file.file_size_in_bytes() * SMALL_FILES as u64) as f64;
 
     let (plain, _) = measure(async { decode_and_encode(&paths, &queue, folder.path()).await }).await?;
     let (ours, report) = measure(compact(&queue)).await?;

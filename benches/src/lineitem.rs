@@ -44,16 +44,19 @@ pub fn schema() -> Result<Schema> {
 
 /// The first `rows` rows of scale factor 1.
 pub fn batches(rows: usize) -> Result<Vec<RecordBatch>> {
+    stream(rows, BATCH_ROWS)?.collect()
+}
+
+/// The same in batches of `batch_rows`, each made when it is asked for.
+pub fn stream(rows: usize, batch_rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     let schema = Arc::new(frazil_table::arrow::arrow_schema(&schema()?)?);
-    let generator = LineItemGenerator::new(1.0, 1, 1);
-    let mut items = generator.iter().take(rows).peekable();
-    let mut batches = Vec::new();
-    while items.peek().is_some() {
+    let mut items = LineItemGenerator::new(1.0, 1, 1).iter().take(rows).peekable();
+    Ok(std::iter::from_fn(move || {
+        items.peek()?;
         let mut columns = Columns::default();
-        items.by_ref().take(BATCH_ROWS).for_each(|item| columns.push(&item));
-        batches.push(RecordBatch::try_new(schema.clone(), columns.finish()?)?);
-    }
-    Ok(batches)
+        items.by_ref().take(batch_rows).for_each(|item| columns.push(&item));
+        Some(columns.finish().and_then(|columns| Ok(RecordBatch::try_new(schema.clone(), columns)?)))
+    }))
 }
 
 #[derive(Default)]

@@ -39,7 +39,7 @@ pub struct Config {
     pub plan_bytes_max: u64,
     /// How files are chosen.
     pub policy: Policy,
-    /// What one rewrite may hold in memory.
+    /// What one rewrite may hold in memory: more than a row group of the wanted size, which is there whole until it is full.
     pub memory_max_bytes: usize,
     /// Rewrites that run at the same time.
     pub parallelism: usize,
@@ -68,7 +68,7 @@ impl Default for Config {
             group_files_max: 1_000,
             plan_bytes_max: 64 << 30,
             policy: Policy::Tiered,
-            memory_max_bytes: 128 << 20,
+            memory_max_bytes: 256 << 20,
             parallelism: 2,
         }
     }

@@ -14,6 +14,7 @@ mod copy;
 mod encode;
 mod lineage;
 mod merge;
+mod sink;
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
 const FORMAT: &str = "write.format.default";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
 /// As PyIceberg calls it; Java has no such limit.
-const ROW_GROUP_ROWS: &str = "write.parquet.row-group-limit";
+pub(crate) const ROW_GROUP_ROWS: &str = "write.parquet.row-group-limit";
 const PAGE_SIZE: &str = "write.parquet.page-size-bytes";
 const PAGE_ROWS: &str = "write.parquet.page-row-limit";
 const DICT_SIZE: &str = "write.parquet.dict-size-bytes";

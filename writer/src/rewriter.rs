@@ -9,6 +9,7 @@ use frazil_table::{Table, TableFile};
 use uuid::Uuid;
 
 use crate::conform::conform_batch;
+use crate::file_options::ROW_GROUP_ROWS;
 use crate::memory::{Reservation, batch_bytes};
 use crate::partition::Partition;
 use crate::partition_path::segment;
@@ -16,6 +17,10 @@ use crate::partition_writer::PartitionWriter;
 use crate::rows::Rows;
 use crate::shared::Shared;
 use crate::{DataLocations, Error, Result, WriterConfig};
+
+/// Rows of a row group, unless the table says otherwise: four times those of a new file. What is merged is mostly scanned,
+/// and the page index finds what is not.
+const ROW_GROUP_ROWS_MAX: usize = 1 << 22;
 
 /// Writes rows that were in one partition of a table already into one new file of that partition, in the order in which
 /// they come, whatever the partition spec and the file's size. Used where files are merged.
@@ -44,7 +49,11 @@ impl Rewriter {
         let folder = partition_folder(table.metadata(), spec_id, &tuple)?;
         let mut shared = Shared::new(env, table, config)?;
         shared.spec_id = spec_id;
-        Arc::make_mut(&mut shared.options).target_file_size_bytes = u64::MAX;
+        let options = Arc::make_mut(&mut shared.options);
+        options.target_file_size_bytes = u64::MAX;
+        if table.property(ROW_GROUP_ROWS).is_none() {
+            options.row_group_rows_max = ROW_GROUP_ROWS_MAX;
+        }
         let writer = PartitionWriter::new(0, Arc::new(Partition { tuple, folder }));
         Ok(Self { pending: Vec::new(), memory: shared.memory.reserve(0), shared, writer: Some(writer) })
     }

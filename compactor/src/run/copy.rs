@@ -4,11 +4,10 @@
 //! order that a file says its rows have, since the rows of several files together need not have it. Added, where rows have
 //! ids that they inherit: columns of these ([`super::lineage`]).
 
-use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use frazil_reader::load_page_indexes;
 use frazil_storage::FileWriter;
 use frazil_table::TableFile;
@@ -20,11 +19,11 @@ use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData, Ro
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::lineage::{self, Lineage};
 use super::merge::merged_data_file;
+use super::sink::{Hollow, Sink};
 use super::{FILE_PREFIX, Input, Rewrite};
 use crate::{Error, Result};
 
@@ -80,7 +79,7 @@ pub(super) async fn copy(rewrite: &Rewrite<'_>, inputs: &[Input<'_>], lineages: 
         }
     }
     let parquet = output.parquet.finish().map_err(encode)?;
-    output.file.write(output.sink.take()).await?;
+    output.file.write_pieces(output.sink.take()).await?;
     let size_bytes = output.file.finish().await?;
     merged_data_file(rewrite, &parquet, &location, size_bytes)
 }
@@ -99,22 +98,34 @@ impl Output {
         encode: &(impl Fn(ParquetError) -> Error + Sync),
     ) -> Result<()> {
         let row_group = metadata.row_group(index);
+        // A row group's chunks come one after the other, with nothing between them.
+        let mut place = self.parquet.bytes_written() as u64;
         let mut writer = self.parquet.next_row_group().map_err(encode)?;
         let chunks = Chunks { path, metadata, index, row_group };
         for columns in chunks.requests() {
             rewrite.check_stop()?;
-            let pieces = chunks.fetch(rewrite, columns.clone()).await?;
-            for (column, piece) in columns.zip(pieces) {
+            let fetched = chunks.fetch(rewrite, columns.clone()).await?;
+            for (column, chunk) in columns.zip(fetched) {
                 chunks.check_pages(column)?;
                 let bloom_filter = chunks.load_bloom_filter(rewrite, column).await?;
-                chunks.append(&mut writer, column, &piece, bloom_filter).map_err(encode)?;
+                let length = chunk.len() as u64;
+                self.sink.place(place, chunk);
+                chunks.append(&mut writer, column, length, bloom_filter).map_err(encode)?;
+                place += length;
             }
-            self.file.write(self.sink.take()).await?;
+            self.file.write_pieces(self.sink.take()).await?;
         }
         let rows = u64::try_from(row_group.num_rows()).unwrap_or(0);
         lineage.write(&mut writer, first_row, rows).map_err(encode)?;
-        writer.close().map_err(encode)?;
-        self.file.write(self.sink.take()).await?;
+        let written = writer.close().map_err(encode)?;
+        let last = row_group
+            .num_columns()
+            .checked_sub(1)
+            .and_then(|last| written.columns().get(last))
+            .map(ColumnChunkMetaData::byte_range);
+        let is_placed = last.is_none_or(|(start, length)| start + length == place);
+        assert!(is_placed, "{path}: the chunks of row group {index} are not where the footer says");
+        self.file.write_pieces(self.sink.take()).await?;
         Ok(())
     }
 }
@@ -159,7 +170,7 @@ impl Chunks<'_> {
         requests
     }
 
-    async fn fetch(&self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Piece>> {
+    async fn fetch(&self, rewrite: &Rewrite<'_>, columns: Range<usize>) -> Result<Vec<Bytes>> {
         let chunks = &self.row_group.columns()[columns];
         let ranges: Vec<Range<u64>> = chunks
             .iter()
@@ -181,8 +192,7 @@ impl Chunks<'_> {
             }
             _ => Some(store.read_ranges(self.path, &ranges).await?),
         };
-        let pieces = pieces.ok_or_else(|| Error::damaged(self.path, "it is shorter than its footer says"))?;
-        Ok(ranges.into_iter().zip(pieces).map(|(range, bytes)| Piece { start: range.start, bytes }).collect())
+        pieces.ok_or_else(|| Error::damaged(self.path, "it is shorter than its footer says"))
     }
 
     async fn load_bloom_filter(&self, rewrite: &Rewrite<'_>, column: usize) -> Result<Option<Sbbf>> {
@@ -222,7 +232,7 @@ impl Chunks<'_> {
         &self,
         writer: &mut SerializedRowGroupWriter<'_, Sink>,
         column: usize,
-        piece: &Piece,
+        length: u64,
         bloom_filter: Option<Sbbf>,
     ) -> std::result::Result<(), ParquetError> {
         let chunk: &ColumnChunkMetaData = self.row_group.column(column);
@@ -235,7 +245,7 @@ impl Chunks<'_> {
             column_index: indexes.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)).cloned(),
             offset_index: self.offsets(column).cloned(),
         };
-        writer.append_column(piece, close)
+        writer.append_column(&Hollow(length), close)
     }
 }
 
@@ -257,61 +267,4 @@ fn properties(inputs: &[Input<'_>], lineages: &[Lineage]) -> WriterProperties {
         .set_created_by(created_by.to_owned())
         .set_key_value_metadata((!shared.is_empty()).then_some(shared));
     lineage::properties(builder).build()
-}
-
-/// Some bytes of a file, at their place.
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Piece {
-    fn from(&self, start: u64) -> std::result::Result<Bytes, ParquetError> {
-        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        let at = at.filter(|at| *at <= self.bytes.len());
-        at.map(|at| self.bytes.slice(at..)).ok_or_else(|| ParquetError::EOF(format!("byte {start} was not fetched")))
-    }
-}
-
-impl Length for Piece {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Piece {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
-        let bytes = self.from(start)?;
-        match length <= bytes.len() {
-            true => Ok(bytes.slice(..length)),
-            false => Err(ParquetError::EOF(format!("{length} bytes at {start} were not fetched"))),
-        }
-    }
-}
-
-/// What the Parquet writer has written and the store has not got yet.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Sink {
-    fn take(&self) -> Bytes {
-        std::mem::take(&mut *self.0.lock().expect("no code panics while it holds this lock")).into()
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no code panics while it holds this lock").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
