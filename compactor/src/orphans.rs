@@ -129,20 +129,26 @@ pub async fn run_orphans(queue: &CommitQueue, config: &OrphanConfig) -> Result<O
     let now_ms = if config.dry_run { env.now_ms() } else { store_now_ms(env, &table).await? };
     let listed = list(env, &table).await?;
     // After the listing: what was committed meanwhile is known.
-    let mut table = queue.load().await?;
-    let mut named = load_named(queue, &table).await?;
-    let mut report = OrphanReport { dry_run: config.dry_run, ..OrphanReport::default() };
-    report.plan = plan_orphans(listed, &named, now_ms, config);
-    if config.dry_run {
-        return Ok(report);
+    let named = load_named(queue, &queue.load().await?).await?;
+    let plan = plan_orphans(listed, &named, now_ms, config);
+    match config.dry_run {
+        true => Ok(OrphanReport { plan, dry_run: true, ..OrphanReport::default() }),
+        false => delete_orphans(queue, plan).await,
     }
+}
+
+/// Deletes the files of a plan that still are what the plan says and that the table still does not name.
+async fn delete_orphans(queue: &CommitQueue, plan: OrphanPlan) -> Result<OrphanReport> {
+    let env = queue.env();
+    let mut report = OrphanReport { plan, ..OrphanReport::default() };
+    let mut seen: Option<(String, HashSet<Location>)> = None;
     for files in report.plan.files.chunks(FILES_A_LOOK) {
-        let newest = queue.load().await?;
-        if newest.metadata_location() != table.metadata_location() {
-            named = load_named(queue, &newest).await?;
-            table = newest;
-        }
-        let unnamed = files.iter().filter(|file| !is_named(&named, file)).collect::<Vec<_>>();
+        let table = queue.load().await?;
+        let named = match &mut seen {
+            Some((location, named)) if location == table.metadata_location() => named,
+            seen => &mut seen.insert((table.metadata_location().to_owned(), load_named(queue, &table).await?)).1,
+        };
+        let unnamed = files.iter().filter(|file| !is_named(named, file)).collect::<Vec<_>>();
         report.spared += files.len() - unnamed.len();
         let deletes: Vec<_> = unnamed.into_iter().map(|file| delete(env, file)).collect();
         let mut ends = futures::stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE);
