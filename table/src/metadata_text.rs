@@ -75,7 +75,7 @@ impl MetadataText {
         let (now, then) = (table.metadata(), before.metadata());
         let version = now.format_version();
         let Some(added) = added_snapshots(now, then, updates) else { return Self::new(table) };
-        if version == FormatVersion::V1 || version != then.format_version() {
+        if then.format_version() == FormatVersion::V1 {
             return Self::new(table);
         }
         let mut next = Self { rest: rest(table)?, kept_bytes: text.snapshots.size_bytes(), ..text.clone() };

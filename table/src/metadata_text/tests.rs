@@ -104,8 +104,9 @@ fn history(version: FormatVersion) -> Vec<(Vec<TableUpdate>, Table)> {
     step(&|_| vec![TableUpdate::RemoveSnapshotRef { ref_name: "b".to_owned() }]);
     step(&|table| append(table, 7));
     step(&|_| vec![TableUpdate::RemoveSnapshots { snapshot_ids: vec![2] }]);
-    if version == FormatVersion::V2 {
-        step(&|_| vec![TableUpdate::UpgradeFormatVersion { format_version: FormatVersion::V3 }]);
+    let next = if version == FormatVersion::V1 { FormatVersion::V2 } else { FormatVersion::V3 };
+    if version < next {
+        step(&|_| vec![TableUpdate::UpgradeFormatVersion { format_version: next }]);
         step(&|table| append(table, 8));
     }
     tables
@@ -140,8 +141,9 @@ fn a_text_after_another_is_the_text_by_itself() {
             assert_eq!(next.bytes()[..kept], text.bytes()[..kept]);
             assert_eq!([&next.bytes()[..kept], &next.pieces_from(kept).concat()].concat(), next.bytes());
             let went = updates.iter().any(|update| matches!(update, TableUpdate::RemoveSnapshots { .. }));
-            let upgraded = table.metadata().format_version() != before.metadata().format_version();
-            if version > FormatVersion::V1 && !went && !upgraded {
+            let grew = !went && before.metadata().format_version() > FormatVersion::V1;
+            assert_eq!(grew, kept > 0, "{updates:?}");
+            if grew {
                 assert_eq!(next.bytes()[..kept], text.lasting_pieces().concat());
                 assert_eq!(kept, text.lasting_bytes());
             }
@@ -152,6 +154,20 @@ fn a_text_after_another_is_the_text_by_itself() {
 
 fn json_of(text: &MetadataText) -> Value {
     in_order(serde_json::from_str(&text.json()).unwrap())
+}
+
+/// A log that was rewritten is written anew.
+#[test]
+fn a_log_that_does_not_go_on_is_not_continued() {
+    let main = |id| set_ref(MAIN_BRANCH, id, SnapshotRetention::branch(None, None, None));
+    let first = first(FormatVersion::V2);
+    let one = changed(&first, &append(&first, 1));
+    let two = changed(&one, &append(&one, 2));
+    let back = changed(&changed(&two, &[main(1)]), &[main(2)]);
+    assert_ne!(two.metadata().history(), back.metadata().history());
+    let text = MetadataText::new(&back).unwrap();
+    let after = MetadataText::after(&two, &[], (&back, &text)).unwrap();
+    assert_eq!(json_of(&after), json_of(&MetadataText::new(&two).unwrap()));
 }
 
 /// A list of more than a piece: what was added later is not seen in the text before.

@@ -141,6 +141,26 @@ async fn what_is_begun_is_dropped_when_another_process_commits_or_snapshots_go()
     world.await_unnamed(0).await;
 }
 
+/// Under the same name and with the same version number, but with other snapshots.
+#[tokio::test]
+async fn what_is_begun_is_not_for_a_table_that_took_the_place() {
+    let world = World::new().await;
+    let other = open(&world.folder, Env::system()).await;
+    let table = world.append(&world.catalog, LASTING_BYTES_MIN).await;
+    world.await_unnamed(1).await;
+    let store = Env::system().store;
+    let text = String::from_utf8(store.read(table.metadata_location()).await.unwrap().to_vec()).unwrap();
+    let location =
+        layout::first_metadata_location(table.metadata().location(), Uuid::now_v7()).replace("/00000-", "/00001-");
+    store.put_new(&location, text.replace("xx", "yy").into()).await.unwrap();
+    other.drop_table(&world.ident, false).await.unwrap();
+    other.register_table(&world.ident, &location).await.unwrap();
+    let table = world.append(&world.catalog, 100).await;
+    world.check(&table).await;
+    let oldest = table.metadata().snapshots().min_by_key(|snapshot| snapshot.sequence_number()).unwrap();
+    assert!(oldest.summary().additional_properties["padding"].starts_with("yy"));
+}
+
 #[tokio::test]
 async fn metadata_that_goes_elsewhere_is_not_what_was_begun() {
     let world = World::new().await;
@@ -156,10 +176,10 @@ async fn metadata_that_goes_elsewhere_is_not_what_was_begun() {
     assert!(world.begun().is_empty(), "a compressed file has no beginning that lasts");
 }
 
-/// Whatever fails of it, the commit goes on without it, or fails without a trace.
+/// Whatever fails of it, the commit goes on without it.
 #[tokio::test]
 async fn a_disk_that_fails_early_loses_nothing() {
-    let (mut landed, mut failed) = (0, 0);
+    let mut landed = 0;
     for seed in 0..12 {
         let world = World::new().await;
         world.append(&world.catalog, LASTING_BYTES_MIN).await;
@@ -168,9 +188,6 @@ async fn a_disk_that_fails_early_loses_nothing() {
         let env = Env { store: env.store.clone().with_faults(faults), ..env };
         let faulty = open(&world.folder, env).await;
         for _ in 0..4 {
-            let before = world.catalog.load_table(&world.ident).await.unwrap();
-            let Ok(base) = faulty.load_table(&world.ident).await else { continue };
-            assert_eq!(base.metadata(), before.metadata());
             let updates = HashMap::from([("a".to_owned(), seed.to_string())]);
             let updates = vec![TableUpdate::SetProperties { updates }];
             let commit = TableCommit {
@@ -185,12 +202,9 @@ async fn a_disk_that_fails_early_loses_nothing() {
                     world.check(&table).await;
                 }
                 Ok(other) => panic!("{other:?}"),
-                Err(_) => {
-                    failed += 1;
-                    world.check(&before).await;
-                }
+                Err(error) => panic!("seed {seed}: {error}"),
             }
         }
     }
-    assert!(landed > 15, "{landed} landed, {failed} failed");
+    assert!(landed > 15, "{landed} landed");
 }
