@@ -49,6 +49,7 @@ fn compaction_json(table: &str, report: &Report) -> Value {
         "bytes-before": report.bytes_in,
         "bytes-after": report.bytes_out,
         "deleted-rows": report.rows_deleted,
+        "rebased-rows": report.rows_rebased,
         "dropped": report.dropped.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
         "failed": report.failed.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
     })

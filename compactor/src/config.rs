@@ -25,6 +25,9 @@ pub struct Config {
     /// A file that has lost this share of its rows to deletes is rewritten whatever its size (`compact.delete-ratio`): from
     /// 0, any lost row, to 1, all of them.
     pub delete_ratio: f64,
+    /// For so long after another program changed rows of a file by a commit of its own the file is left alone
+    /// (`compact.cooling-ms`): who changes rows of a file that is rewritten meanwhile mostly fails.
+    pub cooling_ms: u64,
     /// Files that one commit may add to a partition: the job's writers.
     pub writers: usize,
     /// The size that files are to have (`write.target-file-size-bytes`).
@@ -51,6 +54,8 @@ pub const AUTO_COMPACT: &str = "auto-compact";
 pub const DELTA_COMMITS: &str = "compact.delta.commits";
 /// The key of the share of deleted rows from which a file is rewritten.
 pub const DELETE_RATIO: &str = "compact.delete-ratio";
+/// The key of the time for which files rest whose rows another program has changed.
+pub const COOLING_MS: &str = "compact.cooling-ms";
 
 const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
@@ -61,6 +66,7 @@ impl Default for Config {
             enabled: true,
             delta_commits: 10,
             delete_ratio: 0.3,
+            cooling_ms: 30_000,
             writers: 1,
             target_file_size_bytes: 512 << 20,
             row_group_size_bytes: 128 << 20,
@@ -76,7 +82,7 @@ impl Default for Config {
 
 impl Config {
     /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`,
-    /// `compact.delete-ratio`) go.
+    /// `compact.delete-ratio`, `compact.cooling-ms`) go.
     /// `writers` is the job's parallelism.
     ///
     /// # Errors
@@ -94,6 +100,7 @@ impl Config {
             delete_ratio: read.parse(DELETE_RATIO, default.delete_ratio, "a number from 0 to 1", |ratio| {
                 (0.0..=1.0).contains(ratio)
             })?,
+            cooling_ms: read.parse(COOLING_MS, default.cooling_ms, "a number of milliseconds", |_| true)?,
             writers: writers.max(1),
             parallelism: writers.max(1),
             target_file_size_bytes: read.size(TARGET_FILE_SIZE, default.target_file_size_bytes)?,
@@ -102,9 +109,10 @@ impl Config {
         })
     }
 
-    /// The same settings for packing everything that is small, whoever wrote it and when.
+    /// The same settings for packing everything that is small, whoever wrote it and when. Nothing rests: it is a person who
+    /// wants it now.
     pub fn packing(self) -> Self {
-        Self { policy: Policy::Pack, ..self }
+        Self { policy: Policy::Pack, cooling_ms: 0, ..self }
     }
 
     /// A file below this size is a candidate: three quarters of the target.
@@ -187,6 +195,8 @@ mod tests {
             (TARGET_FILE_SIZE, "-1"),
             (DELETE_RATIO, "30"),
             (DELETE_RATIO, "NaN"),
+            (COOLING_MS, "-1"),
+            (COOLING_MS, "30 s"),
         ];
         for (name, value) in bad {
             let error = Config::from_options(&HashMap::new(), &map(&[(name, value)]), 1).unwrap_err();

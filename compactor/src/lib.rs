@@ -68,6 +68,7 @@
 
 mod commit;
 mod config;
+mod cooling;
 mod coordinator;
 mod deletes;
 mod delta;
@@ -89,7 +90,7 @@ mod verify;
 mod world;
 
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
-pub use config::{AUTO_COMPACT, Config, DELETE_RATIO, DELTA_COMMITS, Policy};
+pub use config::{AUTO_COMPACT, COOLING_MS, Config, DELETE_RATIO, DELTA_COMMITS, Policy};
 pub use coordinator::{Coordinator, DeltaGap};
 pub use delta::{CommitDelta, RemovedFile, follow, load_delta};
 pub use error::{Error, Result};

@@ -7,7 +7,8 @@
 //!    among them together;
 //! 3. each group gets the deletes that may apply to any of its files, and the sequence number of the snapshot that is
 //!    looked at: in the output they are applied, and none of them applies again (DESIGN, rule 5);
-//! 4. groups are taken until the plan has `plan_bytes_max` to read; the rest waits for the next plan.
+//! 4. files that other programs have just changed rows of are in no group ([`crate::Config::cooling_ms`]);
+//! 5. groups are taken until the plan has `plan_bytes_max` to read; the rest waits for the next plan.
 //!
 //! **Fixed point.** A group of step 1 has two files or more and becomes one. A group of step 2 has only files with deletes
 //! and becomes a file without. So a plan that is carried out lowers the number of files, or of files with deletes without
@@ -19,6 +20,8 @@ use std::fmt;
 
 use frazil_table::TableState;
 
+use crate::config::COOLING_MS;
+use crate::cooling::Cooling;
 use crate::deletes::{DeleteIndex, PartitionDeletes, Spread};
 use crate::group::{FileGroup, Reason};
 use crate::listing::{InputFile, Listing, PartitionKey};
@@ -37,6 +40,8 @@ pub struct RewritePlan {
     pub deferred_groups: usize,
     /// Files without row ids, which are left alone until the table's next commit gives their rows some.
     pub files_without_row_ids: usize,
+    /// Files that rest since other programs have just changed rows of them ([`Config::cooling_ms`]).
+    pub files_cooling: usize,
     /// Why nothing of the table is rewritten, if so.
     pub refusal: Option<String>,
 }
@@ -66,12 +71,14 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
         groups: Vec::new(),
         deferred_groups: 0,
         files_without_row_ids: listing.files().filter(|input| !listing.can_rewrite(&input.file)).count(),
+        files_cooling: 0,
         refusal: listing.refusal(),
     };
     let base = listing.snapshot_id.and_then(|id| listing.table.metadata().snapshot_by_id(id));
     let Some(base) = base.filter(|_| plan.refusal.is_none()) else { return plan };
     let index = DeleteIndex::new(&listing.deletes);
     let everywhere = Spread::everywhere(&index, listing.files());
+    let cooling = Cooling::of(listing);
     for (partition, files) in &listing.partitions {
         let taken = in_flight.partitions.iter().filter(|other| *other == partition).count();
         let planner = PartitionPlanner {
@@ -84,6 +91,8 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
         };
         let free = files.iter().filter(|input| !in_flight.paths.contains(input.file.file_path()));
         let free = free.filter(|input| listing.can_rewrite(&input.file));
+        let (resting, free): (Vec<_>, Vec<_>) = free.partition(|input| cooling.has(partition, input));
+        plan.files_cooling += resting.len();
         plan.groups.extend(planner.plan(free));
     }
     plan.groups.sort_by(|a, b| {
@@ -105,8 +114,7 @@ struct PartitionPlanner<'a> {
 }
 
 impl<'a> PartitionPlanner<'a> {
-    fn plan(&self, files: impl Iterator<Item = &'a InputFile>) -> Vec<FileGroup> {
-        let files: Vec<&InputFile> = files.collect();
+    fn plan(&self, files: Vec<&'a InputFile>) -> Vec<FileGroup> {
         let small: Vec<&InputFile> = files.iter().copied().filter(|input| self.listing.is_small(&input.file)).collect();
         let mut groups = self.merge_small(&small);
         if !self.index.is_empty() {
@@ -213,6 +221,10 @@ impl fmt::Display for RewritePlan {
         if self.files_without_row_ids > 0 {
             let files = self.files_without_row_ids;
             writeln!(f, "{files} files are left alone until the table's next commit gives their rows ids")?;
+        }
+        if self.files_cooling > 0 {
+            let files = self.files_cooling;
+            writeln!(f, "{files} files rest, since other programs have just changed rows of them ({COOLING_MS})")?;
         }
         if self.groups.is_empty() {
             return writeln!(f, "{}: nothing to rewrite", self.table);

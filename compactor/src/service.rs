@@ -34,6 +34,8 @@ pub struct Report {
     pub files_out: usize,
     /// Rows that had been deleted and are in no file any more.
     pub rows_deleted: u64,
+    /// Rows that were deleted by position while files were rewritten, and are deleted of the files that came.
+    pub rows_rebased: u64,
     /// Bytes of the files that went.
     pub bytes_in: u64,
     /// Bytes of the files that came.
@@ -134,6 +136,7 @@ impl Report {
             self.bytes_in += result.group.bytes_in();
             self.bytes_out += result.bytes_out();
         }
+        self.rows_rebased += end.rows_rebased;
         self.dropped.extend(end.dropped.into_iter().map(|(group, why)| (group.place().to_owned(), why)));
     }
 }
@@ -152,6 +155,9 @@ impl fmt::Display for Report {
             match self.rows_deleted {
                 0 => writeln!(f)?,
                 rows => writeln!(f, ", without {rows} deleted rows")?,
+            }
+            if self.rows_rebased > 0 {
+                writeln!(f, "{} rows were deleted meanwhile, and are deleted of the new files", self.rows_rebased)?;
             }
         }
         for (place, conflict) in &self.dropped {
@@ -261,7 +267,7 @@ impl Watched {
         tracing::info!(
             table = %self.queue.ident(), groups = report.groups, files_in = report.files_in,
             files_out = report.files_out, bytes_in = report.bytes_in, bytes_out = report.bytes_out,
-            rows_deleted = report.rows_deleted,
+            rows_deleted = report.rows_deleted, rows_rebased = report.rows_rebased,
             dropped = report.dropped.len(), failed = report.failed.len(), "compacted"
         );
         ended
@@ -274,10 +280,12 @@ fn service_config(table: &Table, default: &Config) -> Result<Config> {
     let delta_commits = if is_set(crate::DELTA_COMMITS) { own.delta_commits } else { default.delta_commits };
     let enabled = if is_set(crate::AUTO_COMPACT) { own.enabled } else { default.enabled };
     let delete_ratio = if is_set(crate::DELETE_RATIO) { own.delete_ratio } else { default.delete_ratio };
+    let cooling_ms = if is_set(crate::COOLING_MS) { own.cooling_ms } else { default.cooling_ms };
     Ok(Config {
         enabled,
         delta_commits,
         delete_ratio,
+        cooling_ms,
         target_file_size_bytes: own.target_file_size_bytes,
         row_group_size_bytes: own.row_group_size_bytes,
         ..default.clone()

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use frazil_catalog::{Catalog, CommitEnd, CommitQueue, Precheck, SqlCatalog};
 use frazil_storage::Env;
 use frazil_table::spec::{
-    DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, NestedField,
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, NamespaceIdent, NestedField,
     PrimitiveType, Schema, Struct, TableCreation, TableIdent, Transform, Type, UnboundPartitionSpec,
 };
 use frazil_table::{
-    Change, CommitIdentity, MetadataChange, SnapshotProperties, TableFile, TableState, data_file_builder, io,
-    row_lineage,
+    Change, CommitIdentity, MetadataChange, RowDelta, SnapshotProperties, TableFile, TableState, Validation,
+    data_file_builder, io, row_lineage,
 };
+use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
 
 use crate::run::{RewriteKind, RewriteResult};
 use crate::{Config, FileGroup, PositionMap};
@@ -92,9 +93,27 @@ impl World {
     }
 
     pub(crate) async fn commit(&self, change: Change) {
-        let identity = CommitIdentity::draw(self.queue.env(), 1);
+        let identity = CommitIdentity::of(self.queue.env(), std::slice::from_ref(&change));
         let end = self.queue.commit(&[change], identity, &|_| Precheck::Proceed).await.unwrap();
         assert!(matches!(end, CommitEnd::Committed(_)), "{end:?}");
+    }
+
+    /// Deletes rows of a data file by their places, as its table's format version does.
+    pub(crate) async fn delete(&self, file: &DataFile, rows: &[u64]) {
+        let table = self.queue.load().await.unwrap();
+        let deleted = [DeletedRows {
+            path: file.file_path().to_owned(),
+            partition_spec_id: 0,
+            partition: file.partition().clone(),
+            rows: rows.iter().copied().collect(),
+        }];
+        let (env, config) = (self.queue.env(), WriterConfig::default());
+        let delete_files = match table.metadata().format_version() {
+            FormatVersion::V3 => write_deletion_vectors(env, &table, &config, &deleted).await.unwrap(),
+            _ => write_position_deletes(env, &table, &config, &deleted).await.unwrap(),
+        };
+        let validation = Validation::snapshot(table.current_snapshot().map(|head| head.snapshot_id()));
+        self.commit(Change::RowDelta(RowDelta { delete_files, validation, ..RowDelta::default() })).await;
     }
 
     /// Pretends to have rewritten a group; the output is there as a file of one byte.

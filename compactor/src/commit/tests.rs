@@ -1,8 +1,6 @@
 use frazil_reader::{DeleteIndex, ReadContext};
 use frazil_storage::{Env, StepAction, Steps};
-use frazil_table::spec::{DataContentType, DataFile, FormatVersion};
-use frazil_table::{RowDelta, Validation};
-use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
+use frazil_table::spec::{DataContentType, FormatVersion};
 
 use super::*;
 use crate::world::{World, config};
@@ -111,24 +109,6 @@ async fn groups_of_different_snapshots_keep_their_own_sequence_numbers() {
     assert_eq!(numbers, [1, 2]);
 }
 
-/// Deletes rows of a data file by their places, as its table's format version does.
-async fn delete(world: &World, file: &DataFile, rows: &[u64]) {
-    let table = world.queue.load().await.unwrap();
-    let deleted = [DeletedRows {
-        path: file.file_path().to_owned(),
-        partition_spec_id: 0,
-        partition: file.partition().clone(),
-        rows: rows.iter().copied().collect(),
-    }];
-    let (env, config) = (world.queue.env(), WriterConfig::default());
-    let delete_files = match table.metadata().format_version() {
-        FormatVersion::V3 => write_deletion_vectors(env, &table, &config, &deleted).await.unwrap(),
-        _ => write_position_deletes(env, &table, &config, &deleted).await.unwrap(),
-    };
-    let validation = Validation::snapshot(table.current_snapshot().map(|head| head.snapshot_id()));
-    world.commit(Change::RowDelta(RowDelta { delete_files, validation, ..RowDelta::default() })).await;
-}
-
 /// The deleted rows of each output, as a reader finds them.
 async fn deleted_of_outputs(world: &World, outputs: &[TableFile]) -> Vec<Vec<u64>> {
     let state = world.state().await;
@@ -163,9 +143,9 @@ async fn deletes_that_came_meanwhile_are_of_the_outputs_that_have_the_rows() {
         }
         // Rows 0 to 9 are of the first input, then 19 of the second, then 5.
         let inputs: Vec<_> = group.inputs.iter().map(|input| &input.file).collect();
-        delete(&world, inputs[0], &[0, 9]).await;
-        delete(&world, inputs[1], &[2, 3, 4, 5, 19]).await;
-        delete(&world, inputs[2], &[4]).await;
+        world.delete(inputs[0], &[0, 9]).await;
+        world.delete(inputs[1], &[2, 3, 4, 5, 19]).await;
+        world.delete(inputs[2], &[4]).await;
         let outputs = result.outputs.clone();
         let end = commit_rewrite(&world.queue, vec![result]).await.unwrap();
         assert!(end.dropped.is_empty(), "{version}: {end:?}");
@@ -185,11 +165,11 @@ async fn each_rewrite_gets_what_came_since_its_own_snapshot() {
     let world = World::new().await;
     world.append(&[(Some(1), 10), (Some(1), 10)]).await;
     let old = plan(&world).await.remove(0);
-    delete(&world, &old.inputs[0].file, &[3]).await;
+    world.delete(&old.inputs[0].file, &[3]).await;
     world.append(&[(Some(2), 10), (Some(2), 10)]).await;
     let groups = plan(&world).await;
     let young = groups.iter().find(|group| group.partition_path == "p=2").unwrap();
-    delete(&world, &young.inputs[1].file, &[5]).await;
+    world.delete(&young.inputs[1].file, &[5]).await;
     let results = vec![world.rewrite(&old).await, world.rewrite(young).await];
     let outputs: Vec<_> = results.iter().map(|result| result.outputs[0].clone()).collect();
     let end = commit_rewrite(&world.queue, results).await.unwrap();

@@ -30,10 +30,23 @@ async fn groups_that_fail_are_reported_and_end_the_loop() {
 #[tokio::test]
 async fn a_table_s_own_settings_go_over_the_service_s() {
     let world = World::new().await;
-    let default = Config { delta_commits: 7, writers: 3, ..Config::default() };
+    let default = Config { delta_commits: 7, writers: 3, cooling_ms: 9, ..Config::default() };
     let table = world.queue.load().await.unwrap();
     let config = service_config(&table, &default).unwrap();
-    assert_eq!((config.delta_commits, config.writers, config.enabled), (7, 3, true));
+    assert_eq!((config.delta_commits, config.writers, config.enabled, config.cooling_ms), (7, 3, true, 9));
+    let own = HashMap::from([(crate::COOLING_MS.to_owned(), "0".to_owned())]);
+    world.commit(frazil_table::Change::SetProperties(own)).await;
+    let config = service_config(&world.queue.load().await.unwrap(), &default).unwrap();
+    assert_eq!((config.delta_commits, config.cooling_ms), (7, 0));
+}
+
+#[test]
+fn a_report_says_what_was_deleted_meanwhile() {
+    let report = Report { groups: 1, files_in: 2, files_out: 1, rows_rebased: 3, ..Report::default() };
+    assert_eq!(
+        report.to_string(),
+        "2 files of 0 B became 1 of 0 B\n3 rows were deleted meanwhile, and are deleted of the new files\n"
+    );
 }
 
 #[tokio::test]
