@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod cost;
 mod files;
 mod insert;
@@ -47,6 +48,7 @@ use datafusion::error::DataFusionError;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
+pub(crate) use changes::schema_of_changes;
 pub use cost::Cost;
 pub use insert::{Inserted, run_create_table_as, run_insert};
 pub use query::{explain, run_query};

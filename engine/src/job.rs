@@ -445,6 +445,10 @@ fn source_of(table: &TableUse, env: &Env) -> Result<Arc<dyn Source>> {
             create_source(&definition, env)
         }
         UsedTable::Iceberg(iceberg) => Ok(Arc::new(IcebergSource::new(iceberg, &table.options, Projection::All, env)?)),
+        UsedTable::Metadata(described, kind) => Err(crate::Error::NotStreamable {
+            what: format!("{}${}", described.path.table, kind.name()),
+            instead: "run the script with --mode batch".to_owned(),
+        }),
     }
 }
 

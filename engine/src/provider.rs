@@ -9,7 +9,9 @@
 //! 4. Counts and bounds from the manifests tell the planner which side of a join is small, and answer `COUNT(*)`
 //!    without a read (`statistics`).
 
+mod changelog;
 mod filter;
+mod metadata_table;
 mod path;
 mod scan;
 mod source;
@@ -25,16 +27,18 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use frazil_reader::{
-    FILE_COLUMN, POS_COLUMN, Predicate, Projection, ROW_ID_COLUMN, ReadContext, ScanRequest, SnapshotSelector,
-    plan_scan, select_snapshot,
+    FILE_COLUMN, LAST_UPDATED_COLUMN, PARTITION_COLUMN, POS_COLUMN, Predicate, Projection, ROW_ID_COLUMN, ReadContext,
+    SPEC_ID_COLUMN, ScanRequest, SnapshotSelector, plan_scan, select_snapshot,
 };
-use frazil_table::spec::{FormatVersion, SchemaRef as TableSchemaRef};
-use frazil_table::{Table, TableState, io};
+use frazil_table::spec::{FormatVersion, SchemaRef as TableSchemaRef, Type};
+use frazil_table::{Table, TableState, io, partition_type};
 
 use crate::{Error, Result};
 pub(crate) use filter::equal_to;
 use path::Output;
 
+pub use changelog::ChangelogTableProvider;
+pub use metadata_table::{MetadataTable, metadata_table, schema_of_metadata};
 pub use scan::IcebergScanExec;
 pub use source::SourceTableProvider;
 
@@ -93,6 +97,17 @@ impl IcebergTableProvider {
             fields.push(place);
         }
         self.schema = Arc::new(ArrowSchema::new(fields));
+        Ok(self)
+    }
+
+    /// The same with some of the metadata columns behind the table's own: [`METADATA_COLUMNS`]. Those that the table has
+    /// no such thing for, or has a column of that name of its own, are left out.
+    ///
+    /// # Errors
+    /// A partition of a type that Arrow lacks.
+    pub fn with_metadata_columns(mut self, names: &[&str]) -> Result<Self> {
+        let fields = with_metadata_fields(&self.schema, self.table(), names)?;
+        self.schema = Arc::new(fields);
         Ok(self)
     }
 
@@ -176,6 +191,35 @@ impl TableProvider for IcebergTableProvider {
         })?;
         Ok(Arc::new(scan))
     }
+}
+
+/// The metadata columns, which a query sees where it names them.
+pub const METADATA_COLUMNS: [&str; 6] =
+    [FILE_COLUMN, POS_COLUMN, SPEC_ID_COLUMN, PARTITION_COLUMN, ROW_ID_COLUMN, LAST_UPDATED_COLUMN];
+
+/// A table's columns, and behind them those of metadata that are named.
+pub(crate) fn with_metadata_fields(schema: &ArrowSchema, table: &Table, names: &[&str]) -> Result<ArrowSchema> {
+    let metadata = table.metadata();
+    let has_lineage = metadata.format_version() >= FormatVersion::V3;
+    let mut fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for name in names.iter().copied().filter(|name| schema.field_with_name(name).is_err()) {
+        fields.push(match name {
+            FILE_COLUMN => Field::new(name, DataType::Utf8, false),
+            POS_COLUMN => Field::new(name, DataType::Int64, false),
+            SPEC_ID_COLUMN => Field::new(name, DataType::Int32, false),
+            ROW_ID_COLUMN | LAST_UPDATED_COLUMN if has_lineage => Field::new(name, DataType::Int64, true),
+            PARTITION_COLUMN => {
+                let partition = partition_type(metadata);
+                if partition.fields().is_empty() {
+                    continue;
+                }
+                let data_type = frazil_table::arrow::arrow_type(&Type::Struct(partition))?;
+                Field::new(name, bare_type(&data_type), false)
+            }
+            _ => continue,
+        });
+    }
+    Ok(ArrowSchema::new(fields))
 }
 
 /// The columns of [`IcebergTableProvider::with_places`].

@@ -15,7 +15,7 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 use crate::history::{History, Pending};
 use crate::model::{Effect, Equality, Partition, Row, Rows};
 use crate::value::Val;
-use crate::world::key_of;
+use crate::world::{KEY, key_of};
 
 /// Rows by the data file and the partition spec that they are of.
 type Positions = BTreeMap<(Arc<str>, i32), (Partition, Vec<i64>)>;
@@ -78,9 +78,20 @@ impl History {
     }
 
     async fn new_rows(&mut self, counts: std::ops::Range<usize>) -> (Vec<TableFile>, Rows) {
+        self.new_rows_and(Vec::new(), counts).await
+    }
+
+    async fn new_rows_and(&mut self, mut rows: Vec<Val>, counts: std::ops::Range<usize>) -> (Vec<TableFile>, Rows) {
         let count = self.random.random_range(counts);
-        let rows: Vec<Val> = (0..count).map(|_| self.new_row()).collect();
+        rows.extend((0..count).map(|_| self.new_row()).collect::<Vec<_>>());
         self.world.write(&rows).await
+    }
+
+    /// What a row may be updated to.
+    fn new_version(&mut self, key: i64) -> Val {
+        let Val::Struct(mut values) = self.new_row() else { unreachable!("a row is a struct") };
+        values.insert(KEY, Val::Int(key.into()));
+        Val::Struct(values)
     }
 
     fn validation(&mut self, base: Option<i64>) -> Validation {
@@ -177,7 +188,13 @@ impl History {
             let paths = by_file.keys().map(|(path, _)| path.to_string());
             delta.validation.referenced_data_files = paths.collect();
         }
-        let (data_files, added) = self.new_rows(0..3).await;
+        let mut updated = Vec::new();
+        for key in &gone {
+            if self.random.random_bool(0.4) {
+                updated.push(self.new_version(*key));
+            }
+        }
+        let (data_files, added) = self.new_rows_and(updated, 0..3).await;
         delta.data_files = data_files;
         Some(("delete of rows", Change::RowDelta(delta), Effect::Delta { gone, equality: Vec::new(), added }))
     }
@@ -250,6 +267,11 @@ impl History {
         let mut kept: Vec<Val> =
             of_files(rows, &files).map(|(_, row)| row.values.project(schema.as_struct().fields())).collect();
         kept.retain(|_| self.random.random_bool(0.7));
+        for row in &mut kept {
+            if self.random.random_bool(0.2) {
+                *row = self.new_version(key_of(row));
+            }
+        }
         kept.extend((0..self.random.random_range(1..3)).map(|_| self.new_row()).collect::<Vec<_>>());
         let (added_files, added) = self.world.write(&kept).await;
         let overwrite = Overwrite { removed, added: added_files, validation, properties: Default::default() };

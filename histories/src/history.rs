@@ -173,7 +173,8 @@ impl History {
         for pending in left {
             self.land(vec![pending]).await?;
         }
-        self.check_everything().await
+        self.check_everything().await?;
+        self.check_changelogs().await
     }
 
     async fn step(&mut self) -> Result<(), Broken> {

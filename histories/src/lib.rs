@@ -1,6 +1,7 @@
 //! Random histories of a table against a model in memory: every change there is, by several writers at once and the
 //! compactor between them, on random schemas and evolving specs, in every format version. After each step the heads and the new snapshots read as the
-//! model has them, and after each expiry and at the end every retained snapshot does.
+//! model has them, and after each expiry and at the end every retained snapshot does. At the end, too, what the changelog
+//! between random snapshots tells is what the model has changed.
 //!
 //! A package of its own, so that it is built for speed without the engine: `./test` runs some thousands, the program of
 //! this package goes on for as long as it is let ([`Progress`]).
@@ -9,6 +10,7 @@
     reason = "what fails here is a broken promise, and a history that panics is reported as one"
 )]
 
+mod changelog;
 mod changes;
 mod compaction;
 mod end_state;

@@ -120,7 +120,7 @@ impl Progress {
 const HAPPENS_WITHIN: u64 = 1_000;
 
 /// What some histories must do, as [`Tally`] spells it: a generator that never gets there would test nothing of it.
-const MUST_HAPPEN: [&str; 34] = [
+const MUST_HAPPEN: [&str; 45] = [
     "append: committed",
     "equality delete: committed",
     "delete of rows: committed",
@@ -155,4 +155,15 @@ const MUST_HAPPEN: [&str; 34] = [
     "sort order: committed",
     "upgrade: committed",
     "expire: committed",
+    "changelog as changes",
+    "changelog as upsert",
+    "changelog as net",
+    "changelog cut by expiry",
+    "changelog from another branch",
+    "changelog with UPDATE_BEFORE",
+    "changelog with INSERT",
+    "changelog with DELETE",
+    "changelog with rows that equality deletes find",
+    "changelog with rows that are deleted by position",
+    "changelog over a replace",
 ];

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use frazil_storage::Env;
-use frazil_table::spec::{NameMapping, NestedFieldRef, PartitionSpecRef, SchemaRef, Struct, TableMetadata, Transform};
-use frazil_table::{ManifestCache, Table};
+use frazil_table::spec::{
+    NameMapping, NestedFieldRef, PartitionSpecRef, SchemaRef, Struct, TableMetadata, Transform, Type,
+};
+use frazil_table::{ManifestCache, Table, partition_type, partition_values};
 
 use crate::footer::FooterCache;
 use crate::predicate::{BoundPredicate, struct_path};
-use crate::row_plan::Constants;
+use crate::projection::{PARTITION_FIELD_ID, project_of_table};
+use crate::row_plan::{Constants, FilePartition};
 use crate::stats::ReadCounters;
-use crate::{Error, Predicate, ProjectedSchema, Projection, ReadStats, Result, project};
+use crate::{Error, Predicate, ProjectedSchema, Projection, ReadStats, Result};
 
 /// Where bytes come from, what is kept of them, and what reading has cost. Cheap to clone; clones share all of it.
 #[derive(Clone, Debug)]
@@ -88,10 +91,23 @@ impl ReadSpec {
         Ok(Self(Arc::new(Inner {
             metadata: table.metadata().clone(),
             schema: schema.clone(),
-            projected: project(schema, projection)?,
+            projected: project_of_table(schema, projection, &partition_type(table.metadata()))?,
             predicate: predicate.map_or(Ok(BoundPredicate::True), |p| p.bind(schema))?,
             name_mapping,
             batch_rows: BATCH_ROWS,
+        })))
+    }
+
+    /// The same condition with other columns.
+    pub(crate) fn of_columns(&self, projection: &Projection) -> Result<Self> {
+        let inner = &self.0;
+        Ok(Self(Arc::new(Inner {
+            metadata: inner.metadata.clone(),
+            schema: inner.schema.clone(),
+            projected: project_of_table(&inner.schema, projection, &partition_type(&inner.metadata))?,
+            predicate: inner.predicate.clone(),
+            name_mapping: inner.name_mapping.clone(),
+            batch_rows: inner.batch_rows,
         })))
     }
 
@@ -133,6 +149,16 @@ impl ReadSpec {
             let field = schema.field_by_id(id)?.clone();
             Some(KeyField { field, ids, path: schema.name_by_field_id(id)?.to_owned() })
         })
+    }
+
+    /// What the columns of a file's partition show, if one of them is wanted.
+    pub(crate) fn partition_of(&self, spec_id: i32, partition: &Struct) -> FilePartition {
+        let wanted = self.0.projected.schema().field_by_id(PARTITION_FIELD_ID);
+        let values = match wanted.map(|field| field.field_type.as_ref()) {
+            Some(Type::Struct(fields)) => partition_values(&self.0.metadata, fields, spec_id, partition),
+            _ => Vec::new(),
+        };
+        FilePartition { spec_id, values }
     }
 
     /// What a file's partition says of its rows.

@@ -40,6 +40,28 @@ impl ApplicableDeletes {
     pub(crate) fn is_empty(&self) -> bool {
         self.positions.is_empty() && self.equality.is_empty()
     }
+
+    pub(crate) fn has_equality(&self) -> bool {
+        !self.equality.is_empty()
+    }
+
+    /// The equality deletes among them.
+    pub(crate) fn equality_alone(&self) -> Self {
+        Self { positions: Vec::new(), equality: self.equality.clone() }
+    }
+
+    /// Those of `equality` that can match a row of the file, and those of the positions here that are not in `other`.
+    pub(crate) fn since(&self, other: &Self, equality: Self) -> Self {
+        let is_new =
+            |delete: &&Arc<DeleteFile>| other.positions.iter().all(|known| known.identity() != delete.identity());
+        Self { positions: self.positions.iter().filter(is_new).cloned().collect(), equality: equality.equality }
+    }
+
+    /// Without the equality deletes whose bounds say that they match no row of the file.
+    pub(crate) fn that_may_match(mut self, spec: &ReadSpec, data: &LiveFile<'_>) -> Self {
+        self.equality.retain(|group| group.may_match(spec, data));
+        self
+    }
 }
 
 /// A partition spec and a tuple of it.
@@ -162,6 +184,11 @@ impl DeleteFile {
         self.file.file_path()
     }
 
+    /// Several deletion vectors may be in one file.
+    fn identity(&self) -> (&str, Option<i64>, i64) {
+        (self.path(), self.file.content_offset(), self.data_sequence_number)
+    }
+
     /// Whether its bounds allow a data file's path.
     fn may_name(&self, path: &str) -> bool {
         let text = |literal: &PrimitiveLiteral| match literal {
@@ -195,7 +222,7 @@ fn only_path(file: &DataFile) -> Option<String> {
 }
 
 /// All positions of a data file that its position deletes or its deletion vector name.
-async fn load_positions(
+pub(crate) async fn load_positions(
     context: &ReadContext,
     path: &str,
     deletes: &ApplicableDeletes,
@@ -220,12 +247,17 @@ pub(crate) struct TaskDeletes {
 }
 
 impl TaskDeletes {
-    pub(crate) async fn load(context: &ReadContext, spec: &ReadSpec, task: &ScanTask) -> Result<Self> {
-        let positions = load_positions(context, task.path(), &task.deletes).await?;
-        for group in &task.deletes.equality {
+    pub(crate) async fn load(
+        context: &ReadContext,
+        spec: &ReadSpec,
+        task: &ScanTask,
+        deletes: &ApplicableDeletes,
+    ) -> Result<Self> {
+        let positions = load_positions(context, task.path(), deletes).await?;
+        for group in &deletes.equality {
             group.load(context, spec).await?;
         }
-        Ok(Self { positions, equality: task.deletes.equality.clone(), data_sequence_number: task.data_sequence_number })
+        Ok(Self { positions, equality: deletes.equality.clone(), data_sequence_number: task.data_sequence_number })
     }
 
     /// The columns that equality deletes compare, by field id.

@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// Snapshots between the position and the head have been expired: what they added can't be told any more.
     #[error(
-        "increments from {from} on can't be read: snapshot {missing} has been expired; start again from \
+        "what happened from {from} on can't be read: snapshot {missing} has been expired; start again from \
          earliest or latest, or read the table whole, and let snapshots live longer (history.expire.max-snapshot-age-ms)"
     )]
     SnapshotsExpired {
@@ -89,6 +89,34 @@ pub enum Error {
         snapshot_id: i64,
         /// What it does.
         operation: Operation,
+    },
+    /// Changes are to be told as upserts, and nothing says which rows are the same. Fix the request or the table.
+    #[error(
+        "changes can't be told as upserts: {reason}; name the columns that identify a row, or set the table's identifier \
+         fields"
+    )]
+    NoIdentifier {
+        /// What is missing.
+        reason: String,
+    },
+    /// More than one row with the same identifier went or came in one snapshot, so that nobody can tell which of them became
+    /// which. Fix the request or the table.
+    #[error(
+        "snapshot {snapshot_id} changes several rows with the same {}: which became which can't be told; name columns \
+         that identify a row, or read the changes in another form", .columns.join(", ")
+    )]
+    AmbiguousUpdate {
+        /// The snapshot.
+        snapshot_id: i64,
+        /// The columns that were to identify a row.
+        columns: Vec<String>,
+    },
+    /// A temporary file failed: the folder of temporary files may be full. A retry may help.
+    #[error("rows that are being compared can't be put aside in {}: {source}", std::env::temp_dir().display())]
+    Spill {
+        /// Why.
+        #[from]
+        source: std::io::Error,
     },
     /// The runtime ended a part of the scan before it was done. What was given out is only a part.
     #[error("the scan was stopped before it was done")]

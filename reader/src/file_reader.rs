@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::{and_kleene, filter_record_batch, prep_null_mask_filter};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{and_kleene, filter_record_batch, not, prep_null_mask_filter};
 use arrow::datatypes::Schema as ArrowSchema;
 use frazil_table::spec::{DataFile, DataFileFormat};
 use futures::{Stream, TryFutureExt};
@@ -41,6 +42,7 @@ pub struct FileReader {
     deletes: TaskDeletes,
     /// The rows that deletes took away so far, if they are to be told.
     deleted: Option<RoaringTreemap>,
+    taken_by: Option<TaskDeletes>,
 }
 
 impl FileReader {
@@ -65,11 +67,15 @@ impl FileReader {
             groups = select_rows(groups, only);
         }
         context.counters.file(groups.len() as u64, pruned);
-        let deletes = match groups.is_empty() {
-            true => TaskDeletes::default(),
-            false => TaskDeletes::load(context, spec, task).await?,
-        };
-        let wanted_keys = spec.predicate().columns().into_keys().chain(deletes.key_ids());
+        let (mut deletes, mut taken_by) = (TaskDeletes::default(), None);
+        if !groups.is_empty() {
+            deletes = TaskDeletes::load(context, spec, task, &task.deletes).await?;
+            if let Some(taking) = &task.taken_by {
+                taken_by = Some(TaskDeletes::load(context, spec, task, taking).await?);
+            }
+        }
+        let by_deletes = deletes.key_ids().chain(taken_by.iter().flat_map(TaskDeletes::key_ids));
+        let wanted_keys = spec.predicate().columns().into_keys().chain(by_deletes);
         let keys = wanted_keys
             .map(|id| {
                 let key = spec.key_field(id).ok_or_else(|| {
@@ -89,6 +95,7 @@ impl FileReader {
                 first_row_id: task.file.first_row_id(),
                 data_sequence_number: task.data_sequence_number,
             },
+            partition: &spec.partition_of(task.partition_spec_id, task.file.partition()),
         };
         let plan = planner.plan(spec.projected(), &keys)?;
         let rows = ParquetRows::new(context, location, ByteKind::Leaf, &footer).read(
@@ -104,6 +111,7 @@ impl FileReader {
             rows,
             deletes,
             deleted: None,
+            taken_by,
         })
     }
 
@@ -154,6 +162,16 @@ impl FileReader {
             for (start, end) in gone.set_slices() {
                 noted.insert_range(first_row + start as u64..first_row + end as u64);
             }
+        }
+        if let Some(taken_by) = &self.taken_by {
+            let taken = match taken_by.keep(first_row, rows, &keys, &self.location)? {
+                None => BooleanArray::new(BooleanBuffer::new_unset(rows), None),
+                Some(left) => not(&left).map_err(damaged)?,
+            };
+            keep = Some(match keep {
+                None => taken,
+                Some(keep) => and_kleene(&keep, &taken).map_err(damaged)?,
+            });
         }
         if self.predicate != BoundPredicate::True {
             let matches = evaluate(&self.predicate, &keys, rows).map_err(damaged)?;

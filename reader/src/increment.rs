@@ -70,6 +70,12 @@ pub fn plan_increment(
     to: i64,
     policy: OnRowLevelChange,
 ) -> Result<IncrementPlan> {
+    let steps = history_between(table, start, to)?.into_iter().map(|snapshot| step(snapshot, policy));
+    Ok(IncrementPlan { steps: steps.collect::<Result<_>>()? })
+}
+
+/// The snapshots from `start` to `to`, oldest first.
+pub(crate) fn history_between(table: &Table, start: IncrementStart, to: i64) -> Result<Vec<&Snapshot>> {
     let mut ancestors = table.ancestors_of(to);
     let mut chain: Vec<&Snapshot> = Vec::new();
     let mut reached = false;
@@ -90,8 +96,8 @@ pub fn plan_increment(
         return Err(Error::NoSuchSnapshot { wanted: format!("snapshot {to}"), hint });
     }
     check_start(start, to, reached, ancestors.cut_at())?;
-    let steps = chain.into_iter().rev().map(|snapshot| step(snapshot, policy));
-    Ok(IncrementPlan { steps: steps.collect::<Result<_>>()? })
+    chain.reverse();
+    Ok(chain)
 }
 
 /// `cut_at`: the parent that the walk came to last and that is not retained.

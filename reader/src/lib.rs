@@ -39,6 +39,7 @@
 //!
 //! What this crate does not know: SQL, jobs, how files are written.
 
+mod changelog;
 mod context;
 mod deletes;
 mod error;
@@ -69,6 +70,11 @@ mod thrift;
 #[cfg(test)]
 mod tests;
 
+pub use changelog::{
+    CHANGE_ORDINAL_COLUMN, CHANGE_TYPE_COLUMN, COMMIT_SNAPSHOT_ID_COLUMN, ChangelogForm, ChangelogPlan,
+    ChangelogReader, ChangelogRequest, ChangelogStep, SnapshotChanges, SnapshotDiff, load_snapshot_diff,
+    plan_changelog, plan_snapshot_changes,
+};
 pub use context::{ReadContext, ReadSpec};
 pub use deletes::DeleteIndex;
 pub use error::{Error, Result};
@@ -79,17 +85,19 @@ pub use increment::{
     Increment, IncrementFile, IncrementPlan, IncrementStart, IncrementStep, OnRowLevelChange, PositionedBatch,
     load_increment, plan_increment, read_increment,
 };
+pub use literal::to_array as literal_array;
 pub use plan::{
     Pruned, ScanPlan, ScanRequest, SelectedSnapshot, SnapshotSelector, load_scan, plan_scan, select_snapshot,
 };
 pub use position::{Part, Position, StartPosition};
 pub use predicate::{BoundColumn, BoundPredicate, Comparison, Predicate, Test};
 pub use projection::{
-    FILE_COLUMN, LAST_UPDATED_COLUMN, POS_COLUMN, ProjectedSchema, Projection, ROW_ID_COLUMN, project,
+    FILE_COLUMN, LAST_UPDATED_COLUMN, PARTITION_COLUMN, POS_COLUMN, ProjectedSchema, Projection, ROW_ID_COLUMN,
+    SPEC_ID_COLUMN, project,
 };
 pub use raw::{load_page_indexes, load_parquet};
 pub use row_predicate::RowPredicate;
-pub use scan::{ScanStream, read_tasks, scan};
+pub use scan::{ScanStream, SideBySide, read_tasks, scan};
 pub use stats::{ReadCounters, ReadStats};
 pub use stored_rows::RowReader;
 pub use task::ScanTask;

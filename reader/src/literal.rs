@@ -45,7 +45,7 @@ fn compare_floats(a: f64, b: f64) -> Option<Ordering> {
 }
 
 /// One value as an array of length 1 in the Arrow type of `primitive`. `None` if the value is of another type.
-pub(crate) fn to_array(value: &PrimitiveLiteral, primitive: &PrimitiveType) -> Option<ArrayRef> {
+pub fn to_array(value: &PrimitiveLiteral, primitive: &PrimitiveType) -> Option<ArrayRef> {
     use PrimitiveLiteral as L;
     use PrimitiveType as T;
     Some(match (primitive, value) {

@@ -49,7 +49,7 @@ pub struct ScanRequest {
 }
 
 /// 128 MiB, as the table property `read.split.target-size` has it.
-const SPLIT_SIZE_BYTES: u64 = 128 << 20;
+pub(crate) const SPLIT_SIZE_BYTES: u64 = 128 << 20;
 
 /// Files that a printed plan names one by one.
 const NAMED_MAX: usize = 20;
@@ -248,7 +248,7 @@ impl<'a> FileFilter<'a> {
 
 /// Cuts a file at its split offsets into parts of about the target size. The parts cover every offset, so that each row
 /// group begins in exactly one of them whatever the offsets say.
-fn split(task: &ScanTask, split_size_bytes: u64) -> Vec<ScanTask> {
+pub(crate) fn split(task: &ScanTask, split_size_bytes: u64) -> Vec<ScanTask> {
     let offsets = task.file.split_offsets().unwrap_or_default();
     if task.file.file_size_in_bytes() <= split_size_bytes || offsets.len() < 2 {
         return vec![task.clone()];

@@ -25,7 +25,8 @@ pub enum Projection {
     /// place of others in a format version 3 table.
     AllWithLineage,
     /// Columns and leaves by dotted path: `a.b.c`, `items.element.price` or `items.price`, `attributes.value.x`, and the
-    /// metadata columns `_file`, `_pos`, `_row_id` and `_last_updated_sequence_number`. Top-level columns come out in the order in which they are first named.
+    /// metadata columns `_file`, `_pos`, `_spec_id`, `_partition`, `_row_id` and `_last_updated_sequence_number`. Top-level
+    /// columns come out in the order in which they are first named.
     Paths(Vec<String>),
 }
 
@@ -46,8 +47,15 @@ pub const ROW_ID_COLUMN: &str = row_lineage::ROW_ID_NAME;
 /// The metadata column with the sequence number of the commit that last wrote the row's values; null before format version
 /// 3.
 pub const LAST_UPDATED_COLUMN: &str = row_lineage::LAST_UPDATED_SEQUENCE_NUMBER_NAME;
+/// The metadata column with the id of the partition spec that the row's data file was written with.
+pub const SPEC_ID_COLUMN: &str = "_spec_id";
+/// The metadata column with the partition of the row's data file: a struct of the partition fields of all specs. A table
+/// without any has no such column.
+pub const PARTITION_COLUMN: &str = "_partition";
 pub(crate) const FILE_FIELD_ID: i32 = i32::MAX - 1;
 pub(crate) const POS_FIELD_ID: i32 = i32::MAX - 2;
+pub(crate) const SPEC_ID_FIELD_ID: i32 = i32::MAX - 4;
+pub(crate) const PARTITION_FIELD_ID: i32 = i32::MAX - 5;
 
 /// A pruned schema, as Iceberg and as Arrow has it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,11 +89,20 @@ impl ProjectedSchema {
     }
 }
 
-/// Prunes a schema to a projection.
+/// Prunes a schema to a projection. The column `_partition` is not known here.
 ///
 /// # Errors
 /// [`Error::UnknownColumn`] with the nearest names for a path that the schema lacks.
 pub fn project(schema: &Schema, projection: &Projection) -> Result<ProjectedSchema> {
+    project_of_table(schema, projection, &StructType::new(Vec::new()))
+}
+
+/// The same for a table with these partition fields.
+pub(crate) fn project_of_table(
+    schema: &Schema,
+    projection: &Projection,
+    partition_type: &StructType,
+) -> Result<ProjectedSchema> {
     let all = || schema.as_struct().fields().to_vec();
     let paths = match projection {
         Projection::All => return ProjectedSchema::new(all()),
@@ -95,7 +112,7 @@ pub fn project(schema: &Schema, projection: &Projection) -> Result<ProjectedSche
     let mut order: Vec<NestedFieldRef> = Vec::new();
     let mut wanted = HashSet::new();
     for path in paths {
-        let (top, id) = match metadata_field(path, schema) {
+        let (top, id) = match metadata_field(path, schema, partition_type) {
             Some(field) => (field.clone(), field.id),
             None => {
                 let (top, leaf) = resolve(schema, path)?;
@@ -178,11 +195,17 @@ fn prune(field: &NestedFieldRef, wanted: &HashSet<i32>) -> Option<NestedFieldRef
 }
 
 /// A metadata column, unless the table has a column of that name of its own.
-fn metadata_field(path: &str, schema: &Schema) -> Option<NestedFieldRef> {
-    if schema.field_by_name(path).is_some() {
+fn metadata_field(path: &str, schema: &Schema, partition_type: &StructType) -> Option<NestedFieldRef> {
+    // A partition is the same for a whole file: it comes whole, whatever of it is asked for.
+    let name = path.split('.').next().filter(|name| *name == PARTITION_COLUMN).unwrap_or(path);
+    if schema.field_by_name(name).is_some() {
         return None;
     }
-    let field = match path {
+    let field = match name {
+        SPEC_ID_COLUMN => NestedField::required(SPEC_ID_FIELD_ID, SPEC_ID_COLUMN, Type::Primitive(PrimitiveType::Int)),
+        PARTITION_COLUMN if !partition_type.fields().is_empty() => {
+            NestedField::required(PARTITION_FIELD_ID, PARTITION_COLUMN, Type::Struct(partition_type.clone()))
+        }
         FILE_COLUMN => NestedField::required(FILE_FIELD_ID, FILE_COLUMN, Type::Primitive(PrimitiveType::String)),
         POS_COLUMN => NestedField::required(POS_FIELD_ID, POS_COLUMN, Type::Primitive(PrimitiveType::Long)),
         _ => return row_lineage::fields().into_iter().find(|field| field.name == path),

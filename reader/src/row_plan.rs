@@ -9,17 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StructArray, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, SchemaRef as ArrowSchemaRef};
 use arrow::error::ArrowError;
 use frazil_table::arrow::arrow_type;
 use frazil_table::row_lineage::{LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
-use frazil_table::spec::{Literal, NestedField, PrimitiveLiteral, Type};
+use frazil_table::spec::{Literal, NestedField, PrimitiveLiteral, PrimitiveType, Type};
 
 use crate::context::KeyField;
 use crate::file_schema::{FileField, FileKind, by_id};
 use crate::literal::to_array;
-use crate::projection::{FILE_FIELD_ID, POS_FIELD_ID};
+use crate::projection::{FILE_FIELD_ID, PARTITION_FIELD_ID, POS_FIELD_ID, SPEC_ID_FIELD_ID};
 use crate::reconcile::{Leaf, Step};
 use crate::{Error, ProjectedSchema, Result};
 
@@ -47,6 +47,8 @@ pub(crate) enum OutputColumn {
     File,
     /// The row's position.
     Position,
+    /// The same for every row of the file, as an array of length 1.
+    Constant(ArrayRef),
     /// The row's id: what the file says, else counted from the file's first row id.
     RowId(Option<usize>, Option<i64>),
     /// The sequence number of the commit that last wrote the row's values: what the file says, else the file's own. Only
@@ -62,6 +64,14 @@ pub(crate) struct FileLineage {
     pub data_sequence_number: i64,
 }
 
+/// What the table says of a file's place in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FilePartition {
+    pub spec_id: i32,
+    /// In the order of the fields of `_partition`; none where that is not wanted.
+    pub values: Vec<Option<(PrimitiveLiteral, PrimitiveType)>>,
+}
+
 /// What a plan is made from.
 pub(crate) struct RowPlanner<'a> {
     pub location: &'a str,
@@ -70,6 +80,7 @@ pub(crate) struct RowPlanner<'a> {
     pub leaf_bytes: &'a [u64],
     pub constants: &'a Constants,
     pub lineage: FileLineage,
+    pub partition: &'a FilePartition,
 }
 
 impl RowPlanner<'_> {
@@ -163,6 +174,10 @@ impl RowPlanner<'_> {
         match field.id {
             FILE_FIELD_ID => return Ok(OutputColumn::File),
             POS_FIELD_ID => return Ok(OutputColumn::Position),
+            SPEC_ID_FIELD_ID => {
+                return Ok(OutputColumn::Constant(Arc::new(Int32Array::from(vec![self.partition.spec_id]))));
+            }
+            PARTITION_FIELD_ID => return self.partition_struct(arrow).map(OutputColumn::Constant),
             _ => {}
         }
         let file = by_id(self.file, field.id);
@@ -177,6 +192,23 @@ impl RowPlanner<'_> {
             _ => {}
         }
         Ok(OutputColumn::Read(index, self.step(field, arrow, file, leaves, &field.name)?))
+    }
+
+    fn partition_struct(&self, arrow: &FieldRef) -> Result<ArrayRef> {
+        let DataType::Struct(fields) = arrow.data_type() else { unreachable!("a struct is made as a struct") };
+        let mut columns = Vec::with_capacity(fields.len());
+        for (field, value) in fields.iter().zip(&self.partition.values) {
+            let made = value.as_ref().map(|(literal, primitive)| {
+                let array = to_array(literal, primitive).filter(|array| array.data_type() == field.data_type());
+                array.ok_or_else(|| {
+                    let reason = format!("its partition {literal:?} does not fit the partition field {}", field.name());
+                    Error::damaged(self.location, reason)
+                })
+            });
+            columns.push(made.unwrap_or_else(|| Ok(new_null_array(field.data_type(), 1)))?);
+        }
+        let made = StructArray::try_new_with_length(fields.clone(), columns, None, 1);
+        Ok(Arc::new(made.map_err(|error| Error::damaged(self.location, error))?))
     }
 
     /// Pass 2.
@@ -372,13 +404,11 @@ impl RowPlan {
                     step.apply(array, rows).map_err(damaged)?
                 }
                 OutputColumn::File => {
-                    let file = to_array(
-                        &PrimitiveLiteral::String(location.to_owned()),
-                        &frazil_table::spec::PrimitiveType::String,
-                    );
+                    let file = to_array(&PrimitiveLiteral::String(location.to_owned()), &PrimitiveType::String);
                     crate::literal::repeat(&file.expect("a string is a string"), rows)
                 }
                 OutputColumn::Position => Arc::new(positions.clone()),
+                OutputColumn::Constant(value) => crate::literal::repeat(value, rows),
                 OutputColumn::RowId(index, first) => {
                     let inherited = |row: usize| first.map(|first| first + positions.value(row));
                     inherit(index.map(|index| read.column(index)), rows, inherited).map_err(damaged)?

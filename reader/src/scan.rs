@@ -12,15 +12,20 @@ use tokio::task::JoinSet;
 
 use crate::{Error, ReadContext, ReadSpec, Result, ScanPlan, ScanTask, read_file};
 
-/// Finished batches that wait for the consumer, for each worker: one to take while the next is made.
+/// Finished items that wait for the consumer, for each worker: one to take while the next is made.
 const WAITING_PER_WORKER: usize = 2;
 
 /// The batches of a scan, in no order. Dropping it stops the scan.
 ///
 /// It ends after the first error; an error of the runtime is an error, never an early end.
+pub type ScanStream = SideBySide<RecordBatch>;
+
+/// What several workers make, in no order. Dropping it stops them.
+///
+/// It ends after the first error; an error of the runtime is an error, never an early end.
 #[derive(Debug)]
-pub struct ScanStream {
-    batches: mpsc::Receiver<Result<RecordBatch>>,
+pub struct SideBySide<T> {
+    items: mpsc::Receiver<Result<T>>,
     workers: JoinSet<()>,
     failed: bool,
 }
@@ -29,21 +34,37 @@ pub struct ScanStream {
 ///
 /// Memory: for each worker the wanted chunks of one row group and three batches.
 pub fn scan(context: &ReadContext, plan: &ScanPlan, parallelism: usize) -> ScanStream {
-    let workers_max = parallelism.clamp(1, plan.tasks.len().max(1));
-    let (sender, batches) = mpsc::channel(workers_max * WAITING_PER_WORKER);
-    let queue: Arc<Mutex<VecDeque<ScanTask>>> = Arc::new(Mutex::new(plan.tasks.iter().cloned().collect()));
+    let (context, spec) = (context.clone(), plan.spec.clone());
+    let read = move |task: ScanTask| read_file(&context, &spec, &task).map_ok(|batch| batch.batch);
+    side_by_side(plan.tasks.clone(), parallelism, read)
+}
+
+/// Reads every job with as many workers as there may be, one job after the other on each.
+pub(crate) fn side_by_side<J, T, S>(
+    jobs: impl IntoIterator<Item = J>,
+    parallelism: usize,
+    read: impl Fn(J) -> S + Clone + Send + 'static,
+) -> SideBySide<T>
+where
+    J: Send + 'static,
+    T: Send + 'static,
+    S: Stream<Item = Result<T>> + Send,
+{
+    let queue: VecDeque<J> = jobs.into_iter().collect();
+    let workers_max = parallelism.clamp(1, queue.len().max(1));
+    let (sender, items) = mpsc::channel(workers_max * WAITING_PER_WORKER);
+    let queue = Arc::new(Mutex::new(queue));
     let mut workers = JoinSet::new();
     for _ in 0..workers_max {
-        let (context, spec) = (context.clone(), plan.spec.clone());
-        let (queue, sender) = (queue.clone(), sender.clone());
+        let (queue, sender, read) = (queue.clone(), sender.clone(), read.clone());
         workers.spawn(async move {
             loop {
                 let next = queue.lock().expect("no code panics while it holds this lock").pop_front();
-                let Some(task) = next else { return };
-                let mut batches = Box::pin(read_file(&context, &spec, &task));
-                while let Some(batch) = batches.next().await {
-                    let failed = batch.is_err();
-                    let sent = sender.send(batch.map(|batch| batch.batch)).await;
+                let Some(job) = next else { return };
+                let mut made = Box::pin(read(job));
+                while let Some(item) = made.next().await {
+                    let failed = item.is_err();
+                    let sent = sender.send(item).await;
                     if failed || sent.is_err() {
                         // What the others still have to do is of no use to anybody.
                         queue.lock().expect("no code panics while it holds this lock").clear();
@@ -53,7 +74,7 @@ pub fn scan(context: &ReadContext, plan: &ScanPlan, parallelism: usize) -> ScanS
             }
         });
     }
-    ScanStream { batches, workers, failed: false }
+    SideBySide { items, workers, failed: false }
 }
 
 /// Reads tasks one after the other, in order: one partition of a scan.
@@ -69,16 +90,16 @@ pub fn read_tasks(
         .map_ok(|batch| batch.batch)
 }
 
-impl Stream for ScanStream {
-    type Item = Result<RecordBatch>;
+impl<T> Stream for SideBySide<T> {
+    type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.failed {
             return Poll::Ready(None);
         }
-        if let Some(batch) = ready!(self.batches.poll_recv(cx)) {
-            self.failed = batch.is_err();
-            return Poll::Ready(Some(batch));
+        if let Some(item) = ready!(self.items.poll_recv(cx)) {
+            self.failed = item.is_err();
+            return Poll::Ready(Some(item));
         }
         // All workers are gone. Did each of them finish?
         while let Some(ended) = ready!(self.workers.poll_join_next(cx)) {

@@ -1,7 +1,7 @@
 //! Keys and deletes of rows that are stored already, for writers of row-level changes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -9,16 +9,12 @@ use async_trait::async_trait;
 use frazil_table::spec::Schema;
 use frazil_table::{LiveFile, RowKeys, StoredRows, Table, TableFile, TableState};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use roaring::{RoaringBitmap, RoaringTreemap};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::deletes::DeleteIndex;
+use crate::scan::{SideBySide, side_by_side};
 use crate::{Error, POS_COLUMN, Projection, ReadContext, ReadSpec, ScanTask, read_file};
-
-/// Batches that wait for the consumer, for each worker.
-const WAITING_PER_WORKER: usize = 2;
 
 /// Reads what a writer of row-level changes has to know of the rows that are there.
 #[derive(Clone, Debug)]
@@ -129,42 +125,11 @@ fn read_side_by_side(
     spec: &ReadSpec,
     tasks: VecDeque<ScanTask>,
     parallelism: usize,
-) -> impl Stream<Item = crate::Result<RowKeys>> + Send + use<> {
-    let workers_max = parallelism.min(tasks.len()).max(1);
-    let (sender, batches) = mpsc::channel(workers_max * WAITING_PER_WORKER);
-    let tasks = Arc::new(Mutex::new(tasks));
-    let mut workers = JoinSet::new();
-    for _ in 0..workers_max {
-        let (context, spec, tasks, sender) = (context.clone(), spec.clone(), tasks.clone(), sender.clone());
-        workers.spawn(async move {
-            loop {
-                let next = tasks.lock().expect("no code panics while it holds this lock").pop_front();
-                let Some(task) = next else { return };
-                let path: Arc<str> = task.path().into();
-                let mut read = Box::pin(read_file(&context, &spec, &task));
-                while let Some(batch) = read.next().await {
-                    let keys = batch.map(|batch| row_keys(path.clone(), &batch.batch));
-                    let failed = keys.is_err();
-                    if sender.send(keys).await.is_err() || failed {
-                        tasks.lock().expect("no code panics while it holds this lock").clear();
-                        return;
-                    }
-                }
-            }
-        });
-    }
-    drop(sender);
-    futures::stream::unfold((batches, workers), |(mut batches, mut workers)| async move {
-        if let Some(batch) = batches.recv().await {
-            return Some((batch, (batches, workers)));
-        }
-        // All workers are gone. Did each of them finish?
-        while let Some(ended) = workers.join_next().await {
-            if ended.is_err() {
-                return Some((Err(Error::Cancelled), (batches, workers)));
-            }
-        }
-        None
+) -> SideBySide<RowKeys> {
+    let (context, spec) = (context.clone(), spec.clone());
+    side_by_side(tasks, parallelism, move |task: ScanTask| {
+        let path: Arc<str> = task.path().into();
+        read_file(&context, &spec, &task).map_ok(move |batch| row_keys(path.clone(), &batch.batch))
     })
 }
 

@@ -24,9 +24,11 @@ pub struct ScanTask {
     pub split: Option<Range<u64>>,
     /// Rows of the file before this one are passed over, counted in the file from 0.
     pub first_row: u64,
-    /// Only these rows; positions are not told then, and no delete is to apply.
+    /// Only these rows; positions are not told then, and no position delete is to apply.
     pub(crate) only: Option<Arc<RoaringBitmap>>,
     pub(crate) deletes: ApplicableDeletes,
+    /// Only rows that these take away.
+    pub(crate) taken_by: Option<ApplicableDeletes>,
 }
 
 impl ScanTask {
@@ -40,6 +42,7 @@ impl ScanTask {
             first_row: 0,
             only: None,
             deletes: ApplicableDeletes::default(),
+            taken_by: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Scans and increments of tables that are really written, against models in memory.
 
+mod changelog;
 mod damage;
 mod deletes;
 mod evolution;

@@ -123,8 +123,8 @@ fn partitions_of<'a>(files: impl Iterator<Item = &'a TableFile>) -> HashSet<(i32
     files.map(|file| (file.partition_spec_id, file.file.partition().clone())).collect()
 }
 
-/// Whether the partition lies within the manifest's field summaries. `true` if they don't tell.
-fn may_list(metadata: &TableMetadata, manifest: &ManifestFile, tuple: &Struct) -> bool {
+/// Whether a partition of the manifest's spec lies within its field summaries. `true` if they don't tell.
+pub fn may_list(metadata: &TableMetadata, manifest: &ManifestFile, tuple: &Struct) -> bool {
     let (Some(summaries), Some(spec)) =
         (&manifest.partitions, metadata.partition_spec_by_id(manifest.partition_spec_id))
     else {

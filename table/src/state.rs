@@ -158,7 +158,7 @@ impl TableState {
         for manifest in self.manifests.iter().filter(|manifest| manifest.content == content) {
             let live = self.entries_of(manifest)?.iter().filter(|entry| entry.is_alive());
             for entry in live {
-                files.push(live_file(manifest, entry)?);
+                files.push(LiveFile::new(manifest, entry)?);
             }
         }
         Ok(files)
@@ -173,19 +173,24 @@ impl TableState {
     }
 }
 
-fn live_file<'a>(manifest: &'a ManifestFile, entry: &'a ManifestEntry) -> Result<LiveFile<'a>> {
-    let missing = |what: &str| Error::damaged(&manifest.manifest_path, format!("{} has no {what}", entry.file_path()));
-    Ok(LiveFile {
-        file: entry.data_file(),
-        partition_spec_id: manifest.partition_spec_id,
-        data_sequence_number: entry.sequence_number().ok_or_else(|| missing("data sequence number"))?,
-        file_sequence_number: entry.file_sequence_number.ok_or_else(|| missing("file sequence number"))?,
-        added_snapshot_id: entry.snapshot_id().ok_or_else(|| missing("snapshot id"))?,
-        manifest_path: &manifest.manifest_path,
-    })
-}
+impl<'a> LiveFile<'a> {
+    /// A live entry of a manifest, with what it inherits.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it lacks a sequence number or the snapshot that added it.
+    pub fn new(manifest: &'a ManifestFile, entry: &'a ManifestEntry) -> Result<Self> {
+        let missing =
+            |what: &str| Error::damaged(&manifest.manifest_path, format!("{} has no {what}", entry.file_path()));
+        Ok(Self {
+            file: entry.data_file(),
+            partition_spec_id: manifest.partition_spec_id,
+            data_sequence_number: entry.sequence_number().ok_or_else(|| missing("data sequence number"))?,
+            file_sequence_number: entry.file_sequence_number.ok_or_else(|| missing("file sequence number"))?,
+            added_snapshot_id: entry.snapshot_id().ok_or_else(|| missing("snapshot id"))?,
+            manifest_path: &manifest.manifest_path,
+        })
+    }
 
-impl LiveFile<'_> {
     /// Data, position deletes (deletion vectors too) or equality deletes.
     pub fn content(&self) -> DataContentType {
         self.file.content_type()

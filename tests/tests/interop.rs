@@ -6,6 +6,7 @@
 //!
 //! `FRAZIL_INTEROP_URI` runs the same against another catalog, to tell whether a failure is ours.
 
+mod changes;
 mod compacted;
 mod evolved;
 mod flights;

@@ -291,7 +291,7 @@ async fn overwrite(
     }
     let base_snapshot_id = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
     let reads_target = session.tables_of(&insert.query, script).await?.tables().iter().any(|used| match &used.table {
-        UsedTable::Iceberg(read) => read.path == target.path,
+        UsedTable::Iceberg(read) | UsedTable::Metadata(read, _) => read.path == target.path,
         UsedTable::External(_) => false,
     });
     // Rows that came meanwhile go as if they had come before, unless the query should have read them.

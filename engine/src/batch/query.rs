@@ -14,9 +14,10 @@ use frazil_reader::{ReadContext, SnapshotSelector};
 use frazil_table::spec::SnapshotRetention;
 use futures::{StreamExt, TryStreamExt};
 
+use super::changes::changes_of;
 use super::{Cost, Rows, unwrapped};
 use crate::connectors::create_source;
-use crate::provider::{IcebergTableProvider, SourceTableProvider};
+use crate::provider::{IcebergTableProvider, MetadataTable, SourceTableProvider, metadata_table};
 use crate::session::{IcebergTable, Scope, TableUse, UsedTable};
 use crate::sql::{AsOf, ConstructKind, Explain, Query, SqlError, Statement, planner};
 use crate::{Result, Session};
@@ -100,7 +101,14 @@ pub(super) async fn providers(
             UsedTable::Iceberg(table) => {
                 let selector = selector(session, table, used, script)?;
                 let loaded = IcebergTableProvider::load(context.clone(), &table.table, selector).await;
-                Arc::new(loaded.map_err(|error| at_use(error, used, script))?)
+                let loaded = loaded.map_err(|error| at_use(error, used, script))?;
+                Arc::new(loaded.with_metadata_columns(&used.metadata_columns)?)
+            }
+            UsedTable::Metadata(table, MetadataTable::Changes) => changes_of(context.clone(), table, used, script)?,
+            UsedTable::Metadata(table, kind) => {
+                let selector = selector(session, table, used, script)?;
+                let loaded = metadata_table(&context, &table.table, *kind, &selector).await;
+                loaded.map_err(|error| at_use(error, used, script))?
             }
             UsedTable::External(table) => {
                 let source = create_source(&table.to_connector(&used.options), session.env())?;

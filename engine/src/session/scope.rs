@@ -19,7 +19,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{self, Spanned as _};
+use datafusion::sql::sqlparser::ast::{self, Spanned as _, Visit as _};
 use futures::future::BoxFuture;
 
 use super::external::ExternalTable;
@@ -28,7 +28,9 @@ use super::resolve::{IcebergTable, Resolved, TablePath, View};
 use super::text::refuse;
 use super::{Current, Session};
 use crate::Result;
+use crate::batch::schema_of_changes;
 use crate::options::Options;
+use crate::provider::{METADATA_COLUMNS, MetadataTable, schema_of_metadata, with_metadata_fields};
 use crate::sql::{AsOf, Name, Query, Span, TableRef, planner};
 
 /// How deep views may stand on views.
@@ -54,6 +56,8 @@ pub struct TableUse {
     pub as_of: Option<AsOf>,
     /// Whether it has the columns that say where each row is ([`crate::sql::TableRef::with_places`]).
     pub with_places: bool,
+    /// The metadata columns that the query names, which the table shows if it has them.
+    pub metadata_columns: Vec<&'static str>,
     /// Where its name stands.
     pub span: Span,
 }
@@ -65,6 +69,8 @@ pub enum UsedTable {
     Iceberg(IcebergTable),
     /// A table of another connector.
     External(Arc<ExternalTable>),
+    /// What a table in a catalog says of itself: `table$files`.
+    Metadata(IcebergTable, MetadataTable),
 }
 
 /// The names in one query (or in the query of one view) and what they stand for.
@@ -150,6 +156,7 @@ impl Session {
             let spans = spans_of(query);
             let statement = ast::Statement::Query(query.ast.clone());
             let statement = DfStatement::Statement(Box::new(statement));
+            let named = NamedColumns::of(query);
             let mut bound = Vec::new();
             for reference in self.state.resolve_table_references(&statement)? {
                 let span = spans.get(&reference).copied().unwrap_or_else(Span::empty);
@@ -158,13 +165,18 @@ impl Session {
                     Some(hinted) => hinted.name.clone(),
                     None => name_of(&reference, span),
                 };
-                let path = self.path_from(&name, &current);
+                let mut path = self.path_from(&name, &current);
+                let described = self.metadata_table_of(&mut path, &name, script).await?;
                 // All uses of a table see the same snapshot.
                 let resolved = match found.known(&path) {
                     Some(table) => Resolved::Iceberg(table),
                     None => self.resolve_path(&path, &name, script).await?,
                 };
                 let entry = match resolved {
+                    Resolved::View(_) | Resolved::External(_) if described.is_some() => {
+                        let message = format!("'{path}' is no Iceberg table, so it has no '{}'", name.last());
+                        return refuse(message, None, &name, script);
+                    }
                     Resolved::View(view) => {
                         if hinted.is_some() {
                             let help = Some("write them at the tables inside of the view".to_owned());
@@ -188,9 +200,18 @@ impl Session {
                         Bound::View(Arc::clone(&view), names)
                     }
                     Resolved::Iceberg(table) => {
+                        if let Some(kind) = described {
+                            let options = check_metadata_table(kind, hinted, &name, script)?;
+                            let table = UsedTable::Metadata(table, kind);
+                            bound.push((reference, Bound::Table(put(&mut found.tables, table, options, hinted, span))));
+                            continue;
+                        }
                         let options = overlaid(&table.options, hinted);
                         iceberg_schema_of_options().check(&options)?;
-                        Bound::Table(put(&mut found.tables, UsedTable::Iceberg(table), options, hinted, span))
+                        let metadata_columns = named.of_table(&table, &name, script)?;
+                        let index = put(&mut found.tables, UsedTable::Iceberg(table), options, hinted, span);
+                        found.tables[index].metadata_columns = metadata_columns;
+                        Bound::Table(index)
                     }
                     Resolved::External(table) => {
                         check_has_versions(&table, hinted, &name, script)?;
@@ -202,6 +223,33 @@ impl Session {
             }
             Ok(Names { current, bound })
         })
+    }
+
+    /// Which metadata table a name with a `$` means, if no table has that name; the path becomes that of the table that it
+    /// is of.
+    async fn metadata_table_of(
+        &self,
+        path: &mut TablePath,
+        name: &Name,
+        script: &str,
+    ) -> Result<Option<MetadataTable>> {
+        let Some(meant) = MetadataTable::split(&path.table) else { return Ok(None) };
+        let there = self.resolve_path(path, name, script).await;
+        match (there, meant) {
+            (Ok(_), _) => Ok(None),
+            (Err(_), Ok((table, kind))) => {
+                path.table = table.to_owned();
+                Ok(Some(kind))
+            }
+            (Err(error), Err(help)) => {
+                let (table, suffix) = path.table.rsplit_once('$').expect("a name that was split has a $");
+                let of = TablePath { table: table.to_owned(), ..path.clone() };
+                match self.resolve_path(&of, name, script).await {
+                    Ok(_) => refuse(format!("a table has no metadata table '{suffix}'"), Some(help), name, script),
+                    Err(_) => Err(error),
+                }
+            }
+        }
     }
 
     fn state_of<'a>(
@@ -222,7 +270,7 @@ impl Session {
                         let used = &tables[*index];
                         let provider = provide(used)?;
                         match &used.table {
-                            UsedTable::Iceberg(_) => provider,
+                            UsedTable::Iceberg(_) | UsedTable::Metadata(_, _) => provider,
                             UsedTable::External(table) => table.visible(provider, &state)?,
                         }
                     }
@@ -248,13 +296,86 @@ fn check_has_versions(table: &ExternalTable, hinted: Option<&TableRef>, name: &N
     refuse(message, Some(help.to_owned()), name, script)
 }
 
+/// The options of a hint at a metadata table; the table's own are for its rows.
+fn check_metadata_table(kind: MetadataTable, hinted: Option<&TableRef>, name: &Name, script: &str) -> Result<Options> {
+    let options = hinted.map(|hinted| hinted.options.clone()).unwrap_or_default();
+    if kind == MetadataTable::Changes {
+        schema_of_changes().check(&options)?;
+        return Ok(options);
+    }
+    if !options.is_empty() {
+        return refuse(format!("'{}' has no options", name.last()), None, name, script);
+    }
+    if hinted.is_some_and(|hinted| hinted.as_of.is_some()) && !kind.is_of_snapshot() {
+        let help = "it tells of all snapshots; look for the one that is meant in its rows".to_owned();
+        return refuse(format!("'{}' has no versions", name.last()), Some(help), name, script);
+    }
+    Ok(options)
+}
+
+/// The metadata columns that a query names.
+struct NamedColumns {
+    columns: Vec<&'static str>,
+    /// Whether `*` stands among what a SELECT shows.
+    has_wildcard: bool,
+}
+
+impl NamedColumns {
+    fn of(query: &Query) -> Self {
+        let mut named = Self { columns: Vec::new(), has_wildcard: false };
+        let _all: ControlFlow<()> = ast::visit_expressions(&query.ast, |expr| {
+            let parts = match expr {
+                ast::Expr::Identifier(ident) => std::slice::from_ref(ident),
+                ast::Expr::CompoundIdentifier(parts) => parts,
+                _ => &[],
+            };
+            let meant = METADATA_COLUMNS.into_iter().filter(|name| parts.iter().any(|part| part.value == *name));
+            named.columns.extend(meant);
+            ControlFlow::Continue(())
+        });
+        let mut order = METADATA_COLUMNS.to_vec();
+        order.retain(|name| named.columns.contains(name));
+        named.columns = order;
+        let _all: ControlFlow<()> = query.ast.visit(&mut named);
+        named
+    }
+
+    /// Those that are not columns of the table's own.
+    fn of_table(&self, table: &IcebergTable, name: &Name, script: &str) -> Result<Vec<&'static str>> {
+        let schema = table.table.metadata().current_schema();
+        let mut columns = self.columns.clone();
+        columns.retain(|column| schema.field_by_name(column).is_none());
+        match columns.first() {
+            Some(column) if self.has_wildcard => {
+                let message = format!("'*' can't stand in a query that names the metadata column {column}");
+                refuse(message, Some("name the columns".to_owned()), name, script)
+            }
+            _ => Ok(columns),
+        }
+    }
+}
+
+impl ast::Visitor for NamedColumns {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<()> {
+        let is_wildcard = |item: &ast::SelectItem| {
+            matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(_, _))
+        };
+        self.has_wildcard |= select.projection.iter().any(is_wildcard);
+        ControlFlow::Continue(())
+    }
+}
+
 /// A table of the right schema without a row.
 fn empty_table(used: &TableUse) -> Result<Arc<dyn TableProvider>> {
     let schema = match &used.table {
         UsedTable::External(table) => table.source_schema(),
         UsedTable::Iceberg(table) => {
-            Arc::new(frazil_table::arrow::arrow_schema(table.table.metadata().current_schema())?)
+            let schema = frazil_table::arrow::arrow_schema(table.table.metadata().current_schema())?;
+            Arc::new(with_metadata_fields(&schema, &table.table, &used.metadata_columns)?)
         }
+        UsedTable::Metadata(table, kind) => schema_of_metadata(&table.table, *kind)?,
     };
     Ok(Arc::new(EmptyTable::new(schema)))
 }
@@ -273,7 +394,7 @@ struct Found<'a> {
 impl Found<'_> {
     fn known(&self, path: &TablePath) -> Option<IcebergTable> {
         let used = self.tables.iter().filter_map(|used| match &used.table {
-            UsedTable::Iceberg(table) => Some(table),
+            UsedTable::Iceberg(table) | UsedTable::Metadata(table, _) => Some(table),
             UsedTable::External(_) => None,
         });
         self.loaded.into_iter().chain(used).find(|table| table.path == *path).cloned()
@@ -284,7 +405,7 @@ fn put(tables: &mut Vec<TableUse>, table: UsedTable, options: Options, hinted: O
     let id = tables.len();
     let as_of = hinted.and_then(|hinted| hinted.as_of.clone());
     let with_places = hinted.is_some_and(|hinted| hinted.with_places);
-    tables.push(TableUse { id, table, options, as_of, with_places, span });
+    tables.push(TableUse { id, table, options, as_of, with_places, metadata_columns: Vec::new(), span });
     id
 }
 

@@ -4,12 +4,14 @@
 //! sequence number that deletes it. A row is looked up once, whatever the number of files, and is gone if that number
 //! is greater than its own file's. Null equals null.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use frazil_table::spec::{DataFile, NameMapping, Schema};
+use frazil_table::LiveFile;
+use frazil_table::spec::{DataFile, NameMapping, PrimitiveLiteral, PrimitiveType, Schema};
 use tokio::sync::OnceCell;
 
 use super::{Kept, Numbered};
@@ -17,12 +19,13 @@ use crate::context::KeyField;
 use crate::file_reader::leaf_bytes;
 use crate::file_schema::file_fields;
 use crate::footer::load_footer;
+use crate::literal::compare;
 use crate::parquet_rows::ParquetRows;
-use crate::predicate::BoundPredicate;
+use crate::predicate::{Bounds, ColumnBounds};
 use crate::row_groups::choose_row_groups;
-use crate::row_plan::{Constants, FileLineage, RowPlanner};
+use crate::row_plan::{Constants, FileLineage, FilePartition, RowPlanner};
 use crate::stats::ByteKind;
-use crate::{Error, Projection, ReadContext, ReadSpec, Result, project};
+use crate::{BoundColumn, BoundPredicate, Error, Projection, ReadContext, ReadSpec, Result, project};
 
 /// Rows of a delete file that are decoded at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -60,6 +63,15 @@ impl EqualityGroup {
     /// The greatest data sequence number of its files.
     pub(super) fn newest(&self) -> i64 {
         self.files.iter().map(|(_, number)| *number).max().unwrap_or(i64::MIN)
+    }
+
+    /// Whether one of its files can match a row of a data file, by sequence number and column bounds.
+    pub(super) fn may_match(&self, spec: &ReadSpec, data: &LiveFile<'_>) -> bool {
+        let keys: Vec<_> = self.ids.iter().filter_map(|id| bound_column(spec, *id)).collect();
+        let newer = self.files.iter().filter(|(_, number)| *number > data.data_sequence_number);
+        newer.into_iter().any(|(delete, _)| {
+            keys.iter().all(|key| may_share_a_value(key, &delete.as_ref().column(key), &data.file.column(key)))
+        })
     }
 
     pub(super) async fn load(&self, context: &ReadContext, spec: &ReadSpec) -> Result<()> {
@@ -127,6 +139,25 @@ impl EqualityGroup {
     }
 }
 
+fn bound_column(spec: &ReadSpec, id: i32) -> Option<BoundColumn> {
+    let key = spec.key_field(id)?;
+    let primitive = key.field.field_type.as_primitive_type()?.clone();
+    Some(BoundColumn { field_id: id, path: key.path, primitive })
+}
+
+/// Null equals null and NaN equals NaN, and neither is within bounds.
+fn may_share_a_value(key: &BoundColumn, a: &ColumnBounds, b: &ColumnBounds) -> bool {
+    let may_hold = |count: Option<u64>| count != Some(0);
+    let is_float = matches!(key.primitive, PrimitiveType::Float | PrimitiveType::Double);
+    if may_hold(a.null_count) && may_hold(b.null_count) || is_float && may_hold(a.nan_count) && may_hold(b.nan_count) {
+        return true;
+    }
+    let is_below = |upper: &Option<PrimitiveLiteral>, lower: &Option<PrimitiveLiteral>| {
+        upper.as_ref().zip(lower.as_ref()).and_then(|(upper, lower)| compare(upper, lower)) == Some(Ordering::Less)
+    };
+    !is_below(&a.upper, &b.lower) && !is_below(&b.upper, &a.lower)
+}
+
 fn convert(
     converter: &RowConverter,
     ids: &[i32],
@@ -158,6 +189,7 @@ pub(super) async fn read_keys(
         leaf_bytes: &leaf_bytes(&footer),
         constants: &Constants::new(),
         lineage: FileLineage::default(),
+        partition: &FilePartition::default(),
     };
     let nothing =
         project(&Schema::builder().build().expect("an empty schema has no two fields alike"), &Projection::All)?;

@@ -134,12 +134,12 @@ async fn equality_deletes_of_a_column_that_was_widened_and_dropped_still_apply()
     assert_eq!(ids(&world.rows(&all()).await), without(|id| id % 10 == 2));
 }
 
-fn vector(positions: &[u64]) -> Vec<u8> {
+pub(super) fn vector(positions: &[u64]) -> Vec<u8> {
     frazil_table::encode_deletion_vector(&RoaringTreemap::from_iter(positions.iter().copied())).unwrap()
 }
 
 /// A file with blobs in it; where each begins and how long it is.
-async fn vectors(world: &mut World, blobs: &[(&str, Vec<u8>, usize)]) -> Vec<frazil_table::TableFile> {
+pub(super) async fn vectors(world: &mut World, blobs: &[(&str, Vec<u8>, usize)]) -> Vec<frazil_table::TableFile> {
     let mut bytes = b"PFA1".to_vec();
     let mut places = Vec::new();
     for (_, blob, _) in blobs {
