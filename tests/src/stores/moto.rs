@@ -2,13 +2,15 @@
 
 use super::http::{ask, elements};
 use super::{BUCKET, Kind, StoreServer, properties, scratch, spawn};
+use crate::package_folder;
 use crate::peers::{Skip, installed};
 use crate::process::{free_port, leashed};
 
 pub(super) fn start() -> Result<StoreServer, Skip> {
     let folder = installed("moto")?;
     let (scratch, port) = (scratch("moto"), free_port());
-    let mut command = leashed(folder.join("venv/bin/moto_server"));
+    let mut command = leashed(folder.join("venv/bin/python"));
+    command.arg(package_folder().join("peers/moto_server.py"));
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
     let process = spawn(command, scratch.path(), || {
         ask(port, "PUT", &format!("/{BUCKET}"), "", b"").is_ok_and(|answer| answer.status() == 200)
