@@ -129,12 +129,12 @@ impl Model {
                     return Err(format!("a rewrite loses row {key}"));
                 }
                 for (key, to) in moved {
-                    match rows.get_mut(key) {
-                        Some(row) if files.contains(&row.file) => {
+                    // Where the version that was read is gone, a newer one of the same key may be in another file.
+                    match rows.get_mut(key).filter(|row| files.contains(&row.file)) {
+                        Some(row) => {
                             let origin = row.origin;
                             *row = Row { origin, ..to.clone() };
                         }
-                        Some(_) => return Err(format!("a rewrite holds row {key} that is elsewhere by now")),
                         None if self.deleted_by_equality.contains(key) => {}
                         None if *rebases && self.deleted_by_position.contains(key) => {}
                         None => return Err(format!("a rewrite brings back row {key}")),
