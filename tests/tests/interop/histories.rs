@@ -26,6 +26,10 @@ fn refusal(engine: Engine, end: &EndState) -> Option<&'static str> {
         // equality deletes, so that they collide with those of others.
         Engine::Trino if end.version == FormatVersion::V3 => Some("failed to parse response body"),
         Engine::Trino if end.has_equality_deletes && end.is_nested => Some("Multiple entries with same key"),
+        // DuckDB 1.5.5 looks for the column of an equality delete beside nested ones, not in them.
+        Engine::DuckDb if end.has_equality_deletes && end.is_nested => {
+            Some("no schema has a column with that field id")
+        }
         _ => None,
     }
 }
@@ -120,7 +124,11 @@ async fn every_engine_reads_the_end_of_a_history() {
     println!("{tables} tables; read as they are by {read:?}");
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
     for peer in &world.peers {
-        let least = if matches!(peer.engine(), Engine::Spark | Engine::DuckDb) { tables } else { TABLES };
+        let least = match peer.engine() {
+            Engine::Spark => tables,
+            Engine::DuckDb => tables - TABLES / 2,
+            _ => TABLES,
+        };
         assert!(read[peer.engine().name()] >= least, "{} refuses too much: {read:?}", peer.engine());
     }
 }
