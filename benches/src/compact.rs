@@ -13,8 +13,8 @@ use arrow::array::RecordBatch;
 use frazil_catalog::CommitQueue;
 use frazil_compactor::{Config, Report, compact_table};
 use frazil_storage::Location;
-use frazil_table::spec::{DataContentType, DataFile, FormatVersion, Struct};
-use frazil_table::{Change, RowDelta, SnapshotProperties, TableFile, Validation, io};
+use frazil_table::spec::{FormatVersion, Struct};
+use frazil_table::{Change, RowDelta, SnapshotProperties, TableFile, Validation, data_file_builder, io};
 use frazil_writer::{
     DeletedRows, FileOptions, KeyColumns, TableWriter, WriterConfig, write_deletion_vectors, write_equality_deletes,
     write_position_deletes,
@@ -261,25 +261,10 @@ async fn append_copies(world: &World, queue: &CommitQueue, file: &TableFile, cou
         let id = world.env.ids.uuid();
         let name = file.file.file_path().replace(".parquet", &format!("-{index}-{id}.parquet"));
         std::fs::copy(&original, local(&name)?)?;
-        files.push(TableFile { file: renamed(&file.file, &name)?, partition_spec_id: file.partition_spec_id });
+        let copied = data_file_builder(&file.file, file.partition_spec_id).file_path(name).build()?;
+        files.push(TableFile { file: copied, partition_spec_id: file.partition_spec_id });
     }
     world.commit(queue, Change::Append { files, properties: SnapshotProperties::new() }).await
-}
-
-fn renamed(file: &DataFile, path: &str) -> Result<DataFile> {
-    Ok(frazil_table::spec::DataFileBuilder::default()
-        .content(DataContentType::Data)
-        .file_path(path.to_owned())
-        .file_format(file.file_format())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .build()?)
 }
 
 fn local(location: &str) -> Result<PathBuf> {

@@ -129,19 +129,24 @@ pub async fn run_orphans(queue: &CommitQueue, config: &OrphanConfig) -> Result<O
     let now_ms = if config.dry_run { env.now_ms() } else { store_now_ms(env, &table).await? };
     let listed = list(env, &table).await?;
     // After the listing: what was committed meanwhile is known.
-    let named = load_named(queue, &queue.load().await?).await?;
+    let table = queue.load().await?;
+    let named = load_named(queue, &table).await?;
     let plan = plan_orphans(listed, &named, now_ms, config);
     match config.dry_run {
         true => Ok(OrphanReport { plan, dry_run: true, ..OrphanReport::default() }),
-        false => delete_orphans(queue, plan).await,
+        false => delete_orphans(queue, plan, Some((table.metadata_location().to_owned(), named))).await,
     }
 }
 
-/// Deletes the files of a plan that still are what the plan says and that the table still does not name.
-async fn delete_orphans(queue: &CommitQueue, plan: OrphanPlan) -> Result<OrphanReport> {
+/// Deletes the files of a plan that still are what the plan says and that the table still does not name. `seen` is what it
+/// named at which metadata file.
+async fn delete_orphans(
+    queue: &CommitQueue,
+    plan: OrphanPlan,
+    mut seen: Option<(String, HashSet<Location>)>,
+) -> Result<OrphanReport> {
     let env = queue.env();
     let mut report = OrphanReport { plan, ..OrphanReport::default() };
-    let mut seen: Option<(String, HashSet<Location>)> = None;
     for files in report.plan.files.chunks(FILES_A_LOOK) {
         let table = queue.load().await?;
         let named = match &mut seen {

@@ -144,11 +144,7 @@ impl TableProvider for IcebergTableProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.predicate(filter) {
-            Some(_) => TableProviderFilterPushDown::Exact,
-            None => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(filter::support(filters, |filter| self.predicate(filter)))
     }
 
     async fn scan(
@@ -161,16 +157,7 @@ impl TableProvider for IcebergTableProvider {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
         let outputs: Vec<Output> = columns.iter().map(|index| Output::column(self.schema.field(*index))).collect();
-        let mut predicate: Option<Predicate> = None;
-        for filter in filters {
-            let Some(part) = self.predicate(filter) else {
-                return Err(DataFusionError::Internal(format!("the filter {filter} was not accepted")));
-            };
-            predicate = Some(match predicate {
-                None => part,
-                Some(first) => first.and(part),
-            });
-        }
+        let predicate = filter::all_of(filters, |filter| self.predicate(filter))?;
         let request = ScanRequest {
             snapshot: self.selector.clone(),
             projection: projection_of(&outputs),

@@ -101,7 +101,7 @@ async fn make(world: &World, names: &[&str]) -> OrphanPlan {
 }
 
 async fn deleted(world: &World, plan: OrphanPlan) -> (Vec<String>, usize) {
-    let report = delete_orphans(&world.queue, plan).await.unwrap();
+    let report = delete_orphans(&world.queue, plan, None).await.unwrap();
     assert_eq!(report.failed, []);
     let names = report.deleted.iter().map(|file| file.location.rsplit('/').next().unwrap().to_owned());
     (names.collect(), report.spared)

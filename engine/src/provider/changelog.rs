@@ -78,11 +78,7 @@ impl TableProvider for ChangelogTableProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.predicate(filter) {
-            Some(_) => TableProviderFilterPushDown::Exact,
-            None => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(filter::support(filters, |filter| self.predicate(filter)))
     }
 
     async fn scan(
@@ -97,16 +93,7 @@ impl TableProvider for ChangelogTableProvider {
             projection.unwrap_or(&all).iter().map(|index| self.schema.field(*index).clone()).collect();
         let is_own = |field: &&Field| self.columns.field_with_name(field.name()).is_ok();
         let wanted = outputs.iter().filter(is_own).map(|field| field.name().clone());
-        let mut predicate: Option<Predicate> = None;
-        for filter in filters {
-            let Some(part) = self.predicate(filter) else {
-                return Err(DataFusionError::Internal(format!("the filter {filter} was not accepted")));
-            };
-            predicate = Some(match predicate {
-                None => part,
-                Some(first) => first.and(part),
-            });
-        }
+        let predicate = filter::all_of(filters, |filter| self.predicate(filter))?;
         let request = ChangelogRequest { projection: Projection::paths(wanted), predicate, ..self.request.clone() };
         let schema = Arc::new(ArrowSchema::new(outputs));
         let properties = PlanProperties::new(

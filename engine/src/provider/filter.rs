@@ -7,12 +7,43 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::{InList, Like};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use frazil_reader::{Comparison, Predicate};
 use frazil_table::spec::Datum;
 
 use super::path::LeafPath;
+
+/// Which conditions are decided by the reader: exactly, or not at all.
+pub(super) fn support(
+    filters: &[&Expr],
+    decide: impl Fn(&Expr) -> Option<Predicate>,
+) -> Vec<TableProviderFilterPushDown> {
+    let support = |filter: &&Expr| match decide(filter) {
+        Some(_) => TableProviderFilterPushDown::Exact,
+        None => TableProviderFilterPushDown::Unsupported,
+    };
+    filters.iter().map(support).collect()
+}
+
+/// All of the conditions that were accepted; `None` if there are none.
+///
+/// # Errors
+/// [`DataFusionError::Internal`] for one that was not.
+pub(super) fn all_of(filters: &[Expr], decide: impl Fn(&Expr) -> Option<Predicate>) -> DfResult<Option<Predicate>> {
+    let mut predicate: Option<Predicate> = None;
+    for filter in filters {
+        let Some(part) = decide(filter) else {
+            return Err(DataFusionError::Internal(format!("the filter {filter} was not accepted")));
+        };
+        predicate = Some(match predicate {
+            None => part,
+            Some(first) => first.and(part),
+        });
+    }
+    Ok(predicate)
+}
 
 /// The condition, if all of it can be told to the reader.
 pub(super) fn predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
