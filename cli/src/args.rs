@@ -147,6 +147,10 @@ pub(crate) enum Format {
 pub(crate) struct Compact {
     /// The table: [[catalog.]database.]table
     pub(crate) table: String,
+    /// Merges nothing, but turns the equality deletes of other programs into position deletes, or deletion vectors from format
+    /// version 3 on.
+    #[arg(long)]
+    pub(crate) convert_equality_deletes: bool,
     /// Only shows the plan.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use frazil_catalog::CommitQueue;
 use frazil_compactor::{
-    Config, OrphanConfig, Report, compact_table, run_expire, run_orphans, run_rewrite_manifests, run_verify,
+    Config, ConversionReport, OrphanConfig, Report, compact_table, convert_equality_deletes, run_expire, run_orphans,
+    run_rewrite_manifests, run_verify,
 };
 use frazil_engine::session::{IcebergTable, Resolved};
 use frazil_table::Retention;
@@ -20,6 +21,15 @@ pub(crate) async fn compact(common: &Common, args: &Compact, output: Output) -> 
     let (table, queue) = open(common, &args.table).await?;
     let properties = table.table.metadata().properties();
     let config = Config::from_options(properties, &HashMap::new(), 1).map_err(frazil_engine::Error::from)?;
+    if args.convert_equality_deletes {
+        let report = convert_equality_deletes(&queue, &config, args.dry_run, &stop).await;
+        let report = report.map_err(frazil_engine::Error::from)?;
+        match output {
+            Output::Text => say(report.to_string().trim_end()),
+            Output::Json => say(&conversion_json(&args.table, &report).to_string()),
+        }
+        return Ok(());
+    }
     let report = compact_table(&queue, &config.packing(), args.dry_run, &stop).await;
     let report = report.map_err(frazil_engine::Error::from)?;
     match output {
@@ -27,6 +37,27 @@ pub(crate) async fn compact(common: &Common, args: &Compact, output: Output) -> 
         Output::Json => say(&compaction_json(&args.table, &report).to_string()),
     }
     Ok(())
+}
+
+fn conversion_json(table: &str, report: &ConversionReport) -> Value {
+    let deletes = report.plan.iter().flat_map(|plan| &plan.deletes).map(|delete| {
+        json!({
+            "partition": delete.place, "reason": delete.reason.name(), "file": delete.input.file.file_path(),
+            "sequence-number": delete.input.data_sequence_number, "columns": delete.columns,
+            "keys": delete.input.file.record_count(), "data-files": delete.data_files, "bytes": delete.data_bytes,
+        })
+    });
+    json!({
+        "table": table,
+        "dry-run": report.dry_run,
+        "plan": deletes.collect::<Vec<_>>(),
+        "converted-delete-files": report.converted,
+        "added-delete-files": report.delete_files,
+        "deleted-rows": report.rows,
+        "remaining-delete-files": report.left,
+        "conflict": report.conflict.as_ref().map(ToString::to_string),
+        "snapshots": report.snapshot_ids,
+    })
 }
 
 fn compaction_json(table: &str, report: &Report) -> Value {

@@ -122,7 +122,7 @@ pub async fn delete_outputs(env: &Env, result: &RewriteResult) {
 }
 
 /// Many deletion vectors share a file.
-async fn delete_files(env: &Env, files: impl IntoIterator<Item = &TableFile>) {
+pub(crate) async fn delete_files(env: &Env, files: impl IntoIterator<Item = &TableFile>) {
     let paths: BTreeSet<&str> = files.into_iter().map(|file| file.file.file_path()).collect();
     for path in paths {
         if let Err(error) = env.store.delete(path).await {

@@ -28,6 +28,9 @@ pub struct Config {
     /// For so long after another program changed rows of a file by a commit of its own the file is left alone
     /// (`compact.cooling-ms`): who changes rows of a file that is rewritten meanwhile mostly fails.
     pub cooling_ms: u64,
+    /// A table with more equality delete files than this has them turned into positions by the service
+    /// (`compact.equality-deletes-max`): each of them costs every reader of its partition a look at every row.
+    pub equality_deletes_max: usize,
     /// Files that one commit may add to a partition: the job's writers.
     pub writers: usize,
     /// The size that files are to have (`write.target-file-size-bytes`).
@@ -56,6 +59,8 @@ pub const DELTA_COMMITS: &str = "compact.delta.commits";
 pub const DELETE_RATIO: &str = "compact.delete-ratio";
 /// The key of the time for which files rest whose rows another program has changed.
 pub const COOLING_MS: &str = "compact.cooling-ms";
+/// The key of the number of equality delete files from which they are turned into positions.
+pub const EQUALITY_DELETES_MAX: &str = "compact.equality-deletes-max";
 
 const TARGET_FILE_SIZE: &str = "write.target-file-size-bytes";
 const ROW_GROUP_SIZE: &str = "write.parquet.row-group-size-bytes";
@@ -67,6 +72,7 @@ impl Default for Config {
             delta_commits: 10,
             delete_ratio: 0.3,
             cooling_ms: 30_000,
+            equality_deletes_max: 100,
             writers: 1,
             target_file_size_bytes: 512 << 20,
             row_group_size_bytes: 128 << 20,
@@ -82,7 +88,7 @@ impl Default for Config {
 
 impl Config {
     /// Reads a table's properties, over which a job's own options (`auto-compact`, `compact.delta.commits`,
-    /// `compact.delete-ratio`, `compact.cooling-ms`) go.
+    /// `compact.delete-ratio`, `compact.cooling-ms`, `compact.equality-deletes-max`) go.
     /// `writers` is the job's parallelism.
     ///
     /// # Errors
@@ -101,6 +107,12 @@ impl Config {
                 (0.0..=1.0).contains(ratio)
             })?,
             cooling_ms: read.parse(COOLING_MS, default.cooling_ms, "a number of milliseconds", |_| true)?,
+            equality_deletes_max: read.parse(
+                EQUALITY_DELETES_MAX,
+                default.equality_deletes_max,
+                "a number of files",
+                |_| true,
+            )?,
             writers: writers.max(1),
             parallelism: writers.max(1),
             target_file_size_bytes: read.size(TARGET_FILE_SIZE, default.target_file_size_bytes)?,

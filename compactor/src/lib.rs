@@ -68,6 +68,7 @@
 
 mod commit;
 mod config;
+mod conversion;
 mod cooling;
 mod coordinator;
 mod deletes;
@@ -90,7 +91,11 @@ mod verify;
 mod world;
 
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
-pub use config::{AUTO_COMPACT, COOLING_MS, Config, DELETE_RATIO, DELTA_COMMITS, Policy};
+pub use config::{AUTO_COMPACT, COOLING_MS, Config, DELETE_RATIO, DELTA_COMMITS, EQUALITY_DELETES_MAX, Policy};
+pub use conversion::{
+    Conversion, ConversionEnd, ConversionPlan, ConversionReason, ConversionReport, PlannedDelete, commit_conversion,
+    convert_equality_deletes, plan_conversion, run_conversion,
+};
 pub use coordinator::{Coordinator, DeltaGap};
 pub use delta::{CommitDelta, RemovedFile, follow, load_delta};
 pub use error::{Error, Result};

@@ -174,6 +174,12 @@ impl Listing {
         self.partitions.values().map(small).max().unwrap_or(0)
     }
 
+    /// How many equality delete files are live.
+    pub fn equality_deletes(&self) -> usize {
+        let is_equality = |delete: &&DeleteFile| delete.input.file.content_type() == DataContentType::EqualityDeletes;
+        self.deletes.iter().filter(is_equality).count()
+    }
+
     /// Whether a file is to be merged with others for its size.
     pub(crate) fn is_small(&self, file: &DataFile) -> bool {
         file.file_size_in_bytes() < self.config.small_file_size_bytes()

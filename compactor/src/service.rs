@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::is_leased;
 use crate::plan::size;
 use crate::{
-    Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite, follow,
-    plan_rewrite, run_group,
+    Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite,
+    convert_equality_deletes, follow, plan_rewrite, run_group,
 };
 
 /// What a compaction of a table did, or would do.
@@ -256,11 +256,25 @@ impl Watched {
                 none.insert(Coordinator::new(&state, &config)?).observe(&state, &config)?
             }
         };
-        if groups.is_empty() {
-            return Ok(());
+        if !groups.is_empty() {
+            self.compact(&table, &config, groups, shutdown).await?;
         }
+        let equality_deletes = self.coordinator.as_ref().map_or(0, |known| known.listing().equality_deletes());
+        if equality_deletes > config.equality_deletes_max {
+            convert_equality_deletes(&self.queue, &config, false, shutdown).await?;
+        }
+        Ok(())
+    }
+
+    async fn compact(
+        &mut self,
+        table: &Table,
+        config: &Config,
+        groups: Vec<FileGroup>,
+        shutdown: &CancellationToken,
+    ) -> Result<()> {
         let mut report = Report::default();
-        let ended = run_groups(&self.queue, &table, &config, groups.clone(), shutdown, &mut report).await;
+        let ended = run_groups(&self.queue, table, config, groups.clone(), shutdown, &mut report).await;
         if let Some(coordinator) = &mut self.coordinator {
             groups.iter().for_each(|group| coordinator.on_end(group));
         }
@@ -281,8 +295,13 @@ fn service_config(table: &Table, default: &Config) -> Result<Config> {
     let enabled = if is_set(crate::AUTO_COMPACT) { own.enabled } else { default.enabled };
     let delete_ratio = if is_set(crate::DELETE_RATIO) { own.delete_ratio } else { default.delete_ratio };
     let cooling_ms = if is_set(crate::COOLING_MS) { own.cooling_ms } else { default.cooling_ms };
+    let equality_deletes_max = match is_set(crate::EQUALITY_DELETES_MAX) {
+        true => own.equality_deletes_max,
+        false => default.equality_deletes_max,
+    };
     Ok(Config {
         enabled,
+        equality_deletes_max,
         delta_commits,
         delete_ratio,
         cooling_ms,

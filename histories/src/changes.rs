@@ -35,6 +35,7 @@ impl History {
             changes: vec![change],
             effects: vec![effect],
             rewrites: Vec::new(),
+            conversion: None,
         };
         match self.random.random_range(0..100) {
             // An append and what was going to be done anyway, one snapshot on the other.
@@ -154,6 +155,7 @@ impl History {
             changes: vec![change],
             effects: vec![effect],
             rewrites: Vec::new(),
+            conversion: None,
         })
     }
 

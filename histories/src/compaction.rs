@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use frazil_catalog::{CommitEnd, Committed};
 use frazil_compactor::{
-    Config, Coordinator, FileGroup, InputFile, Policy, RewriteKind, RewritePlan, RewriteResult, commit_rewrite, follow,
-    plan_rewrite, run_group,
+    Config, Conversion, Coordinator, FileGroup, InputFile, Policy, RewriteKind, RewritePlan, RewriteResult,
+    commit_conversion, commit_rewrite, follow, plan_conversion, plan_rewrite, run_conversion, run_group,
 };
 use frazil_table::Conflict;
 use frazil_table::spec::MAIN_BRANCH;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::history::{History, Pending};
 use crate::model::{Effect, Rows};
 use crate::value::Val;
-use crate::world::World;
+use crate::world::{World, key_of};
 
 /// How a history's table is compacted, and the coordinator that follows it.
 pub struct Compaction {
@@ -98,6 +98,30 @@ impl History {
             changes: Vec::new(),
             effects: Vec::new(),
             rewrites,
+            conversion: None,
+        })
+    }
+
+    /// Finds what the equality deletes on `main` take away, with much memory or with next to none.
+    pub async fn convert(&mut self) -> Option<Pending> {
+        let base = self.head(MAIN_BRANCH)?;
+        let state = self.world.state(MAIN_BRANCH, Some(base)).await;
+        let plan = plan_conversion(&state).unwrap();
+        if plan.is_empty() {
+            return None;
+        }
+        let memory_max_bytes = if self.random.random_bool(0.5) { 256 << 20 } else { 512 };
+        let (config, stop) = (Config { memory_max_bytes, ..Config::default() }, CancellationToken::new());
+        let found = run_conversion(plan, &self.world.queue, &self.world.table, &config, &stop).await;
+        Some(Pending {
+            what: "conversion".to_owned(),
+            branch: MAIN_BRANCH.to_owned(),
+            base: Some(base),
+            seen: self.world.table.metadata_location().to_owned(),
+            changes: Vec::new(),
+            effects: Vec::new(),
+            rewrites: Vec::new(),
+            conversion: Some(found.unwrap()),
         })
     }
 }
@@ -187,4 +211,37 @@ pub async fn commit(world: &World, rewrites: &[Rewrite], fresh: bool) -> frazil_
     let committed = Committed { table, snapshot_ids: end.snapshot_ids, retries: end.retries };
     let effects = by_spec.into_values().map(|(files, moved)| Effect::Move { files, moved, rebases: true }).collect();
     Ok(Landing { end: CommitEnd::Committed(committed), effects, counts })
+}
+
+/// Commits what was found by the compactor's own committer.
+pub async fn commit_converted(world: &World, conversion: &Conversion) -> frazil_catalog::Result<Landing> {
+    let end = match commit_conversion(&world.queue, conversion).await {
+        Ok(end) => end,
+        Err(frazil_compactor::Error::Catalog(error)) => return Err(error),
+        Err(other) => panic!("{other}"),
+    };
+    let Some(snapshot_id) = end.snapshot_id else {
+        let reason = "no delete can go any more".to_owned();
+        let conflict = end.conflict.unwrap_or(Conflict::Refused { reason });
+        return Ok(Landing { end: CommitEnd::Conflict(conflict), effects: Vec::new(), counts: Vec::new() });
+    };
+    let mut counts = Vec::new();
+    if end.rows > 0 {
+        counts.push("rows converted");
+    }
+    if conversion.passes > 1 {
+        counts.push("converted in passes");
+    }
+    if end.converted < conversion.plan.going().count() {
+        counts.push("converted in part");
+    }
+    // All that was found: of what is hit by position nobody may carry an equality delete on.
+    let mut hit = Vec::new();
+    for (path, rows) in &conversion.rows {
+        let stored = world.rows_of(path);
+        hit.extend(rows.iter().map(|row| key_of(&stored[row as usize])));
+    }
+    let table = world.queue.load().await?;
+    let committed = Committed { table, snapshot_ids: vec![snapshot_id], retries: 0 };
+    Ok(Landing { end: CommitEnd::Committed(committed), effects: vec![Effect::Convert { hit }], counts })
 }

@@ -227,7 +227,8 @@ impl History {
                 let base = self.head(MAIN_BRANCH);
                 let seen = self.world.table.metadata_location().to_owned();
                 let (changes, effects, rewrites) = (vec![change], vec![effect], Vec::new());
-                self.land(vec![Pending { what, branch, base, seen, changes, effects, rewrites }]).await
+                self.land(vec![Pending { what, branch, base, seen, changes, effects, rewrites, conversion: None }])
+                    .await
             }
             Ok(CherryPick::FastForward { snapshot_id }) => {
                 let branch = MAIN_BRANCH.to_owned();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use frazil_catalog::CommitEnd;
+use frazil_compactor::Conversion;
 use frazil_reader::SnapshotSelector;
 use frazil_table::spec::{
     FormatVersion, ListType, MAIN_BRANCH, MapType, NestedField, PrimitiveType, Schema, SnapshotRetention, StructType,
@@ -31,6 +32,8 @@ pub struct Pending {
     pub effects: Vec<Effect>,
     /// What the compactor wrote, instead of changes.
     pub rewrites: Vec<Rewrite>,
+    /// What equality deletes take away, instead of changes.
+    pub conversion: Option<Conversion>,
 }
 
 impl Pending {
@@ -38,6 +41,9 @@ impl Pending {
     async fn commit(&self, world: &World, fresh: bool) -> frazil_catalog::Result<Landing> {
         if !self.rewrites.is_empty() {
             return compaction::commit(world, &self.rewrites, fresh).await;
+        }
+        if let Some(conversion) = &self.conversion {
+            return compaction::commit_converted(world, conversion).await;
         }
         let end = world.commit(&self.branch, &self.changes).await?;
         Ok(Landing { end, effects: self.effects.clone(), counts: Vec::new() })
@@ -182,7 +188,12 @@ impl History {
             0..55 => {
                 let branch = self.some_branch();
                 let compacts = branch == MAIN_BRANCH && self.random.random_bool(0.2);
-                let pending = if compacts { self.compact().await } else { self.prepare(&branch).await };
+                let converts = branch == MAIN_BRANCH && !compacts && self.random.random_bool(0.1);
+                let pending = match (compacts, converts) {
+                    (true, _) => self.compact().await,
+                    (_, true) => self.convert().await,
+                    _ => self.prepare(&branch).await,
+                };
                 if compacts && let Some(compaction) = &pending {
                     let inputs = compaction::inputs_of(&compaction.rewrites);
                     self.delete_while_compacting(&inputs).await?;

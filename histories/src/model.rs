@@ -62,6 +62,8 @@ pub enum Effect {
     Partitions { gone: Option<HashSet<Partition>>, added: Rows },
     /// Rows move to other files. `rebases`: what was deleted of them by position since the base is deleted there, too.
     Move { files: BTreeSet<Arc<str>>, moved: Rows, rebases: bool },
+    /// Rows stay as they are; what equality deletes had taken away of files, these keys, position deletes take away now.
+    Convert { hit: Vec<i64> },
     /// Rows stay as they are.
     Nothing,
 }
@@ -88,6 +90,7 @@ impl Model {
         let mut rows = self.rows(parent_id).as_ref().clone();
         match effect {
             Effect::Nothing => {}
+            Effect::Convert { hit } => self.deleted_by_position.extend(hit),
             Effect::Delta { gone, equality, added } => {
                 for key in gone {
                     self.deleted_by_position.insert(*key);

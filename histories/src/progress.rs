@@ -120,7 +120,7 @@ impl Progress {
 const HAPPENS_WITHIN: u64 = 1_000;
 
 /// What some histories must do, as [`Tally`] spells it: a generator that never gets there would test nothing of it.
-const MUST_HAPPEN: [&str; 45] = [
+const MUST_HAPPEN: [&str; 49] = [
     "append: committed",
     "equality delete: committed",
     "delete of rows: committed",
@@ -137,6 +137,10 @@ const MUST_HAPPEN: [&str; 45] = [
     "rewrite of deletes: committed",
     "compaction: committed",
     "compaction: FileGone",
+    "conversion: committed",
+    "rows converted",
+    "converted in passes",
+    "converted in part",
     "deletes rebased",
     "deletes rebased again",
     "rewritten by copy",

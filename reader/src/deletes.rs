@@ -13,11 +13,14 @@ use tokio::sync::OnceCell;
 use crate::{Error, ReadContext, ReadSpec, Result, ScanTask};
 
 mod equality;
+mod hits;
 mod position;
 mod vector;
 
-use equality::EqualityGroup;
+use equality::{EqualityGroup, KeyShare};
 use position::FILE_PATH_ID;
+
+pub use hits::{EqualityHits, HitLimits, find_equality_deleted};
 
 /// A position delete file or a deletion vector; its contents are loaded once, whatever the number of tasks that need it.
 #[derive(Debug)]
@@ -88,6 +91,11 @@ impl DeleteIndex {
     /// [`Error::Unsupported`] for a delete file of a format that can't be read, [`Error::Damaged`] for one that lacks
     /// what its kind must have.
     pub fn new(live: &[LiveFile<'_>], metadata: &TableMetadata) -> Result<Self> {
+        Self::with_keys(live, metadata, None)
+    }
+
+    /// The same with only a share of the keys of equality deletes.
+    fn with_keys(live: &[LiveFile<'_>], metadata: &TableMetadata, share: Option<KeyShare>) -> Result<Self> {
         let mut index = Self::default();
         let mut equality: HashMap<(Option<Partition>, Vec<i32>), Vec<Numbered>> = HashMap::new();
         for delete in live {
@@ -118,7 +126,8 @@ impl DeleteIndex {
             }
         }
         for ((scope, ids), files) in equality {
-            index.equality.entry(scope).or_default().push(Arc::new(EqualityGroup::new(ids, files)));
+            let group = EqualityGroup::new(ids, files, share.clone());
+            index.equality.entry(scope).or_default().push(Arc::new(group));
         }
         Ok(index)
     }

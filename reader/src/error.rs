@@ -57,6 +57,14 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// Keys of equality deletes take more memory than they may. Fewer of them at a time may fit.
+    #[error("with {location} the keys of equality deletes take more than the {bytes_max} bytes that they may")]
+    KeysExceedMemory {
+        /// The delete file that was being read.
+        location: String,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// Snapshots between the position and the head have been expired: what they added can't be told any more.
     #[error(
         "what happened from {from} on can't be read: snapshot {missing} has been expired; start again from \

@@ -76,7 +76,7 @@ pub use changelog::{
     plan_changelog, plan_snapshot_changes,
 };
 pub use context::{ReadContext, ReadSpec};
-pub use deletes::DeleteIndex;
+pub use deletes::{DeleteIndex, EqualityHits, HitLimits, find_equality_deleted};
 pub use error::{Error, Result};
 pub use file_reader::{FileBatch, FileReader, read_file};
 pub use follower::{FollowOptions, TableFollower};

@@ -59,6 +59,8 @@ steps! {
     RewriteWritten = "rewrite-written",
     /// The deletes that came while a rewrite ran are durable as deletes of its outputs, and nobody knows of them.
     DeletesRebased = "deletes-rebased",
+    /// What equality deletes take away is durable as position deletes or deletion vectors, and nobody knows of them.
+    DeletesConverted = "deletes-converted",
     /// A rewrite's `replace` snapshot has landed.
     RewriteCommitted = "rewrite-committed",
     /// Snapshots are expired in the metadata; the files that only they named are still there.

@@ -160,8 +160,8 @@ pub enum RemovedFiles {
 /// What is written takes the greatest data sequence number of what is removed, so that it still applies to every file
 /// that any of them applied to. Equality deletes may be turned into position deletes or vectors; the reverse is refused.
 ///
-/// Checks: every removed file is live, the data files that the new ones refer to are live, and no delete that came
-/// after the base applies to them.
+/// Checks: every removed file is live, the data files that the new ones refer to are live, and no data file that a removed
+/// equality delete applies to came after the base ([`crate::Conflict::RowsAdded`]): it may have rows that nobody looked at.
 #[derive(Clone, Debug, Default)]
 pub struct RewriteDeletes {
     /// Live delete files that go.

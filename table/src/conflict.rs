@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use crate::change::{RowFilter, Validation};
 use crate::commit::Stop;
-use crate::deletes::{DeleteScope, referenced_data_file};
+use crate::deletes::{DeleteScope, applies_by_number, referenced_data_file};
 use crate::history::{EntriesByPath, Event, HistoryStep, events};
+use crate::manifest_set::RemovedFile;
 use crate::spec::{DataContentType, ManifestContentType, ManifestStatus, Operation, Struct, TableMetadata};
 use crate::{Error, Result, TableFile, TableState};
 
@@ -230,6 +231,36 @@ impl<'a> Checks<'a> {
             let file = &event.entry.data_file;
             let seen = filter.is_none_or(|filter| filter.may_match(file, event.partition_spec_id));
             if *event.operation != Operation::Replace && seen {
+                return Err(Conflict::RowsAdded { path: file.file_path().to_owned() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// No data file came that one of these equality deletes, which go, applies to: whoever works out what such a delete hits
+    /// has not seen the rows of a file that a rewrite puts in the place of older ones, with their number.
+    pub(crate) fn no_new_files_under(&self, removed: &[RemovedFile]) -> std::result::Result<(), Stop> {
+        let is_equality = |delete: &&RemovedFile| delete.file.content_type() == DataContentType::EqualityDeletes;
+        let deletes: Vec<(DeleteScope, i64)> = removed
+            .iter()
+            .filter(is_equality)
+            .map(|delete| {
+                let scope = DeleteScope::of(self.metadata, &delete.file, delete.partition_spec_id);
+                (scope, delete.data_sequence_number)
+            })
+            .collect();
+        if deletes.is_empty() {
+            return Ok(());
+        }
+        for event in self.events(ManifestContentType::Data, ManifestStatus::Added)? {
+            let file = &event.entry.data_file;
+            // Without a number, which only a damaged manifest leaves out, a file counts as old.
+            let number = event.entry.sequence_number().unwrap_or(0);
+            let is_reached = deletes.iter().any(|(scope, delete)| {
+                applies_by_number(DataContentType::EqualityDeletes, *delete, number)
+                    && scope.covers(file.file_path(), event.partition_spec_id, file.partition())
+            });
+            if is_reached {
                 return Err(Conflict::RowsAdded { path: file.file_path().to_owned() }.into());
             }
         }

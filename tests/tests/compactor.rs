@@ -1,5 +1,6 @@
 //! Rewrites of real files: the rows stay, whatever happens meanwhile.
 
+mod convert;
 mod deletes;
 mod job;
 mod rebase;

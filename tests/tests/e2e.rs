@@ -163,7 +163,7 @@ fn attempts(script: &str, step: Step) -> usize {
     match step {
         Step::StateWritten => 0,
         // These jobs only append.
-        Step::DeletesWritten | Step::DeletesRebased => 0,
+        Step::DeletesWritten | Step::DeletesRebased | Step::DeletesConverted => 0,
         // Both jobs write one catalog, which commits tables at once.
         Step::CommittableWritten | Step::SinkCommitted => 0,
         Step::SnapshotsExpired if script == FIRST => 0,

@@ -32,6 +32,7 @@ enum ProcedureKind {
     AncestorsOf,
     CherrypickSnapshot,
     ComputeTableStats,
+    ConvertEqualityDeletes,
     ExpireSnapshots,
     FastForward,
     PublishChanges,
@@ -48,7 +49,7 @@ const TABLE: Parameter = Parameter::required("table", Kind::Text);
 const SNAPSHOT: Parameter = Parameter::required("snapshot_id", Kind::Integer);
 const DRY_RUN: Parameter = Parameter::optional("dry_run", Kind::Boolean);
 
-const PROCEDURES: [Procedure; 13] = [
+const PROCEDURES: [Procedure; 14] = [
     Procedure {
         name: "ancestors_of",
         parameters: &[TABLE, Parameter::optional("snapshot_id", Kind::Integer)],
@@ -63,6 +64,11 @@ const PROCEDURES: [Procedure; 13] = [
             Parameter::optional("columns", Kind::Texts),
         ],
         kind: ProcedureKind::ComputeTableStats,
+    },
+    Procedure {
+        name: "convert_equality_deletes",
+        parameters: &[TABLE, DRY_RUN],
+        kind: ProcedureKind::ConvertEqualityDeletes,
     },
     Procedure {
         name: "expire_snapshots",
@@ -126,6 +132,7 @@ impl Session {
             ProcedureKind::AncestorsOf => self.ancestors_of(&arguments).await?,
             ProcedureKind::CherrypickSnapshot => self.cherrypick_snapshot(&arguments).await?,
             ProcedureKind::ComputeTableStats => self.compute_table_stats(&arguments).await?,
+            ProcedureKind::ConvertEqualityDeletes => self.convert_equality_deletes(&arguments).await?,
             ProcedureKind::ExpireSnapshots => self.expire_snapshots(&arguments).await?,
             ProcedureKind::FastForward => self.fast_forward(&arguments).await?,
             ProcedureKind::PublishChanges => self.publish_changes(&arguments).await?,

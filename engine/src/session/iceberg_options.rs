@@ -6,13 +6,14 @@ use crate::options::{Kind, Options, Schema, Spec};
 use crate::upsert::UPSERT_ENABLED;
 
 /// Options of a job that are kept as properties of the table, under their own names.
-const JOB_OPTIONS: [&str; 12] = [
+const JOB_OPTIONS: [&str; 13] = [
     UPSERT_ENABLED,
     "schema.evolution",
     "auto-compact",
     "compact.delta.commits",
     "compact.delete-ratio",
     "compact.cooling-ms",
+    "compact.equality-deletes-max",
     "streaming",
     "monitor-interval",
     "starting-strategy",
@@ -38,6 +39,7 @@ pub fn iceberg_schema_of_options() -> Schema {
         .key(Spec::new("compact.delta.commits", Kind::COUNT))
         .key(Spec::new("compact.delete-ratio", Kind::Ratio))
         .key(Spec::new("compact.cooling-ms", Kind::Integer { min: 0, max: i64::MAX }))
+        .key(Spec::new("compact.equality-deletes-max", Kind::Integer { min: 0, max: i64::MAX }))
         .key(Spec::new(UPSERT_ENABLED, Kind::Boolean))
         .key(Spec::new("schema.evolution", Kind::OneOf(&["none", "add-columns"])))
         .key(Spec::new("streaming", Kind::Boolean))

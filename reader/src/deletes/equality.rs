@@ -6,6 +6,9 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
@@ -42,7 +45,48 @@ pub(crate) struct EqualityGroup {
     /// Sorted.
     ids: Vec<i32>,
     files: Vec<Numbered>,
+    /// `None`: all keys, as far as [`KEYS_BYTES_MAX`] lets them.
+    share: Option<KeyShare>,
     keys: OnceCell<KeyTable>,
+}
+
+/// Of the keys of equality deletes, those whose hash is `index` modulo `of`. Who goes through all shares one after the other
+/// needs no more memory at a time than one of them takes. Clones share the memory.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyShare {
+    pub index: u64,
+    pub of: u64,
+    memory: Arc<KeyMemory>,
+}
+
+#[derive(Debug)]
+struct KeyMemory {
+    used_bytes: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl KeyShare {
+    /// A share whose keys, those of all groups together, may take so much.
+    pub(crate) fn new(index: u64, of: u64, max_bytes: usize) -> Self {
+        Self { index, of, memory: Arc::new(KeyMemory { used_bytes: AtomicUsize::new(0), max_bytes }) }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        // Two hashers made by `new` give the same hash for the same bytes.
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.of == 1 || hasher.finish() % self.of == self.index
+    }
+
+    /// # Errors
+    /// [`Error::KeysExceedMemory`] if there is no room for so much more.
+    fn take(&self, bytes: usize, location: &str) -> Result<()> {
+        let KeyMemory { used_bytes, max_bytes } = self.memory.as_ref();
+        match used_bytes.fetch_add(bytes, Relaxed) + bytes > *max_bytes {
+            true => Err(Error::KeysExceedMemory { location: location.to_owned(), bytes_max: *max_bytes }),
+            false => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -52,8 +96,8 @@ struct KeyTable {
 }
 
 impl EqualityGroup {
-    pub(super) fn new(ids: Vec<i32>, files: Vec<Numbered>) -> Self {
-        Self { ids, files, keys: OnceCell::new() }
+    pub(super) fn new(ids: Vec<i32>, files: Vec<Numbered>, share: Option<KeyShare>) -> Self {
+        Self { ids, files, share, keys: OnceCell::new() }
     }
 
     pub(super) fn ids(&self) -> &[i32] {
@@ -100,7 +144,8 @@ impl EqualityGroup {
             read_keys(context, file, &columns, spec.name_mapping(), &mut |columns| {
                 let rows =
                     convert(&converter, &self.ids, columns).map_err(|error| Error::damaged(file.file_path(), error))?;
-                for row in &rows {
+                let before = size_bytes;
+                for row in rows.iter().filter(|row| self.share.as_ref().is_none_or(|share| share.has(row.as_ref()))) {
                     match newest.get_mut(row.as_ref()) {
                         Some(known) => *known = (*known).max(*number),
                         None => {
@@ -108,6 +153,9 @@ impl EqualityGroup {
                             newest.insert(row.as_ref().into(), *number);
                         }
                     }
+                }
+                if let Some(share) = &self.share {
+                    return share.take(size_bytes - before, file.file_path());
                 }
                 if size_bytes > KEYS_BYTES_MAX {
                     let reason = "with it the equality deletes of one partition take more than 2 GiB of memory; \

@@ -96,7 +96,9 @@ impl Planner<'_> {
         let since = Checks::since(self.state, rewrite.validation.base_snapshot_id)?;
         since.targets_exist(&targets)?;
         let snapshot = self.begin_snapshot()?;
-        let newest = self.remove_deletes(&rewrite.removed, &snapshot)?;
+        let removed = self.remove_deletes(&rewrite.removed, &snapshot)?;
+        since.no_new_files_under(&removed)?;
+        let newest = removed.iter().map(|removed| removed.data_sequence_number).max().unwrap_or(0);
         self.check_still_deleted(rewrite)?;
         self.check_absorbed(&rewrite.added)?;
         self.working.add(ManifestContentType::Deletes, &rewrite.added, &snapshot, Some(newest), true);

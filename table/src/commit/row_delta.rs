@@ -56,16 +56,20 @@ impl Planner<'_> {
     }
 
     /// Marks delete files as removed.
-    pub(super) fn remove_deletes(&mut self, removed: &[TableFile], snapshot: &super::SnapshotPlan) -> Planned<i64> {
+    pub(super) fn remove_deletes(
+        &mut self,
+        removed: &[TableFile],
+        snapshot: &super::SnapshotPlan,
+    ) -> Planned<Vec<RemovedFile>> {
         if removed.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let keys: HashSet<FileKey> = removed.iter().map(|removed| FileKey::of(&removed.file)).collect();
         match self.working.remove(ManifestContentType::Deletes, &keys, snapshot)? {
             Removal::Missing(path) => Err(Conflict::FileGone { path }.into()),
             Removal::Removed(removed) => {
                 self.totals.remove(removed.iter().map(RemovedFile::counted));
-                Ok(removed.iter().map(|removed| removed.data_sequence_number).max().unwrap_or(0))
+                Ok(removed)
             }
         }
     }

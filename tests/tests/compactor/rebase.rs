@@ -83,7 +83,7 @@ fn assert_landed(end: &RewriteEnd, rows_rebased: u64) {
 }
 
 /// What every table has to be like after a rebase: sound, and without a file that no snapshot names.
-async fn assert_clean(world: &World) {
+pub async fn assert_clean(world: &World) {
     let report = run_verify(&queue(world)).await.unwrap();
     assert!(report.is_sound(), "{report}");
     let location = format!("{}/data", world.table().await.metadata().location());
@@ -325,7 +325,7 @@ async fn a_partition_whose_type_was_widened_meanwhile_is_found() {
 
 /// Somebody else commits at chosen moments: before the table is loaded, or before the pointer is swapped.
 #[derive(Debug)]
-struct Busy {
+pub struct Busy {
     inner: CatalogRef,
     env: Env,
     cache: ManifestCache,
@@ -335,6 +335,23 @@ struct Busy {
 }
 
 impl Busy {
+    /// A queue of a world's table; `loads` and `commits` come before the first loads and swaps.
+    pub fn queue(world: &World, loads: Vec<Option<Change>>, commits: Vec<Option<Change>>) -> (Arc<Self>, CommitQueue) {
+        let busy = Arc::new(Self {
+            inner: world.catalog.clone(),
+            env: world.env.clone(),
+            cache: ManifestCache::default(),
+            loads: Mutex::new(loads.into()),
+            commits: Mutex::new(commits.into()),
+        });
+        (busy.clone(), CommitQueue::new(busy, world.env.clone(), world.ident.clone()))
+    }
+
+    /// Whether everything has come.
+    pub fn is_done(&self) -> bool {
+        self.commits.lock().unwrap().is_empty() && self.loads.lock().unwrap().is_empty()
+    }
+
     async fn come_first(&self, ident: &TableIdent, script: &Mutex<VecDeque<Option<Change>>>) {
         let Some(change) = script.lock().unwrap().pop_front().flatten() else { return };
         let changes = [change];
@@ -438,19 +455,12 @@ async fn a_commit_that_loses_is_rebased_again() {
         let other = append(vec![world.write_one(&[(99, 0, "b")]).await]);
         let mut deletes = deletes.into_iter();
         let mut next = || deletes.next().unwrap();
-        let busy = Busy {
-            inner: world.catalog.clone(),
-            env: world.env.clone(),
-            cache: ManifestCache::default(),
-            // Before the rebase; between it and the commit; then nothing but what comes under the swaps.
-            loads: Mutex::new([next(), next()].into()),
-            commits: Mutex::new([next(), Some(other), next()].into()),
-        };
-        let busy = Arc::new(busy);
-        let queue = CommitQueue::new(busy.clone(), world.env.clone(), world.ident.clone());
+        // Before the rebase; between it and the commit; then nothing but what comes under the swaps.
+        let loads = vec![next(), next()];
+        let (busy, queue) = Busy::queue(&world, loads, vec![next(), Some(other), next()]);
         let end = commit_rewrite(&queue, vec![result]).await.unwrap();
         assert_landed(&end, 8);
-        assert!(busy.commits.lock().unwrap().is_empty() && busy.loads.lock().unwrap().is_empty());
+        assert!(busy.is_done());
         // The delete behind the rebase, and the two under swaps; the append costs a retry only.
         assert_eq!((end.rebased_again, end.retries), (3, 0), "{kind:?}");
         let mut expected: Vec<i64> = (0..4).flat_map(|file| [0, 2, 4].map(|row| file * 10 + row)).collect();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use frazil_compactor::{
-    Config, ORPHAN_AGE_MS_MIN, OrphanConfig, compact_table, run_expire_with, run_orphans, run_rewrite_manifests,
+    Config, ORPHAN_AGE_MS_MIN, OrphanConfig, compact_table, convert_equality_deletes, run_expire_with, run_orphans,
+    run_rewrite_manifests,
 };
 use frazil_table::Retention;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,22 @@ impl Session {
             ("added_data_files_count", count(report.files_out)),
             ("rewritten_bytes_count", bytes(planned.map_or(report.bytes_in, |plan| plan.bytes_in()))),
             ("failed_groups_count", count(report.failed.len() + report.dropped.len())),
+        ]))
+    }
+
+    pub(super) async fn convert_equality_deletes(&self, arguments: &Arguments<'_>) -> Result<RecordBatch> {
+        let table = self.table_of(arguments).await?;
+        let config = Config::from_options(table.table.metadata().properties(), &Default::default(), 1)?;
+        let stop = CancellationToken::new();
+        let report =
+            convert_equality_deletes(&self.queue(&table), &config, arguments.boolean("dry_run"), &stop).await?;
+        let planned = report.plan.as_ref().filter(|_| report.dry_run);
+        let converted = planned.map_or(report.converted, |plan| plan.going().count());
+        Ok(answer([
+            ("converted_delete_files_count", count(converted)),
+            ("added_delete_files_count", count(report.delete_files)),
+            ("added_deletes_count", bytes(report.rows)),
+            ("remaining_delete_files_count", count(if report.dry_run { 0 } else { report.left })),
         ]))
     }
 

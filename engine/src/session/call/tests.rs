@@ -324,7 +324,7 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
                |
              2 |          CALL system.vacuum('t')
                |               ^^^^^^^^^^^^^
-               = there are ancestors_of, cherrypick_snapshot, compute_table_stats, expire_snapshots, fast_forward, publish_changes, register_table, remove_orphan_files, rewrite_data_files, rewrite_manifests, rollback_to_snapshot, rollback_to_timestamp, set_current_snapshot
+               = there are ancestors_of, cherrypick_snapshot, compute_table_stats, convert_equality_deletes, expire_snapshots, fast_forward, publish_changes, register_table, remove_orphan_files, rewrite_data_files, rewrite_manifests, rollback_to_snapshot, rollback_to_timestamp, set_current_snapshot
             there is no procedure 'rollback_to_snapshot'
               --> line 3, column 15, in CALL
                |
