@@ -66,11 +66,17 @@ impl World {
         Running { job: tokio::spawn(run_job(plan, progress, stop.clone())), stop }
     }
 
-    /// Gives the job a file of rows, the later ones of a key newer.
+    /// Gives the job a file of so many rows, of any keys.
     fn stream(&mut self, rows: usize) {
+        let ids: Vec<i64> = (0..rows).map(|_| self.random.random_range(0..KEYS)).collect();
+        self.stream_of(ids);
+    }
+
+    /// Gives the job a file of rows, the later ones of a key newer.
+    fn stream_of(&mut self, ids: impl IntoIterator<Item = i64>) {
         let mut lines = String::new();
-        for _ in 0..rows {
-            let (id, v) = (self.random.random_range(0..KEYS), self.next_v);
+        for id in ids {
+            let v = self.next_v;
             self.next_v += 1;
             writeln!(lines, "{{\"id\":{id},\"v\":{v}}}").unwrap();
             self.model.insert(id, vec![v]);
@@ -171,8 +177,11 @@ async fn upsert_beside_others(version: u8, partitioned: &str) -> World {
     let job = world.start().await;
     world.stream(6_000);
     world.settle(&job).await;
-    job.stop().await;
     assert!(world.model.values().all(|rows| rows.len() == 1));
+    // However large the last checkpoint was: now files have lost some of their rows, and not all.
+    world.stream_of(0..KEYS / 2);
+    world.settle(&job).await;
+    job.stop().await;
     world
 }
 
