@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use frazil_catalog::{Catalog, CommitQueue};
 use frazil_table::spec::{DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, TableIdent, TableMetadata};
@@ -19,35 +19,45 @@ use crate::{Result, lineitem};
 /// Commits of a measurement; the middle one counts.
 const COMMITS: usize = 21;
 
+/// A measurement goes in as many rounds, each of commits and then of what is beside them, so that neither has a better time of
+/// the machine than the other.
+const ROUNDS: usize = 3;
+
+/// What is under way behind the last commit, or the last write, has ended by then.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The figures of these questions.
 pub fn run() -> Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let folder = tempfile::tempdir()?;
         let world = World::new(folder.path()).await?;
-        let one_file = durable_write(folder.path(), 20 << 10)?;
         let mut figures = Vec::new();
 
         let short = table_with_snapshots(&world, 100).await?;
-        let commit = commit_ms(&world, &short).await?;
+        let (commit, one_file) = beside_writes(&world, &short, folder.path(), 20 << 10).await?;
         figures.push(figure("commit of one file, 100 snapshots", commit, "write + fsync + rename", one_file, 8.0, 4.0));
 
         let long = table_with_snapshots(&world, 10_000).await?;
         let bytes = MetadataText::new(&long.load().await?)?.size_bytes();
-        let commit = commit_ms(&world, &long).await?;
-        let metadata = durable_write(folder.path(), bytes)?;
+        let (commit, metadata) = beside_writes(&world, &long, folder.path(), bytes).await?;
         let beside = format!("writing its {} MB of metadata", bytes / 1_000_000);
         figures.push(figure("commit of one file, 10,000 snapshots", commit, &beside, metadata, 1.5, 1.2));
 
         let few = table(&world, "few").await?;
         append(&world, &few, 10).await?;
-        let (few_ms, _) = commit_ms(&world, &few).await?;
         let many = table(&world, "many").await?;
         for _ in 0..10 {
             append(&world, &many, 10_000).await?;
         }
-        let commit = commit_ms(&world, &many).await?;
-        figures.push(figure("commit of one file to 100,000 files", commit, "to 10 files", few_ms, 1.3, 1.0));
+        reset_peak();
+        let (mut to_many, mut to_few) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            to_many.extend(commit_ms(&world, &many).await?);
+            to_few.extend(commit_ms(&world, &few).await?);
+        }
+        let commit = (middle(to_many), peak_rss_mib());
+        figures.push(figure("commit of one file to 100,000 files", commit, "to 10 files", middle(to_few), 1.3, 1.0));
         Ok(figures)
     })
 }
@@ -65,12 +75,38 @@ fn figure(name: &str, (measured, peak): (f64, u64), beside: &str, value: f64, fl
     }
 }
 
-/// Milliseconds to make a file of so many bytes durable under its name, as a catalog on files has to at least: the
-/// middle of several.
-fn durable_write(folder: &Path, bytes: usize) -> Result<f64> {
+/// What a commit takes, in milliseconds, and the process meanwhile, in MiB; and what it takes to write so many bytes.
+async fn beside_writes(world: &World, queue: &CommitQueue, folder: &Path, bytes: usize) -> Result<((f64, u64), f64)> {
+    reset_peak();
+    let (mut commits, mut writes) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        touch_memory(folder, bytes)?;
+        commits.extend(commit_ms(world, queue).await?);
+        tokio::time::sleep(PAUSE).await;
+        touch_memory(folder, bytes)?;
+        writes.extend(write_ms(folder, bytes)?);
+    }
+    Ok(((middle(commits), peak_rss_mib()), middle(writes)))
+}
+
+/// The memory for files of a round is the machine's own before it is measured: of one that is virtual, the first touch of a page
+/// that it had given back takes many times what writing to it does.
+fn touch_memory(folder: &Path, bytes: usize) -> Result<()> {
+    let content = vec![b'x'; bytes];
+    for index in 0..2 * COMMITS / ROUNDS {
+        std::fs::write(folder.join(format!("touch-{index}")), &content)?;
+    }
+    for index in 0..2 * COMMITS / ROUNDS {
+        std::fs::remove_file(folder.join(format!("touch-{index}")))?;
+    }
+    Ok(())
+}
+
+/// Milliseconds to make a file of so many bytes durable under its name, as a catalog on files has to at least.
+fn write_ms(folder: &Path, bytes: usize) -> Result<Vec<f64>> {
     let content = vec![b'x'; bytes];
     let mut took = Vec::new();
-    for index in 0..COMMITS {
+    for index in 0..COMMITS / ROUNDS {
         let start = Instant::now();
         let temporary = folder.join("limit.tmp");
         let mut file = std::fs::File::create(&temporary)?;
@@ -80,7 +116,7 @@ fn durable_write(folder: &Path, bytes: usize) -> Result<f64> {
         std::fs::File::open(folder)?.sync_all()?;
         took.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(middle(took))
+    Ok(took)
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {
@@ -123,17 +159,17 @@ async fn append(world: &World, queue: &CommitQueue, files: usize) -> Result<()> 
     world.commit(queue, Change::Append { files, properties: SnapshotProperties::new() }).await
 }
 
-/// What one commit takes, in milliseconds, and what the process takes meanwhile, in MiB.
-async fn commit_ms(world: &World, queue: &CommitQueue) -> Result<(f64, u64)> {
-    reset_peak();
+/// What each commit of a round takes, in milliseconds, one right after the other.
+async fn commit_ms(world: &World, queue: &CommitQueue) -> Result<Vec<f64>> {
     let mut took = Vec::new();
-    for _ in 0..COMMITS {
+    for _ in 0..COMMITS / ROUNDS {
         let start = Instant::now();
         append(world, queue, 1).await?;
         took.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    Ok((middle(took), peak_rss_mib()))
+    Ok(took)
 }
+
 /// The same table with `count - 1` snapshots before its only one. Their manifest lists are its own: nobody reads them.
 fn with_history(table: &Table, count: i64) -> Result<TableMetadata> {
     let mut json: serde_json::Value = serde_json::from_str(&MetadataText::new(table)?.json())?;

@@ -5,14 +5,18 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::backend::Mode;
+
+/// The most that Linux takes in one call (`IOV_MAX`).
+const PIECES_AT_ONCE: usize = 1_024;
 
 /// A disk. Calls block.
 pub(crate) trait Disk: Debug + Send + Sync {
@@ -46,6 +50,11 @@ pub(crate) type FolderEntries = Box<dyn Iterator<Item = io::Result<PathBuf>> + S
 pub(crate) trait DiskFile: Debug + Send + Sync {
     /// Appends.
     fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Appends one after the other.
+    fn write_pieces(&self, pieces: &[Bytes]) -> io::Result<()> {
+        pieces.iter().try_for_each(|piece| self.write_all(piece))
+    }
 
     /// Makes what was written durable; not the file's name.
     fn sync(&self) -> io::Result<()>;
@@ -128,6 +137,25 @@ impl DiskFile for File {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self;
         Write::write_all(&mut file, bytes)
+    }
+
+    /// With few calls: what is written at a time the system keeps in large pages, which it has sooner.
+    fn write_pieces(&self, pieces: &[Bytes]) -> io::Result<()> {
+        let mut file = self;
+        for some in pieces.chunks(PIECES_AT_ONCE) {
+            let mut slices: Vec<IoSlice<'_>> = some.iter().map(|piece| IoSlice::new(piece)).collect();
+            let mut left = slices.as_mut_slice();
+            IoSlice::advance_slices(&mut left, 0);
+            while !left.is_empty() {
+                match file.write_vectored(left) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => IoSlice::advance_slices(&mut left, written),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -177,7 +177,7 @@ impl AppendFile for LocalFile {
 
     async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Outcome<()> {
         let file = Arc::clone(&self.temporary.file);
-        let write = move |_: &dyn Disk| pieces.iter().try_for_each(|piece| file.write_all(piece));
+        let write = move |_: &dyn Disk| file.write_pieces(&pieces);
         blocking(Arc::clone(&self.temporary.disk), write).await
     }
 

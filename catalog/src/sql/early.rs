@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use frazil_storage::{Env, FileWriter};
 use frazil_table::spec::{TableIdent, TableMetadata};
 use frazil_table::{MetadataText, Table, layout};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use crate::cache::CachedMetadata;
 const LASTING_BYTES_MIN: usize = 1 << 20;
 /// After a longer pause between two commits a third is not expected.
 const PAUSE_MS_MAX: i64 = 60_000;
+/// Pieces of the text that are written by one call: of 64 KiB each, a tenth of a millisecond.
+const PIECES_AT_ONCE: usize = 8;
 /// Files of different tables that are begun at the same time; the oldest is dropped for one more.
 const FILES_MAX: usize = 64;
 
@@ -36,12 +39,17 @@ pub(super) struct EarlyFile {
     id: Uuid,
     location: String,
     kept_bytes: usize,
+    /// Tells `beginning` that the commit which it began beside has landed; `None`: it was told.
+    landed: Option<oneshot::Sender<()>>,
     beginning: JoinHandle<frazil_storage::Result<FileWriter>>,
 }
 
 impl EarlyFiles {
-    /// Remembers a file whose table has landed.
-    pub(super) fn keep(&self, file: EarlyFile) {
+    /// Remembers a file whose table has landed, and has it made durable.
+    pub(super) fn keep(&self, mut file: EarlyFile) {
+        if let Some(landed) = file.landed.take() {
+            landed.send(()).ok();
+        }
         let mut files = self.lock();
         files.retain(|other| other.ident != file.ident);
         files.push_back(file);
@@ -69,10 +77,22 @@ impl EarlyFiles {
     }
 }
 
-async fn begin(env: Env, location: String, text: MetadataText) -> frazil_storage::Result<FileWriter> {
+/// Writes the beginning beside a commit, which it must not be in the way of: it becomes durable only when that commit has
+/// landed, since a disk that syncs megabytes lets nothing else through; and it is written in parts, since between them
+/// the system may do what the commit waits for.
+async fn begin(
+    env: Env,
+    location: String,
+    text: MetadataText,
+    landed: oneshot::Receiver<()>,
+) -> frazil_storage::Result<FileWriter> {
     let mut writer = env.store.writer(&location).await?;
-    writer.write_pieces(text.lasting_pieces()).await?;
-    writer.settle().await?;
+    for pieces in text.lasting_pieces().chunks(PIECES_AT_ONCE) {
+        writer.write_pieces(pieces.to_vec()).await?;
+    }
+    if landed.await.is_ok() {
+        writer.settle().await?;
+    }
     Ok(writer)
 }
 
@@ -91,9 +111,10 @@ impl EarlyFile {
         if layout::is_gzip(&location) {
             return None;
         }
-        let beginning = tokio::spawn(begin(env.clone(), location.clone(), next.text().clone()));
+        let (landed, has_landed) = oneshot::channel();
+        let beginning = tokio::spawn(begin(env.clone(), location.clone(), next.text().clone(), has_landed));
         let base = table.metadata_location().to_owned();
-        Some(Self { ident: table.ident().clone(), base, id, location, kept_bytes, beginning })
+        Some(Self { ident: table.ident().clone(), base, id, location, kept_bytes, landed: Some(landed), beginning })
     }
 
     /// What the finished file will be called.
