@@ -14,9 +14,10 @@ use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, Conflict, SnapshotProperties, Table, TableFile};
 
 use crate::listing::GROUPS_PROPERTY;
+use crate::past::key;
 use crate::rebase::{Rebased, rebase_deletes};
 use crate::run::{RewriteKind, RewriteResult};
-use crate::{FileGroup, Result};
+use crate::{BytesWritten, FileGroup, Result};
 
 /// How the commit of some rewrites ended. Every result is in exactly one of the two lists.
 #[derive(Debug, Default)]
@@ -75,6 +76,7 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
                 end.snapshot_ids = committed.snapshot_ids;
                 end.retries += committed.retries;
                 end.table = Some(committed.table);
+                env.store.forget(results.iter().flat_map(|result| result.group.paths()));
                 end.committed = results;
                 return Ok(end);
             }
@@ -155,11 +157,16 @@ struct Batch<'a> {
     data_sequence_number: i64,
     results: Vec<&'a RewriteResult>,
     rebased: Rebased,
+    /// Into the table, by this too, as far as the snapshots up to `counted_to` tell.
+    written: BytesWritten,
+    counted_to: i64,
 }
 
 /// The rewrites by the snapshot that they read and by partition spec, with what came since.
 async fn rebase<'a>(queue: &CommitQueue, results: &'a [RewriteResult]) -> Result<Vec<Batch<'a>>> {
     let table = queue.load().await?;
+    let counted_to = table.current_snapshot().map_or(-1, |head| head.snapshot_id());
+    let mut written = BytesWritten::of(&table);
     let mut by_base: BTreeMap<(i64, i64, i32), Vec<&RewriteResult>> = BTreeMap::new();
     for result in results {
         let FileGroup { data_sequence_number, base_snapshot_id, partition_spec_id, .. } = result.group;
@@ -168,7 +175,12 @@ async fn rebase<'a>(queue: &CommitQueue, results: &'a [RewriteResult]) -> Result
     let mut batches: Vec<Batch<'_>> = Vec::with_capacity(by_base.len());
     for ((data_sequence_number, base_snapshot_id, _), results) in by_base {
         match rebase_deletes(queue, &table, base_snapshot_id, &results).await {
-            Ok(rebased) => batches.push(Batch { base_snapshot_id, data_sequence_number, results, rebased }),
+            Ok(rebased) => {
+                let mut batch = Batch { base_snapshot_id, data_sequence_number, results, rebased, written, counted_to };
+                written = written.after_rewrite(batch.bytes_out());
+                batch.written = written;
+                batches.push(batch);
+            }
             Err(error) => {
                 delete_files(queue.env(), batches.iter().flat_map(Batch::delete_files)).await;
                 return Err(error);
@@ -189,8 +201,21 @@ impl Batch<'_> {
             data_sequence_number: self.data_sequence_number,
             base_snapshot_id: self.base_snapshot_id,
             carried: self.rebased.carried.clone(),
-            properties: properties(results, self.rebased.rows),
+            properties: self.properties(),
         }
+    }
+
+    fn bytes_out(&self) -> u64 {
+        // Many deletion vectors share a file.
+        let files = self.results.iter().flat_map(|result| &result.outputs).chain(self.delete_files());
+        let sizes: BTreeMap<_, _> = files.map(|file| (file.file.file_path(), file.file.file_size_in_bytes())).collect();
+        sizes.values().sum()
+    }
+
+    fn properties(&self) -> SnapshotProperties {
+        let mut properties = properties(&self.results, self.rebased.rows);
+        properties.extend(self.written.properties(self.counted_to));
+        properties
     }
 
     fn delete_files(&self) -> impl Iterator<Item = &TableFile> {
@@ -214,14 +239,14 @@ fn properties(results: &[&RewriteResult], rows_rebased: u64) -> SnapshotProperti
     let reasons: Vec<_> = reasons.into_iter().map(|reason| reason.name()).collect();
     SnapshotProperties::from([
         (GROUPS_PROPERTY.to_owned(), results.len().to_string()),
-        ("frazil.compaction.reason".to_owned(), reasons.join(",")),
-        ("frazil.compaction.kind".to_owned(), kind),
-        ("frazil.compaction.files-in".to_owned(), sum(|result| result.group.inputs.len() as u64)),
-        ("frazil.compaction.rows-deleted".to_owned(), sum(|result| result.rows_deleted)),
-        ("frazil.compaction.rows-rebased".to_owned(), rows_rebased.to_string()),
-        ("frazil.compaction.bytes-in".to_owned(), sum(|result| result.group.bytes_in())),
-        ("frazil.compaction.bytes-out".to_owned(), sum(|result| result.bytes_out())),
-        ("frazil.compaction.rewrite-ms".to_owned(), sum(|result| result.elapsed_ms)),
+        (key!("reason").to_owned(), reasons.join(",")),
+        (key!("kind").to_owned(), kind),
+        (key!("files-in").to_owned(), sum(|result| result.group.inputs.len() as u64)),
+        (key!("rows-deleted").to_owned(), sum(|result| result.rows_deleted)),
+        (key!("rows-rebased").to_owned(), rows_rebased.to_string()),
+        (key!("bytes-in").to_owned(), sum(|result| result.group.bytes_in())),
+        (key!("bytes-out").to_owned(), sum(|result| result.bytes_out())),
+        (key!("rewrite-ms").to_owned(), sum(|result| result.elapsed_ms)),
     ])
 }
 

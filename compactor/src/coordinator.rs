@@ -111,6 +111,12 @@ impl Coordinator {
         Ok(self.plan_if_due())
     }
 
+    /// Commits that are to come before the next plan; `None` if the table is not compacted by itself (`auto-compact`).
+    pub fn commits_to_wait(&self) -> Option<usize> {
+        let config = self.listing.config();
+        config.enabled.then(|| config.delta_commits.saturating_sub(self.commits))
+    }
+
     /// A plan of what would be merged now, whether it is due or not. Nothing is handed out.
     pub fn plan(&self) -> RewritePlan {
         plan_listing(&self.listing, &self.in_flight_files())

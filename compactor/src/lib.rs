@@ -66,6 +66,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod amplification;
 mod commit;
 mod config;
 mod conversion;
@@ -80,6 +81,7 @@ mod lease;
 mod listing;
 mod manifests;
 mod orphans;
+mod past;
 mod plan;
 mod position_map;
 mod rebase;
@@ -90,6 +92,7 @@ mod verify;
 #[cfg(test)]
 mod world;
 
+pub use amplification::BytesWritten;
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
 pub use config::{AUTO_COMPACT, COOLING_MS, Config, DELETE_RATIO, DELTA_COMMITS, EQUALITY_DELETES_MAX, Policy};
 pub use conversion::{
@@ -105,6 +108,7 @@ pub use lease::lease;
 pub use listing::{InputFile, Listing};
 pub use manifests::{ManifestReport, run_rewrite_manifests};
 pub use orphans::{ORPHAN_AGE_MS_MIN, OrphanConfig, OrphanPlan, OrphanReport, plan_orphans, run_orphans};
+pub use past::PastCompaction;
 pub use plan::{RewritePlan, plan_rewrite};
 pub use position_map::PositionMap;
 pub use run::{RewriteKind, RewriteResult, run_group};

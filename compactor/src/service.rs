@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::is_leased;
 use crate::plan::size;
 use crate::{
-    Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult, commit_rewrite,
-    convert_equality_deletes, follow, plan_rewrite, run_group,
+    BytesWritten, Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult,
+    commit_rewrite, convert_equality_deletes, follow, plan_rewrite, run_group,
 };
 
 /// What a compaction of a table did, or would do.
@@ -40,6 +40,8 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes of the files that came.
     pub bytes_out: u64,
+    /// What was written into the table by then.
+    pub written: Option<BytesWritten>,
     /// Groups that could not be committed since the table changed meanwhile, by place.
     pub dropped: Vec<(String, Conflict)>,
     /// Groups that could not be rewritten, by place.
@@ -137,6 +139,7 @@ impl Report {
             self.bytes_out += result.bytes_out();
         }
         self.rows_rebased += end.rows_rebased;
+        self.written = end.table.as_ref().map(BytesWritten::of).or(self.written);
         self.dropped.extend(end.dropped.into_iter().map(|(group, why)| (group.place().to_owned(), why)));
     }
 }
@@ -158,6 +161,9 @@ impl fmt::Display for Report {
             }
             if self.rows_rebased > 0 {
                 writeln!(f, "{} rows were deleted meanwhile, and are deleted of the new files", self.rows_rebased)?;
+            }
+            if let Some(times) = self.written.as_ref().and_then(BytesWritten::amplification) {
+                writeln!(f, "each byte that came into the table was written {times:.2} times so far")?;
             }
         }
         for (place, conflict) in &self.dropped {
@@ -282,7 +288,8 @@ impl Watched {
             table = %self.queue.ident(), groups = report.groups, files_in = report.files_in,
             files_out = report.files_out, bytes_in = report.bytes_in, bytes_out = report.bytes_out,
             rows_deleted = report.rows_deleted, rows_rebased = report.rows_rebased,
-            dropped = report.dropped.len(), failed = report.failed.len(), "compacted"
+            dropped = report.dropped.len(), failed = report.failed.len(),
+            write_amplification = report.written.as_ref().and_then(BytesWritten::amplification), "compacted"
         );
         ended
     }

@@ -324,6 +324,12 @@ impl JobPlanner<'_> {
             (_, 1) => DistributionMode::None,
             (mode, _) => mode,
         };
+        // What a job writes it merges a few commits later.
+        let writer_config = WriterConfig {
+            ndv_sketches: statistics.is_some(),
+            keep_files: compaction.enabled,
+            ..WriterConfig::default()
+        };
         let dead_letters = source.puts_aside().then(|| self.dead_letters_of(env, &target, source.as_ref()));
         Ok(PipelineSpec {
             dead_letters: dead_letters.map(Arc::new),
@@ -335,7 +341,7 @@ impl JobPlanner<'_> {
             event_time,
             queue,
             writer_parallelism: parallelism,
-            writer_config: WriterConfig { ndv_sketches: statistics.is_some(), ..WriterConfig::default() },
+            writer_config,
             distribution,
             upserts: false,
             statistics,

@@ -71,6 +71,8 @@ pub enum Event {
         elapsed_ms: u64,
         /// Live data files of the table after the commit, where the snapshot says.
         data_files: Option<u64>,
+        /// How often each byte that came into the table was written so far ([`frazil_compactor::BytesWritten`]).
+        write_amplification: Option<f64>,
     },
     /// A compaction came to nothing; the table is as it was.
     CompactionFailed {
@@ -158,6 +160,7 @@ impl fmt::Display for Event {
                 bytes_after,
                 elapsed_ms,
                 data_files,
+                write_amplification,
                 ..
             } => {
                 write!(
@@ -165,7 +168,8 @@ impl fmt::Display for Event {
                     "{table}: compacted {files_before} files ({bytes_before} bytes) into {files_after} ({bytes_after} bytes), \
                      {elapsed_ms} ms"
                 )?;
-                data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))
+                data_files.map_or(Ok(()), |count| write!(f, ", {count} data files in the table"))?;
+                write_amplification.map_or(Ok(()), |times| write!(f, ", each byte written {times:.2} times"))
             }
             Self::CompactionFailed { table, reason } => write!(f, "{table}: a compaction came to nothing: {reason}"),
             Self::Expired { table, snapshots, files } => {

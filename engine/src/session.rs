@@ -10,6 +10,7 @@
 mod alter;
 mod call;
 mod change;
+mod compaction;
 mod constant;
 mod create_table;
 mod databases;
@@ -177,6 +178,7 @@ impl Session {
             Statement::Set(None) => return Ok(Some(Executed::Rows(self.settings.list()))),
             Statement::Show(show) => return self.show(show, script).await.map(Some),
             Statement::Describe(name) => return self.describe(name, script).await.map(Some),
+            Statement::ExplainCompaction(name) => return self.explain_compaction(name, script).await.map(Some),
             Statement::Insert(_)
             | Statement::StatementSet(_)
             | Statement::Explain(_)

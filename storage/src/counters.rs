@@ -26,6 +26,8 @@ counters! {
     reads,
     /// Bytes that reads returned.
     bytes_read,
+    /// Bytes that were at hand instead ([`crate::FileWriter::keep`]).
+    bytes_kept,
     /// Questions for a file's size and age.
     heads,
     /// Files written whole, and files in pieces brought to their end.
@@ -69,6 +71,10 @@ impl Counters {
 
     pub(crate) fn read(&self, bytes: u64) {
         self.bytes_read.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn read_kept(&self, bytes: u64) {
+        self.bytes_kept.fetch_add(bytes, Relaxed);
     }
 
     pub(crate) fn wrote(&self, bytes: u64) {

@@ -12,11 +12,15 @@ use tokio::sync::Semaphore;
 use crate::backend::{Entry, Failure, Lister, Mode, Shown, Upload};
 use crate::counters::Request;
 use crate::faults::{Faults, FaultyBackend};
+use crate::file_writer::{Place, WriterInner};
+use crate::kept::KeptFiles;
 use crate::object::collect;
 use crate::retry::{Retrier, Tried};
 use crate::stores::Stores;
 use crate::upload::{AppendWriter, PARTS_MAX, PartWriter, Target};
-use crate::{Capabilities, Counters, Error, Location, PowerDisk, Result, RetryPolicy, StoreConfig};
+use crate::{
+    Capabilities, Counters, Error, FileWriter, KeptLimits, Location, PowerDisk, Result, RetryPolicy, StoreConfig,
+};
 
 /// Ranges of one call that are fetched side by side.
 const READS_AT_ONCE: usize = 8;
@@ -46,6 +50,7 @@ pub struct Store {
     policy: RetryPolicy,
     faults: Option<Arc<Faults>>,
     part_permits: Arc<Semaphore>,
+    kept: Arc<KeptFiles>,
 }
 
 impl Default for Store {
@@ -63,6 +68,7 @@ impl Store {
             policy: RetryPolicy::default(),
             faults: None,
             part_permits: Arc::new(Semaphore::new(PARTS_MAX)),
+            kept: Arc::default(),
         }
     }
 
@@ -106,6 +112,17 @@ impl Store {
         Self { stores: Arc::new(Stores::on_disk(disk)), ..self }
     }
 
+    /// The same stores, whose kept files ([`FileWriter::keep`]) may take so much.
+    #[must_use]
+    pub fn with_kept(self, limits: KeptLimits) -> Self {
+        Self { kept: Arc::new(KeptFiles::with_limits(limits)), ..self }
+    }
+
+    /// Lets kept files go that nobody will read again soon. They stay in their store.
+    pub fn forget<'a>(&self, locations: impl IntoIterator<Item = &'a str>) {
+        locations.into_iter().for_each(|location| self.kept.forget(location));
+    }
+
     /// Running totals of requests and bytes.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -136,11 +153,16 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Some ranges of the file, in the order asked for. Each range is one request; up to 8 are under way at a time.
+    /// Some ranges of the file, in the order asked for. Each range is one request; up to 8 are under way at a time. Of a
+    /// file that is kept ([`FileWriter::keep`]) nothing is asked for.
     ///
     /// # Errors
     /// As [`Store::read`]; a range past the end of the file is an [`Error::Io`].
     pub async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if let Some(parts) = self.kept.read(location, ranges).await {
+            self.counters.read_kept(parts.iter().map(|part| part.len() as u64).sum());
+            return Ok(parts);
+        }
         let target = &self.target(location)?;
         let parts = if target.backend.traits().is_remote {
             let reads: Vec<_> = ranges.iter().map(|range| target.read_remote(range)).collect();
@@ -194,6 +216,7 @@ impl Store {
 
     async fn put_mode(&self, location: &str, bytes: Bytes, mode: Mode) -> Result<()> {
         let size_bytes = bytes.len() as u64;
+        self.kept.forget(location);
         put_settled(&self.target(location)?, bytes, mode).await?;
         self.counters.wrote(size_bytes);
         Ok(())
@@ -206,6 +229,7 @@ impl Store {
     /// [`Error::Io`] if the place can't be written.
     pub async fn writer(&self, location: &str) -> Result<FileWriter> {
         let target = self.target(location)?;
+        let is_remote = target.backend.traits().is_remote;
         let inner = if target.backend.traits().takes_parts {
             WriterInner::Parts(PartWriter::new(target, Arc::clone(&self.part_permits)))
         } else {
@@ -215,7 +239,8 @@ impl Store {
                 Upload::Parts(_) => unreachable!("a backend that takes no parts begins a file"),
             }
         };
-        Ok(FileWriter { inner, counters: self.counters.clone(), size_bytes: 0 })
+        let place = Place { location: location.to_owned(), is_remote, kept: Arc::clone(&self.kept) };
+        Ok(FileWriter::new(inner, place, Arc::clone(&self.counters)))
     }
 
     /// Deletes a file. A file that is already gone is no error.
@@ -224,6 +249,7 @@ impl Store {
     /// [`Error::Io`] if the store refuses.
     pub async fn delete(&self, location: &str) -> Result<()> {
         let Target { backend, retrier, key, .. } = &self.target(location)?;
+        self.kept.forget(location);
         self.counters.deleted(1);
         let result = retrier.run(Request::Delete, location, 0, |_| backend.delete(key)).await;
         result.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
@@ -235,6 +261,7 @@ impl Store {
         let mut targets: Vec<Target> = Vec::new();
         let mut failed = Vec::new();
         for location in locations {
+            self.kept.forget(location);
             match self.target(location) {
                 Ok(target) => targets.push(target),
                 Err(error) => failed.push((location.clone(), error)),
@@ -370,89 +397,6 @@ pub(crate) async fn put_settled(target: &Target, bytes: Bytes, mode: Mode) -> Re
         }
     };
     retrier.run(Request::Write, location, size_bytes, put).await
-}
-
-/// A file that is being written in pieces.
-#[derive(Debug)]
-pub struct FileWriter {
-    inner: WriterInner,
-    counters: Arc<Counters>,
-    size_bytes: u64,
-}
-
-#[derive(Debug)]
-enum WriterInner {
-    Append(AppendWriter),
-    Parts(PartWriter),
-}
-
-impl FileWriter {
-    /// Appends bytes. Waits where parts of 8 MiB are under way already, 4 of this file or 16 of all.
-    ///
-    /// # Errors
-    /// [`Error::Io`]: drop the writer, nothing of the file stays.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.size_bytes += bytes.len() as u64;
-        match &mut self.inner {
-            WriterInner::Append(file) => file.write(bytes).await,
-            WriterInner::Parts(parts) => parts.write(bytes).await,
-        }
-    }
-
-    /// Appends several pieces, without putting them together first where files are appended to.
-    ///
-    /// # Errors
-    /// As [`FileWriter::write`].
-    pub async fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Result<()> {
-        self.size_bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        match &mut self.inner {
-            WriterInner::Append(file) => file.write_pieces(pieces).await?,
-            WriterInner::Parts(parts) => {
-                for piece in pieces {
-                    parts.write(piece).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes what was written so far durable ahead of the end, so that [`FileWriter::finish`] has less to do. It does
-    /// nothing where files go up in parts.
-    ///
-    /// # Errors
-    /// As [`FileWriter::write`].
-    pub async fn settle(&mut self) -> Result<()> {
-        match &mut self.inner {
-            WriterInner::Append(file) => file.settle().await,
-            WriterInner::Parts(_) => Ok(()),
-        }
-    }
-
-    /// Bytes written so far.
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    /// Bytes that wait in memory for their part to be full, at most 8 MiB; none where files are appended to.
-    pub fn buffered_bytes(&self) -> usize {
-        match &self.inner {
-            WriterInner::Append(_) => 0,
-            WriterInner::Parts(parts) => parts.buffered_bytes(),
-        }
-    }
-
-    /// Makes the file durable and visible under its name, which must be new. Returns its size in bytes.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`] if the name was taken meanwhile; [`Error::Io`] if the store failed.
-    pub async fn finish(self) -> Result<u64> {
-        match self.inner {
-            WriterInner::Append(file) => file.finish().await?,
-            WriterInner::Parts(parts) => parts.finish().await?,
-        }
-        self.counters.wrote(self.size_bytes);
-        Ok(self.size_bytes)
-    }
 }
 
 #[cfg(test)]

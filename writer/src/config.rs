@@ -35,6 +35,8 @@ pub struct WriterConfig {
     /// rows that come from other files of a format version 3 table keep their ids (Iceberg spec, "Row Lineage"). Null
     /// values are given out as for new rows.
     pub row_lineage: bool,
+    /// Files stay at hand once they are written ([`frazil_storage::FileWriter::keep`]): who writes them reads them soon.
+    pub keep_files: bool,
 }
 
 impl Default for WriterConfig {
@@ -48,6 +50,7 @@ impl Default for WriterConfig {
             spill_max_bytes: 64 << 30,
             ndv_sketches: false,
             row_lineage: false,
+            keep_files: false,
         }
     }
 }

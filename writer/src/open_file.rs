@@ -48,6 +48,7 @@ const PARALLEL_MIN_BYTES: usize = 256 << 10;
 impl OpenFile {
     pub async fn create(shared: &Shared, location: String) -> Result<Self> {
         let file = shared.env.store.writer(&location).await?;
+        let file = if shared.config.keep_files { file.keep() } else { file };
         let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
         let encoder = Encoder::new(&shared.options, sender)
             .map_err(|source| Error::Encode { location: location.clone(), source })?;

@@ -1,6 +1,8 @@
 //! What a table says of itself, as tables: `t$snapshots`, `t$history`, `t$refs`, `t$manifests`, `t$files`, `t$entries`,
-//! `t$partitions`. Columns have the names, order and types that Iceberg's own metadata tables have.
+//! `t$partitions`. Columns have the names, order and types that Iceberg's own metadata tables have. `t$compactions` is
+//! Frazil's own.
 
+mod compactions;
 mod files;
 mod history;
 mod manifests;
@@ -40,12 +42,14 @@ pub enum MetadataTable {
     Entries,
     /// What each partition of a snapshot holds.
     Partitions,
+    /// What compactions of the table did, as far as its snapshots tell.
+    Compactions,
     /// Which rows came and went; not made here.
     Changes,
 }
 
 /// By the part of a name behind the last `$`.
-const NAMES: [(&str, MetadataTable); 8] = [
+const NAMES: [(&str, MetadataTable); 9] = [
     ("snapshots", MetadataTable::Snapshots),
     ("history", MetadataTable::History),
     ("refs", MetadataTable::Refs),
@@ -53,6 +57,7 @@ const NAMES: [(&str, MetadataTable); 8] = [
     ("files", MetadataTable::Files),
     ("entries", MetadataTable::Entries),
     ("partitions", MetadataTable::Partitions),
+    ("compactions", MetadataTable::Compactions),
     ("changes", MetadataTable::Changes),
 ];
 
@@ -85,7 +90,7 @@ impl MetadataTable {
 
 /// Makes a metadata table. All of its rows are in memory: the manifests are, too, wherever a table is planned.
 ///
-/// Cost: nothing but the table's metadata for snapshots, history and refs; the manifest list for manifests; all manifests
+/// Cost: nothing but the table's metadata for snapshots, history, refs and compactions; the manifest list for manifests; all manifests
 /// for the others.
 ///
 /// # Errors
@@ -129,6 +134,7 @@ fn rows(table: &Table, kind: MetadataTable, state: Option<&TableState>) -> Resul
         MetadataTable::Snapshots => history::snapshots(table),
         MetadataTable::History => history::history(table),
         MetadataTable::Refs => history::refs(table),
+        MetadataTable::Compactions => compactions::compactions(table),
         MetadataTable::Manifests => manifests::manifests(table, state.map_or(&[], TableState::manifests)),
         MetadataTable::Entries => files::entries(table, &listed()?),
         MetadataTable::Partitions => {

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use frazil_catalog::CommitQueue;
-use frazil_compactor::{Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, follow, run_expire, run_group};
+use frazil_compactor::{
+    BytesWritten, Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, follow, run_expire, run_group,
+};
 use frazil_storage::{Env, Step};
 use frazil_table::{Retention, Table, io};
 use futures::FutureExt;
@@ -273,6 +275,7 @@ async fn commit_all(shared: &Shared, done: Vec<Rewritten>) -> Result<()> {
         bytes_after: committed.iter().map(RewriteResult::bytes_out).sum(),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         data_files: data_files(now),
+        write_amplification: BytesWritten::of(now).amplification(),
     });
     Ok(())
 }

@@ -94,6 +94,8 @@ pub enum Statement {
     Truncate(Name),
     /// `EXPLAIN …`
     Explain(Box<Explain>),
+    /// `EXPLAIN COMPACTION name`: what would be rewritten of a table.
+    ExplainCompaction(Name),
     /// `SELECT …`, `WITH … SELECT …`, `VALUES …`
     Query(Box<Query>),
     /// What only sqlparser knows; DataFusion may say what it thinks of it.
@@ -240,6 +242,7 @@ impl Statement {
             Statement::RowChange(change) => change.kind(),
             Statement::Truncate(_) => "TRUNCATE",
             Statement::Explain(_) => "EXPLAIN",
+            Statement::ExplainCompaction(_) => "EXPLAIN COMPACTION",
             Statement::Query(_) => "SELECT",
             Statement::Other(_) => "statement",
         }

@@ -337,10 +337,14 @@ fn describe(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     parse_name(parser).map(Statement::Describe)
 }
 
-/// `EXPLAIN [ANALYZE] [VERBOSE] [PLAN FOR | detail, …] statement`
+/// `EXPLAIN [ANALYZE] [VERBOSE] [PLAN FOR | detail, …] statement`, `EXPLAIN COMPACTION [FOR] name`
 fn explain(parser: &mut Parser<'_>, hints: &mut Hints) -> Result<Statement, ParserError> {
     const DETAILS: [&str; 4] = ["ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE"];
     parser.advance_token();
+    if take_word(parser, "COMPACTION") {
+        let _ = take_word(parser, "FOR");
+        return parse_name(parser).map(Statement::ExplainCompaction);
+    }
     let (mut analyze, mut verbose) = (false, false);
     let mut details: Vec<String> = Vec::new();
     loop {

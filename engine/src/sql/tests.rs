@@ -300,9 +300,10 @@ fn shown(statement: &Statement) -> String {
         Statement::Query(query) => shown_query(query),
         Statement::Other(other) => format!("{kind} {other}"),
         Statement::Set(Some(setting)) => format!("{kind} '{}' = '{}'", setting.key, setting.value),
-        Statement::UseCatalog(name) | Statement::Use(name) | Statement::Describe(name) => {
-            format!("{kind} {name}")
-        }
+        Statement::UseCatalog(name)
+        | Statement::Use(name)
+        | Statement::Describe(name)
+        | Statement::ExplainCompaction(name) => format!("{kind} {name}"),
         Statement::DropCatalog { name, if_exists } => {
             format!("{kind} {name} if_exists={if_exists}")
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use frazil_catalog::CommitQueue;
-use frazil_compactor::{Config, Coordinator, commit_rewrite, follow, run_group};
+use frazil_compactor::{Config, Coordinator, Reason, commit_rewrite, follow, run_group};
 use frazil_storage::Env;
 use frazil_table::spec::Operation;
+use frazil_writer::WriterConfig;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,47 @@ async fn compact_if_due(test: &TestTable, coordinator: &mut Coordinator, config:
     assert!(end.dropped.is_empty(), "nobody else rewrites");
     groups.iter().for_each(|group| coordinator.on_end(group));
     groups.len()
+}
+
+/// The first merge of files that a job has just written reads nothing of them from their store.
+#[tokio::test]
+async fn what_was_just_written_is_merged_from_memory() {
+    for keep_files in [true, false] {
+        let mut rng = StdRng::seed_from_u64(12);
+        let test = TestTable::new(Env::in_memory(12), random_columns(&mut rng, 3, 2), false, &[]).await;
+        let config = Config { delta_commits: 10, ..Config::default() };
+        let mut coordinator = Coordinator::new(&test.state().await, &config).unwrap();
+        let mut merges = 0;
+        for _ in 0..40 {
+            let batch = test.random_batch(&mut rng, 200).await;
+            test.append_by(&test.queue, batch, WriterConfig { keep_files, ..WriterConfig::default() }).await;
+            let table = test.queue.load().await.unwrap();
+            let groups = follow(&mut coordinator, &test.queue, &table, &config).await.unwrap();
+            for group in groups {
+                let before = test.env.store.counters().snapshot();
+                let result = run_group(&group, &test.env, &table, &config, &CancellationToken::new()).await.unwrap();
+                let after = test.env.store.counters().snapshot();
+                let (reads, kept) = (after.reads - before.reads, after.bytes_kept - before.bytes_kept);
+                let paths: Vec<String> = group.paths().map(str::to_owned).collect();
+                if group.reason == Reason::FirstLevel && group.inputs.len() == 10 {
+                    merges += 1;
+                    match keep_files {
+                        true => assert!(reads == 0 && kept >= group.bytes_in() / 2, "{reads} reads, {kept} bytes kept"),
+                        false => assert!(reads >= 10 && kept == 0, "{reads} reads, {kept} bytes kept"),
+                    }
+                }
+                commit_rewrite(&test.queue, vec![result]).await.unwrap();
+                coordinator.on_end(&group);
+                let before = test.env.store.counters().snapshot();
+                for path in paths {
+                    test.env.store.read_range(&path, 0..4).await.unwrap();
+                }
+                let after = test.env.store.counters().snapshot();
+                assert_eq!(after.bytes_kept, before.bytes_kept, "what was merged takes no room");
+            }
+        }
+        assert!(merges >= 1, "{merges}");
+    }
 }
 
 #[tokio::test]

@@ -78,8 +78,12 @@ impl TestTable {
 
     /// Appends a batch through a queue as a writer does.
     pub async fn append(&self, queue: &CommitQueue, batch: RecordBatch) {
+        self.append_by(queue, batch, WriterConfig::default()).await;
+    }
+
+    pub async fn append_by(&self, queue: &CommitQueue, batch: RecordBatch, config: WriterConfig) {
         let table = self.table().await;
-        let mut writer = TableWriter::new(self.env.clone(), &table, WriterConfig::default()).unwrap();
+        let mut writer = TableWriter::new(self.env.clone(), &table, config).unwrap();
         writer.write(batch).await.unwrap();
         let files = writer.close().await.unwrap();
         let change = Change::Append { files, properties: SnapshotProperties::new() };
