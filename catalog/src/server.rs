@@ -26,7 +26,7 @@ mod guard;
 mod namespaces;
 mod tables;
 
-pub(crate) use error::Refusal;
+pub use error::Refusal;
 
 /// A commit request of a table with very wide schemas and thousands of expired snapshots takes a few MiB.
 const BODY_BYTES_MAX: usize = 32 << 20;
@@ -84,8 +84,14 @@ fn routes() -> [(&'static str, &'static [&'static str], Handlers); 11] {
     ]
 }
 
-/// The service: `/v1/…` and `/health`. Merge further routes beside it.
+/// The service: `/v1/…` and `/health`.
 pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
+    router_with(catalog, config, Router::new())
+}
+
+/// The service with further routes beside its own. They are guarded as those are: known host names only, so many requests
+/// at once, so long until an answer begins, errors in the protocol's envelope. A body that is streamed has no such limits.
+pub fn router_with(catalog: Arc<SqlCatalog>, config: ServerConfig, more: Router) -> Router {
     let state =
         ServerState { catalog, config: Arc::new(config), permits: Arc::new(Semaphore::new(guard::REQUESTS_MAX)) };
     let mut router = Router::new().route("/v1/config", get(load_config)).route("/health", get(health));
@@ -97,7 +103,7 @@ pub fn router(catalog: Arc<SqlCatalog>, config: ServerConfig) -> Router {
             router = router.route(&format!("/v1/{prefix}{path}"), handlers);
         }
     }
-    guarded(router.fallback(no_route), state)
+    guarded(router.merge(more.with_state(())).fallback(no_route), state)
 }
 
 /// Everything around the handlers, innermost first.

@@ -8,8 +8,7 @@ use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
 use frazil_compactor::ORPHAN_AGE_MS_MIN;
 use frazil_engine::options::parse_duration;
 use frazil_engine::session::{CHECKPOINT_INTERVAL_MIN, is_job_id};
-
-use crate::tail::From;
+use frazil_reader::StartPosition;
 
 /// Lakehouse storage for Apache Iceberg with streaming compaction.
 #[derive(Debug, Parser)]
@@ -119,18 +118,64 @@ pub(crate) struct Sql {
 pub(crate) struct Tail {
     /// The table: [[catalog.]database.]table
     pub(crate) table: String,
-    /// Where to begin: earliest, latest, snapshot:ID (with it), after:ID (without it), timestamp:MILLISECONDS, tag:NAME.
+    /// Where to begin: earliest, latest, snapshot:ID (with it), after:ID (without it), timestamp:MILLISECONDS, tag:NAME,
+    /// position:POSITION (as --positions prints it).
     #[arg(long, default_value = "latest", value_name = "PLACE")]
-    pub(crate) from: From,
+    pub(crate) from: StartPosition,
     /// Only these columns and leaves: a,b.c.d
     #[arg(long, value_delimiter = ',', value_name = "PATHS")]
     pub(crate) columns: Vec<String>,
+    /// Only rows that match an SQL condition: price > 10 AND city.name = 'Oslo'
+    #[arg(long, value_name = "SQL")]
+    pub(crate) filter: Option<String>,
+    /// What became of rows, over snapshots that change and remove rows too: as rows that went and came, as updates of rows
+    /// with the same identifier, or as what all that is there comes to.
+    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "changes")]
+    pub(crate) changelog: Option<Form>,
+    /// For --changelog=upsert: the columns that identify a row. Default: the table's identifier fields.
+    #[arg(long, value_delimiter = ',', value_name = "PATHS", requires = "changelog")]
+    pub(crate) identifier: Vec<String>,
+    /// Without --changelog: what to do about snapshots that change or remove rows.
+    #[arg(long, value_enum, default_value_t = OnRowChanges::Fail, conflicts_with = "changelog")]
+    pub(crate) on_row_changes: OnRowChanges,
+    /// What to do if the history behind the start is gone: fail, or begin with the oldest snapshot that is there and say so.
+    #[arg(long, value_enum, default_value_t = LostPolicy::Fail)]
+    pub(crate) on_lost: LostPolicy,
     /// How rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     pub(crate) format: Format,
+    /// With ndjson and arrow: also prints where reading goes on behind the rows, as the HTTP interface does.
+    #[arg(long)]
+    pub(crate) positions: bool,
     /// Ends when everything that is there is printed.
     #[arg(long)]
     pub(crate) no_follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// Rows that went, then rows that came, of one snapshot after the other.
+    Changes,
+    /// The same, but updates of a row are told as such.
+    Upsert,
+    /// What all snapshots that are there come to.
+    Net,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnRowChanges {
+    /// Stop at such a snapshot.
+    Fail,
+    /// Pass it over.
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LostPolicy {
+    /// Stop.
+    Fail,
+    /// Begin with the oldest snapshot that is there.
+    Earliest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

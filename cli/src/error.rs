@@ -60,7 +60,9 @@ impl Error {
                 Reader::UnknownColumn { .. }
                 | Reader::InvalidPredicate { .. }
                 | Reader::NoSuchSnapshot { .. }
-                | Reader::NotAnAncestor { .. },
+                | Reader::NotAnAncestor { .. }
+                | Reader::OtherPosition { .. }
+                | Reader::NoIdentifier { .. },
             )) => 2,
             Self::Engine(Engine::Source(error)) => match **error {
                 SourceError::Definition { .. } | SourceError::UnknownConnector { .. } => 2,

@@ -1,5 +1,6 @@
 //! The frazil program: what a person types becomes calls of the other crates.
 
+mod api;
 mod args;
 mod config_file;
 mod data_dir;

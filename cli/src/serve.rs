@@ -14,7 +14,7 @@ use crate::args::{Common, Output, Serve};
 use crate::data_dir::{DataDir, ServerLock};
 use crate::error::{Error, Result};
 use crate::print::say;
-use crate::{shutdown, world};
+use crate::{api, shutdown, world};
 
 pub(crate) async fn serve(common: &Common, args: &Serve, output: Output) -> Result<()> {
     if common.catalog.is_some() {
@@ -77,10 +77,11 @@ impl Service {
     /// Answers until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
         let catalog = self.catalog.clone();
+        let api = api::router(self.catalog.clone(), &self.env, stop.clone());
         let compaction = tokio::spawn(frazil_compactor::run(ServiceConfig::default(), catalog, self.env, stop.clone()));
         let config =
             ServerConfig { hosts: vec![self.host], table_config: self.table_config, ..ServerConfig::default() };
-        let router = server::router(self.catalog.clone(), config);
+        let router = server::router_with(self.catalog.clone(), config, api);
         let served = server::serve(self.listener, router, stop.clone()).await;
         stop.cancel();
         if let Err(error) = compaction.await {

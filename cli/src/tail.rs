@@ -1,110 +1,135 @@
 //! `frazil tail`: the rows of a table as they come.
 
 use std::io::Write;
-use std::str::FromStr;
+use std::time::Duration;
 
-use frazil_engine::session::Resolved;
+use frazil_engine::provider::ConditionParser;
+use frazil_engine::session::{IcebergTable, Resolved};
 use frazil_reader::{
-    FollowOptions, Increment, OnRowLevelChange, Part, Projection, ReadContext, StartPosition, TableFollower,
-    read_increment,
+    BatchLimits, ChangelogForm, FeedBatch, FeedForm, FeedOptions, OnLost, OnRowLevelChange, Projection, ReadContext,
+    TableFeed,
 };
-use futures::StreamExt;
 
-use crate::args::{Common, Format, Output, Tail};
+use crate::api::encode::{Encoder, Encoding};
+use crate::args::{Common, Form, Format, LostPolicy, OnRowChanges, Output, Tail};
 use crate::error::{Error, Result};
 use crate::print::{say_ndjson, say_table};
 use crate::{shutdown, world};
 
+/// How often the catalog is asked for more.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
 pub(crate) async fn tail(common: &Common, args: &Tail, output: Output) -> Result<()> {
     let stop = shutdown::on_signal().map_err(|e| Error::failed("listening for signals", e))?;
+    let format = match (args.format, output) {
+        (Format::Table, Output::Json) => Format::Ndjson,
+        (format, _) => format,
+    };
+    if args.positions && format == Format::Table {
+        return Err(Error::BadInput("--positions is for ndjson and arrow".to_owned()));
+    }
     let session = world::session(common).await?;
     let name = world::table_name(&args.table);
     let Resolved::Iceberg(table) = session.resolve(&name, &args.table).await? else {
         return Err(Error::BadInput(format!("{} is no Iceberg table", args.table)));
     };
-    let options = FollowOptions {
-        start: args.from.0.clone(),
-        projection: match args.columns.as_slice() {
-            [] => Projection::All,
-            columns => Projection::paths(columns),
-        },
-        predicate: None,
-        on_row_level_change: OnRowLevelChange::Fail,
-        poll_interval_ms: 200,
-    };
-    let format = match (args.format, output) {
-        (Format::Table, Output::Json) => Format::Ndjson,
-        (format, _) => format,
-    };
+    let options = options(args, &table)?;
     let context = ReadContext::new(session.env());
-    let follower = TableFollower::start(&table.catalog, &context, &table.path.ident(), options).await;
-    let mut follower = follower.map_err(frazil_engine::Error::from)?;
-    let mut printer = Printer::new(format, follower.spec().projected().arrow())?;
+    let feed = TableFeed::start(&table.catalog, &context, &table.path.ident(), options).await;
+    let mut feed = feed.map_err(frazil_engine::Error::from)?;
+    if let Some(lost) = feed.lost() {
+        tracing::warn!("rows come from the oldest retained snapshot on: {lost}");
+    }
+    let mut printer = Printer::new(format, args.positions, &feed)?;
     loop {
-        let next = match args.no_follow {
-            true => follower.poll().await,
-            false => tokio::select! {
-                next = follower.next() => next.map(Some),
-                () = stop.cancelled() => break,
-            },
-        };
-        let Some(increment) = next.map_err(frazil_engine::Error::from)? else { break };
-        let printed = print_increment(&context, &follower, &increment, &mut printer);
-        tokio::select! {
-            printed = printed => printed?,
+        let polled = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
+            polled = feed.poll() => polled.map_err(frazil_engine::Error::from)?,
+        };
+        match polled {
+            Some(batch) => printer.print(&batch)?,
+            None if args.no_follow => break,
+            None => tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            },
         }
     }
     printer.finish()
 }
 
-async fn print_increment(
-    context: &ReadContext,
-    follower: &TableFollower,
-    increment: &Increment,
-    printer: &mut Printer,
-) -> Result<()> {
-    let whole = if increment.part == Part::Table { " (the table whole)" } else { "" };
-    tracing::info!(snapshot_id = increment.snapshot_id, files = increment.files.len(), "increment{whole}");
-    let mut batches = std::pin::pin!(read_increment(context, follower.spec(), increment));
-    while let Some(batch) = batches.next().await {
-        printer.print(&batch.map_err(frazil_engine::Error::from)?.batch)?;
-    }
-    Ok(())
+fn options(args: &Tail, table: &IcebergTable) -> Result<FeedOptions> {
+    let parse = |filter: &String| ConditionParser::default().parse(&table.table, filter);
+    Ok(FeedOptions {
+        start: args.from.clone(),
+        form: match (args.changelog, args.on_row_changes) {
+            (Some(Form::Changes), _) => FeedForm::Changelog(ChangelogForm::Changes),
+            (Some(Form::Upsert), _) => FeedForm::Changelog(ChangelogForm::Upsert),
+            (Some(Form::Net), _) => FeedForm::Changelog(ChangelogForm::Net),
+            (None, OnRowChanges::Fail) => FeedForm::Appends(OnRowLevelChange::Fail),
+            (None, OnRowChanges::Skip) => FeedForm::Appends(OnRowLevelChange::Skip),
+        },
+        projection: match args.columns.as_slice() {
+            [] => Projection::All,
+            columns => Projection::paths(columns),
+        },
+        predicate: args.filter.as_ref().map(parse).transpose()?,
+        identifier_columns: args.identifier.clone(),
+        limits: BatchLimits::default(),
+        on_lost: match args.on_lost {
+            LostPolicy::Fail => OnLost::Fail,
+            LostPolicy::Earliest => OnLost::Earliest,
+        },
+    })
 }
 
 enum Printer {
     Ndjson,
     Table,
     Arrow(Box<arrow::ipc::writer::StreamWriter<std::io::Stdout>>),
+    /// With positions.
+    Encoded(Encoder),
 }
 
 impl Printer {
-    fn new(format: Format, schema: &arrow::datatypes::SchemaRef) -> Result<Self> {
-        Ok(match format {
-            Format::Ndjson => Self::Ndjson,
-            Format::Table => Self::Table,
-            Format::Arrow => {
+    fn new(format: Format, positions: bool, feed: &TableFeed) -> Result<Self> {
+        let schema = feed.schema();
+        let mut printer = match (format, positions) {
+            (Format::Ndjson, true) => Self::Encoded(Encoder::new(Encoding::Ndjson, schema).map_err(Error::BadInput)?),
+            (Format::Arrow, true) => Self::Encoded(Encoder::new(Encoding::Arrow, schema).map_err(Error::BadInput)?),
+            (Format::Ndjson, false) => Self::Ndjson,
+            (Format::Table, _) => Self::Table,
+            (Format::Arrow, false) => {
                 let writer = arrow::ipc::writer::StreamWriter::try_new(std::io::stdout(), schema);
                 Self::Arrow(Box::new(writer.map_err(|e| Error::failed("printing rows", e))?))
             }
-        })
+        };
+        if let Self::Encoded(encoder) = &mut printer {
+            write(&encoder.begin(feed.lost()))?;
+        }
+        Ok(printer)
     }
 
-    fn print(&mut self, batch: &arrow::array::RecordBatch) -> Result<()> {
+    fn print(&mut self, batch: &FeedBatch) -> Result<()> {
         match self {
-            Self::Ndjson => say_ndjson(batch),
-            Self::Table => say_table(&batch.schema(), std::slice::from_ref(batch)),
-            Self::Arrow(writer) => {
-                let written = writer.write(batch).and_then(|()| writer.flush());
-                written.map_err(|e| Error::failed("printing rows", e))
+            Self::Ndjson => batch.batches.iter().try_for_each(say_ndjson),
+            Self::Table => {
+                batch.batches.iter().try_for_each(|rows| say_table(&rows.schema(), std::slice::from_ref(rows)))
             }
+            Self::Arrow(writer) => {
+                let written = batch.batches.iter().try_for_each(|rows| writer.write(rows));
+                written.and_then(|()| writer.flush()).map_err(|e| Error::failed("printing rows", e))
+            }
+            Self::Encoded(encoder) => write(&encoder.batch(batch).map_err(|e| Error::failed("printing rows", e))?),
         }
     }
 
     fn finish(self) -> Result<()> {
         match self {
             Self::Arrow(mut writer) => writer.finish().map_err(|e| Error::failed("printing rows", e)),
+            Self::Encoded(mut encoder) => write(&encoder.end().map_err(|e| Error::failed("printing rows", e))?),
             Self::Ndjson | Self::Table => {
                 std::io::stdout().flush().ok();
                 Ok(())
@@ -113,29 +138,8 @@ impl Printer {
     }
 }
 
-/// `earliest`, `latest`, `snapshot:ID`, `after:ID`, `timestamp:MS`, `tag:NAME`.
-#[derive(Clone, Debug)]
-pub(crate) struct From(pub(crate) StartPosition);
-
-impl FromStr for From {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let number = |what: &str, value: &str| {
-            value.parse::<i64>().map_err(|_| format!("{what} in {text:?} must be a whole number"))
-        };
-        Ok(Self(match text.split_once(':') {
-            None if text == "earliest" => StartPosition::Earliest,
-            None if text == "latest" => StartPosition::Latest,
-            Some(("snapshot", id)) => StartPosition::Snapshot(number("the snapshot id", id)?),
-            Some(("after", id)) => StartPosition::After(number("the snapshot id", id)?),
-            Some(("timestamp", ms)) => StartPosition::Timestamp(number("the milliseconds", ms)?),
-            Some(("tag", name)) => StartPosition::Tag(name.to_owned()),
-            _ => {
-                return Err(
-                    "use earliest, latest, snapshot:ID, after:ID, timestamp:MILLISECONDS or tag:NAME".to_owned()
-                );
-            }
-        }))
-    }
+/// Positions are only worth anything if the rows before them were printed.
+fn write(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| Error::failed("printing rows", e))
 }

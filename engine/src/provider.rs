@@ -10,6 +10,7 @@
 //!    without a read (`statistics`).
 
 mod changelog;
+mod condition;
 mod filter;
 mod metadata_table;
 mod path;
@@ -38,6 +39,7 @@ pub(crate) use filter::equal_to;
 use path::Output;
 
 pub use changelog::ChangelogTableProvider;
+pub use condition::ConditionParser;
 pub use metadata_table::{MetadataTable, metadata_table, schema_of_metadata};
 pub use scan::IcebergScanExec;
 pub use source::SourceTableProvider;

@@ -14,6 +14,7 @@
 
 mod balance;
 mod diff;
+mod follow;
 mod read;
 mod row_code;
 mod snapshot_changes;
@@ -26,6 +27,8 @@ use frazil_table::{Table, moment};
 
 use crate::increment::history_between;
 use crate::{Error, IncrementStart, Predicate, Projection, ReadSpec, Result, SnapshotSelector, select_snapshot};
+
+pub(crate) use follow::ChangelogFollower;
 
 pub use diff::{SnapshotDiff, load_snapshot_diff};
 pub use read::ChangelogReader;
@@ -145,22 +148,26 @@ pub fn plan_changelog(table: &Table, request: &ChangelogRequest) -> Result<Chang
             });
         }
     };
-    let predicate = request.predicate.as_ref();
-    let wanted = ReadSpec::new(table, &end.schema, &request.projection, predicate)?;
+    Ok(ChangelogPlan { steps, ..bind(table, &end.schema, request)? })
+}
+
+/// A plan of no snapshot, bound to the columns of a schema.
+fn bind(table: &Table, schema: &SchemaRef, request: &ChangelogRequest) -> Result<ChangelogPlan> {
+    let wanted = ReadSpec::new(table, schema, &request.projection, request.predicate.as_ref())?;
     let whole = wanted.of_columns(&Projection::All)?;
-    let schema = output_schema(table, wanted.projected().schema())?;
+    let output = output_schema(table, wanted.projected().schema())?;
     let key = match request.form {
-        ChangelogForm::Upsert => identifier(&end.schema, &request.identifier_columns)?,
+        ChangelogForm::Upsert => identifier(schema, &request.identifier_columns)?,
         ChangelogForm::Changes | ChangelogForm::Net => Vec::new(),
     };
     Ok(ChangelogPlan {
         form: request.form,
-        steps,
+        steps: Vec::new(),
         table: table.clone(),
         wanted,
         whole,
-        arrow: std::sync::Arc::new(arrow_schema(&schema)?),
-        schema,
+        arrow: std::sync::Arc::new(arrow_schema(&output)?),
+        schema: output,
         key,
     })
 }

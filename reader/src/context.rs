@@ -111,6 +111,19 @@ impl ReadSpec {
         })))
     }
 
+    /// The same for a newer state of the table, which may have more partition specs.
+    pub(crate) fn for_table(&self, table: &Table) -> Self {
+        let inner = &self.0;
+        Self(Arc::new(Inner {
+            metadata: table.metadata().clone(),
+            schema: inner.schema.clone(),
+            projected: inner.projected.clone(),
+            predicate: inner.predicate.clone(),
+            name_mapping: inner.name_mapping.clone(),
+            batch_rows: inner.batch_rows,
+        }))
+    }
+
     /// The columns that come out.
     pub fn projected(&self) -> &ProjectedSchema {
         &self.0.projected

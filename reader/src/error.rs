@@ -98,6 +98,27 @@ pub enum Error {
         /// What it does.
         operation: Operation,
     },
+    /// A position of appended rows where changes are read, or the other way round. Fix the request.
+    #[error(
+        "position {position} can't be gone on from here: it is one of {}; read in that form, or begin at after:SNAPSHOT",
+        match position { crate::Position::Changes { .. } => "changes", _ => "appended rows" }
+    )]
+    OtherPosition {
+        /// What was asked for.
+        position: crate::Position,
+    },
+    /// The table has got or lost columns since changes of its rows were begun to be told: rows of both kinds can't be
+    /// compared. Start again from the position.
+    #[error(
+        "the columns of {table} have changed: changes can't be told on with those that it had; go on from position \
+         {position} and take the new ones"
+    )]
+    ColumnsChanged {
+        /// The table.
+        table: String,
+        /// What is done.
+        position: crate::Position,
+    },
     /// Changes are to be told as upserts, and nothing says which rows are the same. Fix the request or the table.
     #[error(
         "changes can't be told as upserts: {reason}; name the columns that identify a row, or set the table's identifier \

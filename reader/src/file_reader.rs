@@ -15,6 +15,7 @@ use roaring::RoaringTreemap;
 use crate::deletes::TaskDeletes;
 use crate::file_schema::file_fields;
 use crate::footer::{Footer, load_footer};
+use crate::kept_rows::KeptRows;
 use crate::parquet_rows::ParquetRows;
 use crate::predicate::{BoundPredicate, evaluate};
 use crate::row_groups::{choose_row_groups, select_rows};
@@ -29,6 +30,7 @@ pub struct FileBatch {
     pub batch: RecordBatch,
     /// Where reading goes on after them: the rows of the file before this one are done.
     pub next_row: u64,
+    pub(crate) kept: KeptRows,
 }
 
 /// Reads one task. Memory: the wanted column chunks of one row group, and one batch.
@@ -135,9 +137,9 @@ impl FileReader {
     pub async fn next(&mut self) -> Result<Option<FileBatch>> {
         while let Some((first_row, read)) = self.rows.next().await? {
             let next_row = first_row + read.num_rows() as u64;
-            let batch = self.finish(first_row, &read)?;
+            let (batch, kept) = self.finish(first_row, &read)?;
             if batch.num_rows() > 0 {
-                return Ok(Some(FileBatch { batch, next_row }));
+                return Ok(Some(FileBatch { batch, next_row, kept }));
             }
         }
         Ok(None)
@@ -151,7 +153,7 @@ impl FileReader {
         )
     }
 
-    fn finish(&mut self, first_row: u64, read: &RecordBatch) -> Result<RecordBatch> {
+    fn finish(&mut self, first_row: u64, read: &RecordBatch) -> Result<(RecordBatch, KeptRows)> {
         let rows = read.num_rows();
         let damaged = |error: arrow::error::ArrowError| Error::damaged(&self.location, error);
         let keys = self.plan.keys(read, &self.location)?;
@@ -184,8 +186,8 @@ impl FileReader {
             true => first_row as i64..(first_row + rows as u64) as i64,
             false => 0..0,
         };
-        let (read, positions) = match keep {
-            None => (read.clone(), Int64Array::from_iter_values(positions)),
+        let (read, positions, kept) = match keep {
+            None => (read.clone(), Int64Array::from_iter_values(positions), KeptRows::new(first_row, None)),
             Some(keep) => {
                 let keep = match keep.null_count() {
                     0 => keep,
@@ -193,11 +195,12 @@ impl FileReader {
                 };
                 let kept_rows = positions.zip(keep.values()).filter(|(_, keep)| *keep);
                 let kept_rows = Int64Array::from_iter_values(kept_rows.map(|(row, _)| row));
-                (filter(read, &keep).map_err(damaged)?, kept_rows)
+                let kept = KeptRows::new(first_row, Some(keep.values().clone()));
+                (filter(read, &keep).map_err(damaged)?, kept_rows, kept)
             }
         };
         self.context.counters.rows(rows as u64, deleted as u64, read.num_rows() as u64);
-        self.plan.output(&read, &positions, &self.location)
+        Ok((self.plan.output(&read, &positions, &self.location)?, kept))
     }
 }
 

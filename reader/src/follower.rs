@@ -92,14 +92,22 @@ impl TableFollower {
         ident: &TableIdent,
         options: FollowOptions,
     ) -> Result<Self> {
-        let table = catalog.load_table(ident).await?;
+        Self::on((catalog, context), catalog.load_table(ident).await?, options)
+    }
+
+    /// Finds the start in a table that was just loaded.
+    pub(crate) fn on(
+        (catalog, context): (&CatalogRef, &ReadContext),
+        table: Table,
+        options: FollowOptions,
+    ) -> Result<Self> {
         let schema = table.metadata().current_schema();
         let spec = ReadSpec::new(&table, schema, &options.projection, options.predicate.as_ref())?;
         let position = find_start(&table, &options.start)?;
         Ok(Self {
             catalog: catalog.clone(),
             context: context.clone(),
-            ident: ident.clone(),
+            ident: table.ident().clone(),
             options,
             spec,
             table,
@@ -108,6 +116,24 @@ impl TableFollower {
             is_planned: false,
             is_fresh: true,
         })
+    }
+
+    /// Whether the history has everything behind the start.
+    pub(crate) fn check_start(&self) -> Result<()> {
+        let head = self.table.current_snapshot().map(|head| head.snapshot_id());
+        match (self.position, head) {
+            (Position::Changes { .. }, _) => Err(Error::OtherPosition { position: self.position }),
+            (Position::Within { snapshot_id, .. }, _) => find_ancestor(&self.table, snapshot_id).map(drop),
+            (Position::After { snapshot_id }, None) => Err(no_snapshot(snapshot_id)),
+            (Position::Beginning, None) => Ok(()),
+            (Position::After { .. } | Position::Beginning, Some(head)) => {
+                let start = match self.position {
+                    Position::After { snapshot_id } => IncrementStart::Exclusive(snapshot_id),
+                    _ => IncrementStart::Beginning,
+                };
+                plan_increment(&self.table, start, head, OnRowLevelChange::Skip).map(drop)
+            }
+        }
     }
 
     /// The columns that come out, for [`crate::read_increment`].
@@ -200,6 +226,7 @@ impl TableFollower {
                 self.is_fresh = true;
                 return Ok(true);
             }
+            (Position::Changes { .. }, _) => return Err(Error::OtherPosition { position: self.position }),
             (Position::After { snapshot_id }, None) => return Err(no_snapshot(snapshot_id)),
             (Position::After { snapshot_id }, Some(head)) => (IncrementStart::Exclusive(snapshot_id), head),
         };
@@ -254,7 +281,7 @@ impl TableFollower {
     }
 }
 
-fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
+pub(crate) fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
     let whole = |snapshot_id, part| Position::Within { snapshot_id, part, file_index: WHOLE, row: WHOLE };
     let head = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
     Ok(match start {
@@ -301,7 +328,7 @@ fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
 }
 
 /// A snapshot in the history of the head.
-fn find_ancestor(table: &Table, snapshot_id: i64) -> Result<SnapshotRef> {
+pub(crate) fn find_ancestor(table: &Table, snapshot_id: i64) -> Result<SnapshotRef> {
     let head = table.current_snapshot().ok_or_else(|| no_snapshot(snapshot_id))?.snapshot_id();
     plan_increment(table, IncrementStart::Inclusive(snapshot_id), head, OnRowLevelChange::Skip)
         .map_err(|error| unless_retained(table, snapshot_id, error))?;
@@ -327,7 +354,7 @@ fn unless_retained(table: &Table, snapshot_id: i64, error: Error) -> Error {
     Error::NoSuchSnapshot { wanted: format!("snapshot {snapshot_id}"), hint }
 }
 
-fn no_snapshot(snapshot_id: i64) -> Error {
+pub(crate) fn no_snapshot(snapshot_id: i64) -> Error {
     let hint = "it has no snapshots at all; start from earliest or latest".to_owned();
     Error::NoSuchSnapshot { wanted: format!("snapshot {snapshot_id}"), hint }
 }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::FileFilter;
 use crate::position::{Part, Position};
-use crate::{Error, FileBatch, ReadContext, ReadSpec, Result, ScanTask, read_file};
+use crate::positioned_batch::{PlaceInFile, PositionedBatch};
+use crate::{Error, ReadContext, ReadSpec, Result, ScanTask, read_file};
 
 /// Where an increment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,15 +245,6 @@ impl Increment {
     }
 }
 
-/// Some rows of an increment.
-#[derive(Clone, Debug)]
-pub struct PositionedBatch {
-    /// The rows.
-    pub batch: arrow::array::RecordBatch,
-    /// Where reading goes on after them.
-    pub position: Position,
-}
-
 /// Reads an increment file by file, in order. Whoever keeps a batch's position and resumes from it gets every row once.
 ///
 /// # Errors
@@ -266,11 +258,9 @@ pub fn read_increment(
     let files = increment.files.clone();
     futures::stream::iter(files)
         .map(move |file| {
-            let increment = increment.clone();
-            read_file(&context, &spec, &file.task).map(move |batch| {
-                let FileBatch { batch, next_row } = batch?;
-                Ok(PositionedBatch { batch, position: increment.position(file.index, next_row) })
-            })
+            let place =
+                PlaceInFile { snapshot_id: increment.snapshot_id, part: increment.part, file_index: file.index };
+            read_file(&context, &spec, &file.task).map(move |batch| Ok(PositionedBatch::of_file(batch?, place)))
         })
         .flatten()
 }

@@ -43,17 +43,20 @@ mod changelog;
 mod context;
 mod deletes;
 mod error;
+mod feed;
 mod fetch;
 mod file_reader;
 mod file_schema;
 mod follower;
 mod footer;
 mod increment;
+mod kept_rows;
 mod literal;
 mod pages;
 mod parquet_rows;
 mod plan;
 mod position;
+mod positioned_batch;
 mod predicate;
 mod projection;
 mod raw;
@@ -78,18 +81,20 @@ pub use changelog::{
 pub use context::{ReadContext, ReadSpec};
 pub use deletes::{DeleteIndex, EqualityHits, HitLimits, find_equality_deleted};
 pub use error::{Error, Result};
+pub use feed::{BatchLimits, FEED_BATCH_BYTES_MAX, FeedBatch, FeedForm, FeedOptions, OnLost, TableFeed};
 pub use file_reader::{FileBatch, FileReader, read_file};
 pub use follower::{FollowOptions, TableFollower};
 pub use footer::FooterCache;
 pub use increment::{
-    Increment, IncrementFile, IncrementPlan, IncrementStart, IncrementStep, OnRowLevelChange, PositionedBatch,
-    load_increment, plan_increment, read_increment,
+    Increment, IncrementFile, IncrementPlan, IncrementStart, IncrementStep, OnRowLevelChange, load_increment,
+    plan_increment, read_increment,
 };
 pub use literal::to_array as literal_array;
 pub use plan::{
     Pruned, ScanPlan, ScanRequest, SelectedSnapshot, SnapshotSelector, load_scan, plan_scan, select_snapshot,
 };
 pub use position::{Part, Position, StartPosition};
+pub use positioned_batch::PositionedBatch;
 pub use predicate::{BoundColumn, BoundPredicate, Comparison, Predicate, Test};
 pub use projection::{
     FILE_COLUMN, LAST_UPDATED_COLUMN, PARTITION_COLUMN, POS_COLUMN, ProjectedSchema, Projection, ROW_ID_COLUMN,

@@ -4,6 +4,7 @@ mod changelog;
 mod damage;
 mod deletes;
 mod evolution;
+mod feed;
 mod follow;
 mod pruning;
 mod random;

@@ -99,6 +99,14 @@ impl Server {
         &self.log
     }
 
+    /// Asks it to stop, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// If it is gone already.
+    pub fn interrupt(&self) {
+        self.process.interrupt().expect("a running server can be interrupted");
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub fn kill(mut self) {
         self.process.kill();

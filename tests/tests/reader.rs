@@ -1,5 +1,7 @@
 //! The reader on what the writer and the catalog really make, on local files.
 
+mod feed;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StructArray};

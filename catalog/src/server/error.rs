@@ -9,21 +9,28 @@ use frazil_table::Conflict;
 use crate::Error;
 use crate::wire::{ErrorBody, ErrorModel};
 
-/// A request that was not answered with what it asked for.
+/// A request that was not answered with what it asked for. As an answer it is the protocol's envelope.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     kind: &'static str,
     message: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+    /// `kind` is the name of an exception in the protocol's words; `message` is for a person.
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, message: message.into() }
     }
 
-    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+    /// 400: the request has to be fixed.
+    pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequestException", message)
+    }
+
+    /// The envelope's content: `{"error": {message, type, code}}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({"error": {"message": self.message, "type": self.kind, "code": self.status.as_u16()}})
     }
 
     pub(crate) fn conflict(conflict: &Conflict) -> Self {

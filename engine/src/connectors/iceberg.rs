@@ -243,7 +243,7 @@ impl Following {
     async fn deliver(&mut self, increment: &Increment, output: &mut Output) -> Result<(), End> {
         let mut batches = std::pin::pin!(read_increment(&self.context, self.follower.spec(), increment));
         while let Some(batch) = batches.next().await {
-            let PositionedBatch { batch, position } = batch?;
+            let PositionedBatch { batch, position, .. } = batch?;
             self.send(batch, position, output).await?;
         }
         Ok(())
