@@ -6,22 +6,30 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode as Permissions, OFlags, RenameFlags};
 
 use crate::backend::Mode;
 
 /// The most that Linux takes in one call (`IOV_MAX`).
 const PIECES_AT_ONCE: usize = 1_024;
 
+/// What a file may be used for before the process's mask, as [`File::create`] has it.
+const RW_FOR_ALL: Permissions = Permissions::from_raw_mode(0o666);
+
 /// A disk. Calls block.
 pub(crate) trait Disk: Debug + Send + Sync {
     /// Makes an empty file under a name that must be new.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes an empty file without a name, which is gone with the program unless it gets one ([`DiskFile::link`]). `None`
+    /// where the file system has no such thing.
+    fn create_unnamed(&self, folder: &Path) -> io::Result<Option<Box<dyn DiskFile>>>;
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
@@ -59,6 +67,9 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     /// Makes what was written durable; not the file's name.
     fn sync(&self) -> io::Result<()>;
 
+    /// Gives a file without a name one that must be new.
+    fn link(&self, path: &Path) -> io::Result<()>;
+
     fn size_bytes(&self) -> io::Result<u64>;
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
@@ -79,6 +90,17 @@ pub(crate) struct RealDisk;
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(File::create_new(path)?))
+    }
+
+    /// `O_TMPFILE`, of which the name is given by way of `/proc` (open(2)).
+    fn create_unnamed(&self, folder: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        use rustix::io::Errno;
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(CWD, folder, flags, RW_FOR_ALL) {
+            Ok(file) if Path::new("/proc/self/fd").exists() => Ok(Some(Box::new(File::from(file)))),
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -160,6 +182,11 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn link(&self, path: &Path) -> io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

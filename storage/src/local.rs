@@ -1,7 +1,8 @@
 //! Local files that survive a power cut.
 //!
-//! A file is (1) written beside its place under a temporary name, (2) synced, (3) moved to its name in one step, which
-//! for a new name refuses to replace, and (4) its folder is synced. So a name either holds the whole file or nothing.
+//! A file is (1) written beside its place without a name, or where the file system wants one under a temporary name, (2)
+//! synced, (3) given its name in one step, which for a new name refuses to replace, and (4) its folder is synced. So a name
+//! either holds the whole file or nothing, and a program that is killed leaves nothing behind.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -137,19 +138,20 @@ impl Backend for LocalBackend {
     }
 }
 
-/// A file that is being written. Dropped unfinished, its temporary file is removed.
+/// A file that is being written. Dropped unfinished, nothing of it stays.
 #[derive(Debug)]
 struct LocalFile {
     temporary: Temporary,
     is_finished: bool,
 }
 
-/// A file under its temporary name.
+/// A file that has not got its name yet.
 #[derive(Clone, Debug)]
 struct Temporary {
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
-    location: PathBuf,
+    /// The name that it has meanwhile, if it needs one.
+    location: Option<PathBuf>,
     /// What it will be called.
     path: PathBuf,
 }
@@ -158,15 +160,42 @@ impl Temporary {
     fn create(disk: Arc<dyn Disk>, folders: &Folders, path: PathBuf) -> io::Result<Self> {
         let folder = parent(&path)?;
         folders.make(&*disk, folder)?;
-        let location = folder.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()));
-        Ok(Self { file: Arc::from(disk.create(&location)?), disk, location, path })
+        let (file, location) = match disk.create_unnamed(folder)? {
+            Some(file) => (file, None),
+            None => {
+                let location = temporary_name(folder);
+                (disk.create(&location)?, Some(location))
+            }
+        };
+        Ok(Self { file: Arc::from(file), disk, location, path })
     }
 
     fn publish(&self, mode: Mode) -> io::Result<()> {
+        let folder = parent(&self.path)?;
         self.file.sync()?;
-        self.disk.rename(&self.location, &self.path, mode)?;
-        self.disk.sync_folder(parent(&self.path)?)
+        match (&self.location, mode) {
+            (Some(location), _) => self.disk.rename(location, &self.path, mode)?,
+            (None, Mode::Create) => self.file.link(&self.path)?,
+            (None, Mode::Replace) => {
+                let location = temporary_name(folder);
+                self.file.link(&location)?;
+                let moved = self.disk.rename(&location, &self.path, mode);
+                moved.inspect_err(|_| drop(self.disk.remove(&location)))?;
+            }
+        }
+        self.disk.sync_folder(folder)
     }
+
+    /// Nothing of it stays.
+    fn discard(&self) {
+        if let Some(location) = &self.location {
+            self.disk.remove(location).ok();
+        }
+    }
+}
+
+fn temporary_name(folder: &Path) -> PathBuf {
+    folder.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4()))
 }
 
 #[async_trait]
@@ -197,7 +226,7 @@ impl AppendFile for LocalFile {
 impl Drop for LocalFile {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.temporary.disk.remove(&self.temporary.location).ok();
+            self.temporary.discard();
         }
     }
 }

@@ -31,6 +31,8 @@ struct State {
     /// Calls until the power goes off by itself.
     calls_left: u64,
     calls: u64,
+    /// Whether files can be without a name.
+    has_unnamed: bool,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,14 @@ impl PowerDisk {
     pub fn new() -> Self {
         let root = Node::Folder { seen: Names::new(), durable: Names::new(), pending: Vec::new() };
         let nodes = HashMap::from([(ROOT, root)]);
-        Self(Arc::new(Mutex::new(State { nodes, next: 1, calls_left: u64::MAX, calls: 0 })))
+        Self(Arc::new(Mutex::new(State { nodes, next: 1, calls_left: u64::MAX, calls: 0, has_unnamed: true })))
+    }
+
+    /// The same disk, on which every file has a name.
+    #[must_use]
+    pub fn without_unnamed(self) -> Self {
+        self.state().has_unnamed = false;
+        self
     }
 
     /// Calls that the disk has carried out.
@@ -194,11 +203,26 @@ impl State {
         if self.names(self.find(folder)?)?.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let inode = self.put(node);
+        self.change(folder, Change::Add(name, inode))?;
+        Ok(inode)
+    }
+
+    /// Without a name.
+    fn put(&mut self, node: Node) -> Inode {
         let inode = self.next;
         self.next += 1;
         self.nodes.insert(inode, node);
-        self.change(folder, Change::Add(name, inode))?;
-        Ok(inode)
+        inode
+    }
+
+    /// Gives a file another name, or its first.
+    fn link(&mut self, path: &Path, inode: Inode) -> io::Result<()> {
+        let (folder, name) = parts(path)?;
+        if self.names(self.find(folder)?)?.contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.change(folder, Change::Add(name, inode))
     }
 
     fn meta(&self, inode: Inode) -> DiskMeta {
@@ -222,6 +246,17 @@ impl Disk for PowerDisk {
         state.call()?;
         let inode = state.add(path, Node::File { seen: Vec::new(), durable: Vec::new() })?;
         Ok(Box::new(PowerFile { inode, state: Arc::clone(&self.0) }))
+    }
+
+    fn create_unnamed(&self, folder: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        let mut state = self.state();
+        state.call()?;
+        state.names(state.find(folder)?)?;
+        if !state.has_unnamed {
+            return Ok(None);
+        }
+        let inode = state.put(Node::File { seen: Vec::new(), durable: Vec::new() });
+        Ok(Some(Box::new(PowerFile { inode, state: Arc::clone(&self.0) })))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -316,6 +351,12 @@ impl DiskFile for PowerFile {
             durable.clone_from(seen);
             Ok(())
         })
+    }
+
+    fn link(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock().expect("no code panics while it holds this lock");
+        state.call()?;
+        state.link(path, self.inode)
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

@@ -14,12 +14,13 @@ fn cuts() -> impl Iterator<Item = Option<u64>> {
 /// Writes on a disk whose power goes off after some calls, cuts it, and checks what a new process finds: `content` if
 /// the write was acknowledged, else that or `before`. Gives whether it was acknowledged.
 async fn survives<W: AsyncFn(Store) -> crate::Result<()>>(
+    disk: PowerDisk,
     before: Option<&'static str>,
     content: &str,
     (calls, seed): (u64, Option<u64>),
     write: W,
 ) -> bool {
-    let disk = Arc::new(PowerDisk::new());
+    let disk = Arc::new(disk);
     let new_process = || Store::new().on_disk(Arc::clone(&disk));
     if let Some(before) = before {
         new_process().put(LOCATION, before.into()).await.unwrap();
@@ -53,14 +54,17 @@ async fn check_every_cut<W: AsyncFn(Store) -> crate::Result<()>>(
     content: &str,
     write: W,
 ) {
-    for calls in 0.. {
-        let mut acknowledged = false;
-        for seed in cuts() {
-            acknowledged = survives(before, content, (calls, seed), &write).await;
-        }
-        if acknowledged {
-            assert!(calls > 8, "so few calls cut nothing");
-            return;
+    for has_unnamed in [true, false] {
+        let disk = || if has_unnamed { PowerDisk::new() } else { PowerDisk::new().without_unnamed() };
+        for calls in 0.. {
+            let mut acknowledged = false;
+            for seed in cuts() {
+                acknowledged = survives(disk(), before, content, (calls, seed), &write).await;
+            }
+            if acknowledged {
+                assert!(calls > 8, "so few calls cut nothing");
+                break;
+            }
         }
     }
 }

@@ -165,3 +165,23 @@ async fn unknown_schemes_say_what_is_there() {
     let error = Store::new().read("gopher://x/y").await.unwrap_err().to_string();
     assert!(error.contains("gopher") && error.contains("file"), "{error}");
 }
+
+/// What has no name yet can't be left behind by a program that is killed.
+#[tokio::test]
+async fn a_local_file_in_the_making_has_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new();
+    let location = format!("file://{}/t/a", folder.path().display());
+    let found = || std::fs::read_dir(folder.path().join("t")).unwrap().count();
+    let mut file = store.writer(&location).await.unwrap();
+    file.write("one".into()).await.unwrap();
+    file.settle().await.unwrap();
+    assert_eq!(found(), 0);
+    file.finish().await.unwrap();
+    assert_eq!((found(), store.read(&location).await.unwrap()), (1, "one".into()));
+    let mut second = store.writer(&location).await.unwrap();
+    second.write("two".into()).await.unwrap();
+    assert!(matches!(second.finish().await, Err(Error::AlreadyExists { .. })));
+    store.put(&location, "three".into()).await.unwrap();
+    assert_eq!((found(), store.read(&location).await.unwrap()), (1, "three".into()));
+}
