@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use frazil_catalog::{CommitEnd, CommitQueue, Precheck, Turns};
 use frazil_storage::{Env, Step};
 use frazil_table::{Change, CommitIdentity, Conflict, SnapshotProperties, Table, TableFile};
+use futures::future::join_all;
 
 use crate::listing::GROUPS_PROPERTY;
 use crate::past::key;
@@ -52,23 +53,27 @@ const REBASES_MAX: u32 = 20;
 pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>) -> Result<RewriteEnd> {
     let env = queue.env();
     let mut end = RewriteEnd::default();
-    if results.is_empty() {
-        return Ok(end);
+    let Some(first) = results.first() else { return Ok(end) };
+    let (intent, noted_env) = first.intent.beside(env);
+    let mut commit_id = env.ids.uuid();
+    if let Err(error) = intent.note_commit(commit_id).await {
+        abandon(env, &results).await;
+        return Err(error);
     }
     // Writers of this process wait, so that none of them deletes rows between the rebase and the commit.
     let turns = Turns::take([queue]).await;
+    results = end.drop_given_up(queue, results).await?;
     while !results.is_empty() {
-        let batches = match rebase(queue, &results).await {
+        let batches = match rebase(queue, &noted_env, &results).await {
             Ok(batches) => batches,
             Err(error) => {
-                for result in &results {
-                    delete_outputs(env, result).await;
-                }
+                abandon(env, &results).await;
+                intent.settle().await;
                 return Err(error);
             }
         };
         let changes: Vec<Change> = batches.iter().map(Batch::change).collect();
-        let identity = CommitIdentity::draw(env, changes.len());
+        let identity = CommitIdentity { uuid: commit_id, ..CommitIdentity::draw(env, changes.len()) };
         let conflict = match queue.commit_in_turn(&turns, &changes, identity, &|_| Precheck::Proceed).await? {
             CommitEnd::Committed(committed) => {
                 env.steps.reach(Step::RewriteCommitted)?;
@@ -77,6 +82,9 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
                 end.retries += committed.retries;
                 end.table = Some(committed.table);
                 env.store.forget(results.iter().flat_map(|result| result.group.paths()));
+                let intents: Vec<_> = results.iter().map(|result| result.intent.settle()).collect();
+                join_all(intents).await;
+                intent.settle().await;
                 end.committed = results;
                 return Ok(end);
             }
@@ -84,6 +92,11 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
             CommitEnd::Conflict(conflict) => conflict,
         };
         delete_files(env, batches.iter().flat_map(Batch::delete_files)).await;
+        commit_id = env.ids.uuid();
+        if let Err(error) = intent.note_commit(commit_id).await {
+            abandon(env, &results).await;
+            return Err(error);
+        }
         if matches!(conflict, Conflict::RowsDeleted { .. }) && end.rebased_again < REBASES_MAX {
             end.rebased_again += 1;
             tracing::debug!(table = %queue.ident(), %conflict, "deletes are rebased once more");
@@ -91,10 +104,26 @@ pub async fn commit_rewrite(queue: &CommitQueue, mut results: Vec<RewriteResult>
         }
         results = end.drop_some(queue, results, &conflict).await;
     }
+    intent.settle().await;
     Ok(end)
 }
 
 impl RewriteEnd {
+    /// Drops the results whose process was taken for dead, which it is not: their outputs may be gone.
+    async fn drop_given_up(&mut self, queue: &CommitQueue, results: Vec<RewriteResult>) -> Result<Vec<RewriteResult>> {
+        let mut held = Vec::with_capacity(results.len());
+        for result in results {
+            if result.intent.holds(queue.env().now_ms()).await? {
+                held.push(result);
+                continue;
+            }
+            let reason = "it took longer than a day, and was given up".to_owned();
+            delete_outputs(queue.env(), &result).await;
+            self.dropped.push((result.group, Conflict::Refused { reason }));
+        }
+        Ok(held)
+    }
+
     /// Drops the results that a conflict is about, and gives back the rest.
     async fn drop_some(
         &mut self,
@@ -117,20 +146,31 @@ impl RewriteEnd {
     }
 }
 
+async fn abandon(env: &Env, results: &[RewriteResult]) {
+    for result in results {
+        delete_outputs(env, result).await;
+    }
+}
+
 /// Deletes what a rewrite wrote. To be called only for outputs that no commit was sent for, or only ones that provably
 /// did not land.
 pub async fn delete_outputs(env: &Env, result: &RewriteResult) {
-    delete_files(env, &result.outputs).await;
+    if delete_files(env, &result.outputs).await {
+        result.intent.settle().await;
+    }
 }
 
-/// Many deletion vectors share a file.
-pub(crate) async fn delete_files(env: &Env, files: impl IntoIterator<Item = &TableFile>) {
+/// Whether all are gone. Many deletion vectors share a file.
+pub(crate) async fn delete_files(env: &Env, files: impl IntoIterator<Item = &TableFile>) -> bool {
     let paths: BTreeSet<&str> = files.into_iter().map(|file| file.file.file_path()).collect();
+    let mut all = true;
     for path in paths {
         if let Err(error) = env.store.delete(path).await {
             tracing::warn!(%error, "a file of a dropped rewrite stays as an orphan");
+            all = false;
         }
     }
+    all
 }
 
 /// The input or output that a conflict is about.
@@ -163,7 +203,7 @@ struct Batch<'a> {
 }
 
 /// The rewrites by the snapshot that they read and by partition spec, with what came since.
-async fn rebase<'a>(queue: &CommitQueue, results: &'a [RewriteResult]) -> Result<Vec<Batch<'a>>> {
+async fn rebase<'a>(queue: &CommitQueue, env: &Env, results: &'a [RewriteResult]) -> Result<Vec<Batch<'a>>> {
     let table = queue.load().await?;
     let counted_to = table.current_snapshot().map_or(-1, |head| head.snapshot_id());
     let mut written = BytesWritten::of(&table);
@@ -174,7 +214,7 @@ async fn rebase<'a>(queue: &CommitQueue, results: &'a [RewriteResult]) -> Result
     }
     let mut batches: Vec<Batch<'_>> = Vec::with_capacity(by_base.len());
     for ((data_sequence_number, base_snapshot_id, _), results) in by_base {
-        match rebase_deletes(queue, &table, base_snapshot_id, &results).await {
+        match rebase_deletes(queue, env, &table, base_snapshot_id, &results).await {
             Ok(rebased) => {
                 let mut batch = Batch { base_snapshot_id, data_sequence_number, results, rebased, written, counted_to };
                 written = written.after_rewrite(batch.bytes_out());

@@ -66,6 +66,14 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// A file that a killed rewrite left can't be deleted. The next start tries again.
+    #[error("{location}, which a rewrite that was killed has left, can't be deleted: {reason}")]
+    NotDeleted {
+        /// The file.
+        location: String,
+        /// Why.
+        reason: String,
+    },
     /// The rewrite was stopped. Its outputs are deleted.
     #[error("the rewrite was stopped before it was done")]
     Cancelled,

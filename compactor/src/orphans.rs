@@ -138,6 +138,26 @@ pub async fn run_orphans(queue: &CommitQueue, config: &OrphanConfig) -> Result<O
     }
 }
 
+/// Deletes those of some files that are there and that the table does not name; returns how many. Whoever wrote them is gone.
+///
+/// # Errors
+/// As [`run_orphans`], and if one could not be deleted.
+pub(crate) async fn delete_unnamed(queue: &CommitQueue, locations: Vec<String>) -> Result<usize> {
+    let mut files = Vec::new();
+    for location in locations {
+        match queue.env().store.head(&location).await {
+            Ok(file) => files.push(file),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let report = delete_orphans(queue, OrphanPlan { files, ..OrphanPlan::default() }, None).await?;
+    match report.failed.into_iter().next() {
+        Some((location, reason)) => Err(Error::NotDeleted { location, reason }),
+        None => Ok(report.deleted.len()),
+    }
+}
+
 /// Deletes the files of a plan that still are what the plan says and that the table still does not name. `seen` is what it
 /// named at which metadata file.
 async fn delete_orphans(

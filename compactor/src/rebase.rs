@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use frazil_catalog::CommitQueue;
 use frazil_reader::{DeleteIndex, ReadContext};
-use frazil_storage::Step;
+use frazil_storage::{Env, Step};
 use frazil_table::spec::{DataContentType, FormatVersion};
 use frazil_table::{CarriedDeletes, LiveFile, Table, TableState, io, referenced_data_file};
 use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
@@ -41,11 +41,11 @@ pub(crate) struct Rebased {
 /// What keeps a delete file from being read or written. The results are as they were.
 pub(crate) async fn rebase_deletes(
     queue: &CommitQueue,
+    env: &Env,
     table: &Table,
     base_snapshot_id: i64,
     results: &[&RewriteResult],
 ) -> Result<Rebased> {
-    let env = queue.env();
     let head = table.current_snapshot().map(|head| head.snapshot_id()).filter(|head| *head != base_snapshot_id);
     let Some(up_to_snapshot_id) = head else { return Ok(Rebased { carried: None, rows: 0 }) };
     let state = io::load_state(&env.store, queue.cache(), table, io::Entries::All).await?;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::lineage::Lineage;
 use crate::listing::InputFile;
-use crate::{Config, Error, FileGroup, PositionMap, Result, delete_outputs};
+use crate::{Config, Error, FileGroup, Intent, PositionMap, Result, delete_outputs};
 
 /// How the rows of a group got into its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct RewriteResult {
     pub outputs: Vec<TableFile>,
     /// Rows that deletes took away.
     pub rows_deleted: u64,
+    /// The list of the outputs, for whoever comes after a crash.
+    pub intent: Intent,
     /// Where each row is now: deletes that come before the outputs are in the table are rebased by it.
     pub positions: PositionMap,
     /// How.
@@ -106,35 +108,13 @@ pub async fn run_group(
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<RewriteResult> {
-    let started_ms = env.now_ms();
-    let rewrite = Rewrite { group, env, table, config, context: ReadContext::new(env), stop };
-    let inputs = rewrite.open_inputs().await?;
-    let (kind, (output, positions)) = match rewrite.choose_copy(&inputs) {
-        Some(lineages) => {
-            let output = copy::copy(&rewrite, &inputs, &lineages).await?;
-            (RewriteKind::Copy, (Some(output), PositionMap::of_copies(&group.inputs)))
-        }
-        None => (RewriteKind::Encode, encode::encode(&rewrite, &inputs).await?),
-    };
-    let result = RewriteResult {
-        group: group.clone(),
-        outputs: output.into_iter().collect(),
-        rows_deleted: positions.rows_gone(),
-        positions,
-        kind,
-        elapsed_ms: u64::try_from(env.now_ms() - started_ms).unwrap_or(0),
-    };
-    if let Err(error) = check(env, &result) {
-        delete_outputs(env, &result).await;
-        return Err(error);
+    let (intent, env) = Intent::begin(env, table);
+    let rewrite = Rewrite { group, env: &env, table, config, context: ReadContext::new(&env), stop };
+    let ended = rewrite.run(intent.clone()).await;
+    if ended.is_err() {
+        intent.settle().await;
     }
-    tracing::debug!(
-        table = %table.ident(), partition = group.place(), reason = group.reason.name(), ?kind,
-        files_in = group.inputs.len(), bytes_in = group.bytes_in(), bytes_out = result.bytes_out(),
-        deletes = group.deletes.len(), rows_deleted = result.rows_deleted, elapsed_ms = result.elapsed_ms,
-        "rewritten"
-    );
-    Ok(result)
+    ended
 }
 
 fn check(env: &Env, result: &RewriteResult) -> Result<()> {
@@ -147,6 +127,39 @@ fn check(env: &Env, result: &RewriteResult) -> Result<()> {
 }
 
 impl<'a> Rewrite<'a> {
+    async fn run(&self, intent: Intent) -> Result<RewriteResult> {
+        let Self { group, env, table, .. } = *self;
+        let started_ms = env.now_ms();
+        let inputs = self.open_inputs().await?;
+        let (kind, (output, positions)) = match self.choose_copy(&inputs) {
+            Some(lineages) => {
+                let output = copy::copy(self, &inputs, &lineages).await?;
+                (RewriteKind::Copy, (Some(output), PositionMap::of_copies(&group.inputs)))
+            }
+            None => (RewriteKind::Encode, encode::encode(self, &inputs).await?),
+        };
+        let result = RewriteResult {
+            group: group.clone(),
+            outputs: output.into_iter().collect(),
+            intent,
+            rows_deleted: positions.rows_gone(),
+            positions,
+            kind,
+            elapsed_ms: u64::try_from(env.now_ms() - started_ms).unwrap_or(0),
+        };
+        if let Err(error) = check(env, &result) {
+            delete_outputs(env, &result).await;
+            return Err(error);
+        }
+        tracing::debug!(
+            table = %table.ident(), partition = group.place(), reason = group.reason.name(), ?kind,
+            files_in = group.inputs.len(), bytes_in = group.bytes_in(), bytes_out = result.bytes_out(),
+            deletes = group.deletes.len(), rows_deleted = result.rows_deleted, elapsed_ms = result.elapsed_ms,
+            "rewritten"
+        );
+        Ok(result)
+    }
+
     async fn open_inputs(&self) -> Result<Vec<Input<'a>>> {
         let opened: Vec<_> = self.group.inputs.iter().map(|file| self.open_input(file)).collect();
         futures::stream::iter(opened).buffered(FOOTERS_AT_ONCE).try_collect().await

@@ -16,7 +16,7 @@ use crate::lease::is_leased;
 use crate::plan::size;
 use crate::{
     BytesWritten, Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult,
-    commit_rewrite, convert_equality_deletes, follow, plan_rewrite, run_group,
+    commit_rewrite, convert_equality_deletes, follow, plan_rewrite, run_group, run_recover,
 };
 
 /// What a compaction of a table did, or would do.
@@ -63,6 +63,9 @@ pub async fn compact_table(
     stop: &CancellationToken,
 ) -> Result<Report> {
     let mut report = Report { dry_run, ..Report::default() };
+    if !dry_run {
+        run_recover(queue).await?;
+    }
     let mut fruitless = 0;
     while fruitless < FRUITLESS_PLANS_MAX {
         let state = load_state(queue).await?;
@@ -258,6 +261,7 @@ impl Watched {
         let groups = match &mut self.coordinator {
             Some(coordinator) => follow(coordinator, &self.queue, &table, &config).await?,
             none => {
+                run_recover(&self.queue).await?;
                 let state = load_state(&self.queue).await?;
                 none.insert(Coordinator::new(&state, &config)?).observe(&state, &config)?
             }

@@ -16,7 +16,7 @@ use frazil_table::{
 use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
 
 use crate::run::{RewriteKind, RewriteResult};
-use crate::{Config, FileGroup, PositionMap};
+use crate::{Config, FileGroup, Intent, PositionMap};
 
 /// A table partitioned by `p`, whose target file size is 1,000 bytes.
 pub(crate) struct World {
@@ -128,6 +128,7 @@ impl World {
         RewriteResult {
             group: group.clone(),
             outputs: vec![output],
+            intent: Intent::begin(self.queue.env(), &self.queue.load().await.unwrap()).0,
             rows_deleted: 0,
             positions: PositionMap::of_copies(&group.inputs),
             kind: RewriteKind::Copy,

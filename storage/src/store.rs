@@ -1,9 +1,11 @@
 //! Bytes by location, whatever store is behind it.
 
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -51,6 +53,17 @@ pub struct Store {
     faults: Option<Arc<Faults>>,
     part_permits: Arc<Semaphore>,
     kept: Arc<KeptFiles>,
+    witness: Option<Arc<dyn WriteWitness>>,
+}
+
+/// Is told of each file before it is begun.
+#[async_trait]
+pub trait WriteWitness: Debug + Send + Sync {
+    /// A file is about to be written.
+    ///
+    /// # Errors
+    /// Then it is not written.
+    async fn before_write(&self, location: &str) -> Result<()>;
 }
 
 impl Default for Store {
@@ -69,6 +82,7 @@ impl Store {
             faults: None,
             part_permits: Arc::new(Semaphore::new(PARTS_MAX)),
             kept: Arc::default(),
+            witness: None,
         }
     }
 
@@ -116,6 +130,12 @@ impl Store {
     #[must_use]
     pub fn with_kept(self, limits: KeptLimits) -> Self {
         Self { kept: Arc::new(KeptFiles::with_limits(limits)), ..self }
+    }
+
+    /// The same stores, whose files are told to a witness before they are written.
+    #[must_use]
+    pub fn witnessed_by(self, witness: Arc<dyn WriteWitness>) -> Self {
+        Self { witness: Some(witness), ..self }
     }
 
     /// Lets kept files go that nobody will read again soon. They stay in their store.
@@ -215,6 +235,7 @@ impl Store {
     }
 
     async fn put_mode(&self, location: &str, bytes: Bytes, mode: Mode) -> Result<()> {
+        self.tell_witness(location).await?;
         let size_bytes = bytes.len() as u64;
         self.kept.forget(location);
         put_settled(&self.target(location)?, bytes, mode).await?;
@@ -228,6 +249,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the place can't be written.
     pub async fn writer(&self, location: &str) -> Result<FileWriter> {
+        self.tell_witness(location).await?;
         let target = self.target(location)?;
         let is_remote = target.backend.traits().is_remote;
         let inner = if target.backend.traits().takes_parts {
@@ -331,6 +353,13 @@ impl Store {
         };
         let metas = pages.map_ok(move |page| futures::stream::iter(page).map(meta.clone()).map(Ok::<_, Error>));
         Ok(metas.try_flatten().boxed())
+    }
+
+    async fn tell_witness(&self, location: &str) -> Result<()> {
+        match &self.witness {
+            Some(witness) => witness.before_write(location).await,
+            None => Ok(()),
+        }
     }
 
     fn target(&self, location: &str) -> Result<Target> {

@@ -3,6 +3,7 @@
 mod convert;
 mod deletes;
 mod job;
+mod killed;
 mod rebase;
 mod rewrite;
 mod service;

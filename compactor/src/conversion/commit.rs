@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use frazil_catalog::{CommitEnd, CommitQueue, Precheck, Turns};
 use frazil_reader::{DeleteIndex, ReadContext};
-use frazil_storage::Step;
+use frazil_storage::{Env, Step};
 use frazil_table::spec::{DataContentType, FormatVersion};
 use frazil_table::{
     Change, CommitIdentity, Conflict, DeleteScope, LiveFile, RewriteDeletes, SnapshotProperties, TableFile, TableState,
@@ -13,9 +13,9 @@ use frazil_table::{
 use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
 
 use super::{Conversion, Reach};
-use crate::Result;
 use crate::commit::delete_files;
 use crate::run::FILE_PREFIX;
+use crate::{Intent, Result};
 
 /// How the commit of a conversion ended.
 #[derive(Debug, Default)]
@@ -42,17 +42,20 @@ const ATTEMPTS_MAX: u32 = 20;
 /// [`crate::Error::Catalog`]: it may be in the table or not, and its files stay. What keeps delete files from being read or
 /// written: nothing was changed.
 pub async fn commit_conversion(queue: &CommitQueue, conversion: &Conversion) -> Result<ConversionEnd> {
-    let env = queue.env();
     let mut end = ConversionEnd::default();
+    let (intent, env) = Intent::begin(queue.env(), &queue.load().await?);
+    let mut commit_id = env.ids.uuid();
+    intent.note_commit(commit_id).await?;
     // Writers of this process wait, so that none of them deletes rows between the look at the table and the commit.
     let turns = Turns::take([queue]).await;
     for _ in 0..ATTEMPTS_MAX {
         let table = queue.load().await?;
         let state = io::load_state(&env.store, queue.cache(), &table, io::Entries::All).await?;
-        let Some(prepared) = prepare(queue, &state, conversion).await? else { return Ok(end) };
+        let Some(prepared) = prepare(queue, &env, &state, conversion).await? else { break };
         env.steps.reach(Step::DeletesConverted)?;
         let changes = [Change::RewriteDeletes(prepared.change)];
-        let committed = queue.commit_in_turn(&turns, &changes, CommitIdentity::draw(env, 1), &|_| Precheck::Proceed);
+        let identity = CommitIdentity { uuid: commit_id, ..CommitIdentity::draw(&env, 1) };
+        let committed = queue.commit_in_turn(&turns, &changes, identity, &|_| Precheck::Proceed);
         let [Change::RewriteDeletes(change)] = &changes else { unreachable!("it was made just now") };
         end.conflict = match committed.await {
             Ok(CommitEnd::Committed(committed)) => {
@@ -65,7 +68,7 @@ pub async fn commit_conversion(queue: &CommitQueue, conversion: &Conversion) -> 
                     table = %queue.ident(), equality_delete_files = end.converted, delete_files = end.delete_files,
                     rows = end.rows, passes = conversion.passes, "equality deletes converted"
                 );
-                return Ok(end);
+                break;
             }
             Ok(CommitEnd::AlreadyLanded(_)) => unreachable!("the precheck never finds it landed"),
             Ok(CommitEnd::Conflict(conflict)) => Some(conflict),
@@ -75,8 +78,11 @@ pub async fn commit_conversion(queue: &CommitQueue, conversion: &Conversion) -> 
             }
             Err(error) => return Err(error.into()),
         };
-        delete_files(env, &change.added).await;
+        delete_files(&env, &change.added).await;
+        commit_id = env.ids.uuid();
+        intent.note_commit(commit_id).await?;
     }
+    intent.settle().await;
     Ok(end)
 }
 
@@ -88,10 +94,15 @@ struct Prepared {
 }
 
 /// `None`: no delete can go any more.
-async fn prepare(queue: &CommitQueue, state: &TableState, conversion: &Conversion) -> Result<Option<Prepared>> {
+async fn prepare(
+    queue: &CommitQueue,
+    env: &Env,
+    state: &TableState,
+    conversion: &Conversion,
+) -> Result<Option<Prepared>> {
     let going = going(state, conversion)?;
     let Some(newest) = going.iter().map(|live| live.data_sequence_number).max() else { return Ok(None) };
-    let (env, table) = (queue.env(), state.table());
+    let table = state.table();
     let is_v3 = table.metadata().format_version() >= FormatVersion::V3;
     let mut positions = state.live_delete_files()?;
     positions.retain(|live| live.content() == DataContentType::PositionDeletes);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use frazil_catalog::CommitQueue;
 use frazil_compactor::{
     BytesWritten, Config, Coordinator, FileGroup, RewriteResult, commit_rewrite, follow, run_expire, run_group,
+    run_recover,
 };
 use frazil_storage::{Env, Step};
 use frazil_table::{Retention, Table, io};
@@ -161,6 +162,7 @@ impl CoordinatorTask {
 
     async fn coordinate(&mut self) -> Result<()> {
         let queue = Arc::clone(&self.shared.queue);
+        run_recover(&queue).await?;
         let table = queue.load().await?;
         let state = io::load_state(&queue.env().store, queue.cache(), &table, io::Entries::All).await?;
         let mut coordinator = Coordinator::new(&state, &self.shared.spec.config)?;
