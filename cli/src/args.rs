@@ -192,6 +192,13 @@ pub(crate) enum Format {
 pub(crate) struct Compact {
     /// The table: [[catalog.]database.]table
     pub(crate) table: String,
+    /// How: binpack merges small files, sort, zorder and hilbert also put rows in order, where they are not yet.
+    #[arg(long, value_enum, default_value_t = Strategy::Binpack, conflicts_with = "convert_equality_deletes")]
+    pub(crate) strategy: Strategy,
+    /// The columns that rows are ordered by: a,b. For sort also 'a DESC NULLS LAST, bucket(16, b)'; without them by the table's own
+    /// sort order.
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) sort_by: Option<String>,
     /// Merges nothing, but turns the equality deletes of other programs into position deletes, or deletion vectors from format
     /// version 3 on.
     #[arg(long)]
@@ -199,6 +206,19 @@ pub(crate) struct Compact {
     /// Only shows the plan.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What is done with the files of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Small files become large ones; rows keep their order.
+    Binpack,
+    /// Rows are sorted.
+    Sort,
+    /// Rows lie along the z-order curve of some columns.
+    Zorder,
+    /// Rows lie along the Hilbert curve of some columns.
+    Hilbert,
 }
 
 #[derive(Debug, clap::Args)]

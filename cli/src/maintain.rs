@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use frazil_catalog::CommitQueue;
 use frazil_compactor::{
-    Config, ConversionReport, OrphanConfig, Report, compact_table, convert_equality_deletes, run_expire, run_orphans,
-    run_rewrite_manifests, run_verify,
+    Clustering, Config, ConversionReport, OrphanConfig, Report, cluster_table, compact_table, convert_equality_deletes,
+    run_expire, run_orphans, run_rewrite_manifests, run_verify,
 };
 use frazil_engine::session::{IcebergTable, Resolved};
 use frazil_table::Retention;
 use serde_json::{Value, json};
 
-use crate::args::{Common, Compact, Expire, Orphans, Output, RewriteManifests, Verify};
+use crate::args::{Common, Compact, Expire, Orphans, Output, RewriteManifests, Strategy, Verify};
 use crate::error::{Error, Result};
 use crate::print::say;
 use crate::{shutdown, world};
@@ -30,13 +30,38 @@ pub(crate) async fn compact(common: &Common, args: &Compact, output: Output) -> 
         }
         return Ok(());
     }
-    let report = compact_table(&queue, &config.packing(), args.dry_run, &stop).await;
+    let config = config.packing();
+    let report = match order_text(args)? {
+        None => compact_table(&queue, &config, args.dry_run, &stop).await,
+        Some(text) => {
+            let clustering = Clustering::parse(Some(&text), &table.table, queue.env());
+            let clustering = clustering.map_err(|error| Error::BadInput(format!("--sort-by: {error}")))?;
+            cluster_table(&queue, &config, &clustering, args.dry_run, &stop).await
+        }
+    };
     let report = report.map_err(frazil_engine::Error::from)?;
     match output {
         Output::Text => say(report.to_string().trim_end()),
         Output::Json => say(&compaction_json(&args.table, &report).to_string()),
     }
     Ok(())
+}
+
+/// The order in which rows are to lie, as Spark writes it; `None`: as they do.
+fn order_text(args: &Compact) -> Result<Option<String>> {
+    let columns = args.sort_by.clone().unwrap_or_default();
+    match args.strategy {
+        Strategy::Binpack if args.sort_by.is_some() => {
+            Err(Error::BadInput("--sort-by orders rows: add --strategy sort, zorder or hilbert".to_owned()))
+        }
+        Strategy::Binpack => Ok(None),
+        Strategy::Sort => Ok(Some(columns)),
+        Strategy::Zorder | Strategy::Hilbert if columns.trim().is_empty() => {
+            Err(Error::BadInput("a curve goes through columns: add --sort-by a,b".to_owned()))
+        }
+        Strategy::Zorder => Ok(Some(format!("zorder({columns})"))),
+        Strategy::Hilbert => Ok(Some(format!("hilbert({columns})"))),
+    }
 }
 
 fn conversion_json(table: &str, report: &ConversionReport) -> Value {
@@ -80,6 +105,7 @@ fn compaction_json(table: &str, report: &Report) -> Value {
         "bytes-before": report.bytes_in,
         "bytes-after": report.bytes_out,
         "deleted-rows": report.rows_deleted,
+        "carried-rows": report.rows_carried,
         "rebased-rows": report.rows_rebased,
         "dropped": report.dropped.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),
         "failed": report.failed.iter().map(|(at, why)| place((at, why.to_string()))).collect::<Vec<_>>(),

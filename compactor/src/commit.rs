@@ -267,11 +267,11 @@ impl Batch<'_> {
 fn properties(results: &[&RewriteResult], rows_rebased: u64) -> SnapshotProperties {
     let sum = |of: fn(&RewriteResult) -> u64| results.iter().map(|result| of(result)).sum::<u64>().to_string();
     let count = |kind| results.iter().filter(|result| result.kind == kind).count();
-    let (copied, encoded) = (count(RewriteKind::Copy), count(RewriteKind::Encode));
-    let kind = match (copied, encoded) {
-        (_, 0) => "copy".to_owned(),
-        (0, _) => "encode".to_owned(),
-        _ => format!("copy:{copied},encode:{encoded}"),
+    let kinds = RewriteKind::ALL.map(|kind| (kind.name(), count(kind)));
+    let kinds: Vec<_> = kinds.into_iter().filter(|(_, count)| *count > 0).collect();
+    let kind = match &kinds[..] {
+        [(name, _)] => (*name).to_owned(),
+        several => several.iter().map(|(name, count)| format!("{name}:{count}")).collect::<Vec<_>>().join(","),
     };
     let mut reasons: Vec<_> = results.iter().map(|result| result.group.reason).collect();
     reasons.sort_unstable();
@@ -284,6 +284,7 @@ fn properties(results: &[&RewriteResult], rows_rebased: u64) -> SnapshotProperti
         (key!("files-in").to_owned(), sum(|result| result.group.inputs.len() as u64)),
         (key!("rows-deleted").to_owned(), sum(|result| result.rows_deleted)),
         (key!("rows-rebased").to_owned(), rows_rebased.to_string()),
+        (key!("rows-carried").to_owned(), sum(|result| result.rows_carried)),
         (key!("bytes-in").to_owned(), sum(|result| result.group.bytes_in())),
         (key!("bytes-out").to_owned(), sum(|result| result.bytes_out())),
         (key!("rewrite-ms").to_owned(), sum(|result| result.elapsed_ms)),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use frazil_table::spec::Struct;
 
+use crate::clustering::Clustering;
 use crate::listing::InputFile;
 
 /// Why files are rewritten.
@@ -19,6 +20,10 @@ pub enum Reason {
     Pack,
     /// Deletes have taken many of their rows.
     Deletes,
+    /// They are not in the order that rows are to be in.
+    NotInOrder,
+    /// Each is in order, but they overlap one another.
+    Overlap,
 }
 
 impl Reason {
@@ -30,6 +35,8 @@ impl Reason {
             Self::TooMany => "too-many",
             Self::Pack => "pack",
             Self::Deletes => "deletes",
+            Self::NotInOrder => "not-in-order",
+            Self::Overlap => "overlap",
         }
     }
 }
@@ -40,7 +47,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Files of one partition that become one file, without the rows that were deleted from them; none if no row is left.
+/// Files of one partition that become one file, or if they are put in order files of the target size, without the rows that were
+/// deleted from them; none if no row is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileGroup {
     /// The partition spec of all of them, and of the output.
@@ -51,7 +59,7 @@ pub struct FileGroup {
     pub partition_path: String,
     /// Oldest first; a single one only where rows of it are deleted.
     pub inputs: Vec<InputFile>,
-    /// The live deletes that may apply to any of them, oldest first. The rewrite applies them.
+    /// The live deletes that may apply to any of them, oldest first. The rewrite applies them, or carries them along.
     pub deletes: Vec<InputFile>,
     /// How many rows they take away, as an estimate that errs on the high side.
     pub rows_deleted_max: u64,
@@ -62,6 +70,8 @@ pub struct FileGroup {
     pub data_sequence_number: i64,
     /// The snapshot in which the inputs were seen.
     pub base_snapshot_id: i64,
+    /// The order that the rows are put in; `None`: they keep their order.
+    pub clustering: Option<Clustering>,
 }
 
 impl FileGroup {
@@ -80,6 +90,14 @@ impl FileGroup {
         let rows = self.rows_in();
         let left = rows.saturating_sub(self.rows_deleted_max);
         if rows == 0 { 0 } else { (self.bytes_in() as f64 * (left as f64 / rows as f64)) as u64 }
+    }
+
+    /// How many files come out, if a file that is closed for its size has so many bytes.
+    pub fn outputs_estimate(&self, target_file_size_bytes: u64) -> u64 {
+        match self.clustering {
+            None => 1,
+            Some(_) => self.bytes_out_estimate().div_ceil(target_file_size_bytes.max(1)).max(1),
+        }
     }
 
     /// Rows of the inputs, deleted ones too.

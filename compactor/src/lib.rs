@@ -67,6 +67,7 @@
 //! ```
 
 mod amplification;
+mod clustering;
 mod commit;
 mod config;
 mod conversion;
@@ -94,6 +95,7 @@ mod verify;
 mod world;
 
 pub use amplification::BytesWritten;
+pub use clustering::{ClusterOrder, Clustering, plan_clustering};
 pub use commit::{RewriteEnd, commit_rewrite, delete_outputs};
 pub use config::{AUTO_COMPACT, COOLING_MS, Config, DELETE_RATIO, DELTA_COMMITS, EQUALITY_DELETES_MAX, Policy};
 pub use conversion::{
@@ -114,5 +116,5 @@ pub use past::PastCompaction;
 pub use plan::{RewritePlan, plan_rewrite};
 pub use position_map::PositionMap;
 pub use run::{RewriteKind, RewriteResult, run_group};
-pub use service::{Report, ServiceConfig, compact_table, run};
+pub use service::{Report, ServiceConfig, cluster_table, compact_table, run};
 pub use verify::{Finding, VerifyReport, run_verify};

@@ -99,8 +99,7 @@ impl Listing {
     }
 
     /// The same with all large files, as if the table had deletes.
-    #[cfg(test)]
-    pub(crate) fn with_large_files(state: &TableState, config: &Config) -> Result<Self> {
+    pub(crate) fn of_all(state: &TableState, config: &Config) -> Result<Self> {
         Self::build(state, config, true)
     }
 

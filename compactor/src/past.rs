@@ -15,7 +15,7 @@ pub struct PastCompaction {
     pub snapshot_id: i64,
     /// Why ([`crate::Reason::name`]), sorted and separated by commas.
     pub reasons: String,
-    /// How: `copy`, `encode`, or how many groups of each.
+    /// How ([`crate::RewriteKind::name`]), or how many groups how.
     pub kind: String,
     /// Groups of files that were rewritten.
     pub groups: u64,

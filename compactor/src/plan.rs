@@ -42,6 +42,8 @@ pub struct RewritePlan {
     pub files_without_row_ids: usize,
     /// Files that rest since other programs have just changed rows of them ([`Config::cooling_ms`]).
     pub files_cooling: usize,
+    /// The size that files are to have.
+    pub target_file_size_bytes: u64,
     /// Why nothing of the table is rewritten, if so.
     pub refusal: Option<String>,
 }
@@ -64,6 +66,18 @@ pub(crate) struct InFlight {
 /// Plans on a listing. Cost: linear in the files and in the delete files; in a partition, in small files × delete files of
 /// several files.
 pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePlan {
+    plan_files(listing, in_flight, &|files| files.plan())
+}
+
+/// Plans on a listing of which nothing is in flight, by what `choose` chooses in each partition.
+pub(crate) fn plan_partitions(listing: &Listing, choose: &Choose<'_>) -> RewritePlan {
+    plan_files(listing, &InFlight::default(), choose)
+}
+
+/// What of a partition's files is rewritten together.
+type Choose<'a> = dyn Fn(&PartitionFiles<'_>) -> Vec<FileGroup> + 'a;
+
+fn plan_files(listing: &Listing, in_flight: &InFlight, choose: &Choose<'_>) -> RewritePlan {
     let config = listing.config();
     let mut plan = RewritePlan {
         table: listing.table.ident().to_string(),
@@ -72,6 +86,7 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
         deferred_groups: 0,
         files_without_row_ids: listing.files().filter(|input| !listing.can_rewrite(&input.file)).count(),
         files_cooling: 0,
+        target_file_size_bytes: config.target_file_size_bytes,
         refusal: listing.refusal(),
     };
     let base = listing.snapshot_id.and_then(|id| listing.table.metadata().snapshot_by_id(id));
@@ -81,19 +96,19 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
     let cooling = Cooling::of(listing);
     for (partition, files) in &listing.partitions {
         let taken = in_flight.partitions.iter().filter(|other| *other == partition).count();
-        let planner = PartitionPlanner {
+        let free = files.iter().filter(|input| !in_flight.paths.contains(input.file.file_path()));
+        let free = free.filter(|input| listing.can_rewrite(&input.file));
+        let (resting, free): (Vec<_>, Vec<_>) = free.partition(|input| cooling.has(partition, input));
+        plan.files_cooling += resting.len();
+        plan.groups.extend(choose(&PartitionFiles {
             listing,
             partition,
             index: &index,
             deletes: PartitionDeletes::new(&index, &everywhere, partition, files),
             base: (base.snapshot_id(), base.sequence_number()),
             slots: config.slots().saturating_sub(taken).max(1),
-        };
-        let free = files.iter().filter(|input| !in_flight.paths.contains(input.file.file_path()));
-        let free = free.filter(|input| listing.can_rewrite(&input.file));
-        let (resting, free): (Vec<_>, Vec<_>) = free.partition(|input| cooling.has(partition, input));
-        plan.files_cooling += resting.len();
-        plan.groups.extend(planner.plan(free));
+            free,
+        }));
     }
     plan.groups.sort_by(|a, b| {
         let key = |group: &FileGroup| (group.partition_spec_id, group.partition_path.clone());
@@ -103,7 +118,8 @@ pub(crate) fn plan_listing(listing: &Listing, in_flight: &InFlight) -> RewritePl
     plan
 }
 
-struct PartitionPlanner<'a> {
+/// The files of a partition that may be rewritten, and what applies to them.
+pub(crate) struct PartitionFiles<'a> {
     listing: &'a Listing,
     partition: &'a PartitionKey,
     index: &'a DeleteIndex<'a>,
@@ -111,15 +127,22 @@ struct PartitionPlanner<'a> {
     /// The id and the sequence number of the snapshot that is looked at.
     base: (i64, i64),
     slots: usize,
+    /// Oldest first.
+    free: Vec<&'a InputFile>,
 }
 
-impl<'a> PartitionPlanner<'a> {
-    fn plan(&self, files: Vec<&'a InputFile>) -> Vec<FileGroup> {
-        let small: Vec<&InputFile> = files.iter().copied().filter(|input| self.listing.is_small(&input.file)).collect();
+impl<'a> PartitionFiles<'a> {
+    pub(crate) fn free(&self) -> &[&'a InputFile] {
+        &self.free
+    }
+
+    fn plan(&self) -> Vec<FileGroup> {
+        let files = self.free.iter().copied();
+        let small: Vec<&InputFile> = files.clone().filter(|input| self.listing.is_small(&input.file)).collect();
         let mut groups = self.merge_small(&small);
         if !self.index.is_empty() {
             let taken: HashSet<&str> = groups.iter().flat_map(FileGroup::paths).collect();
-            let left = files.into_iter().filter(|input| !taken.contains(input.file.file_path()));
+            let left = files.filter(|input| !taken.contains(input.file.file_path()));
             let purged = self.purge(left);
             groups.extend(purged);
         }
@@ -160,7 +183,7 @@ impl<'a> PartitionPlanner<'a> {
         runs.into_iter().map(|run| self.group(&damaged[run], Reason::Deletes)).collect()
     }
 
-    fn group(&self, inputs: &[&InputFile], reason: Reason) -> FileGroup {
+    pub(crate) fn group(&self, inputs: &[&InputFile], reason: Reason) -> FileGroup {
         let metadata = self.listing.table.metadata();
         let (spec_id, partition) = self.partition;
         let path = metadata
@@ -179,6 +202,7 @@ impl<'a> PartitionPlanner<'a> {
             base_snapshot_id,
             inputs,
             reason,
+            clustering: None,
         }
     }
 }
@@ -233,14 +257,15 @@ impl fmt::Display for RewritePlan {
         let has_deletes = self.groups.iter().any(|group| !group.deletes.is_empty());
         write!(
             f,
-            "{:width$}  {:<11}  {:>5} -> {:<3}  {:>10}  {:>12}",
+            "{:width$}  {:<12}  {:>5} -> {:<3}  {:>10}  {:>12}",
             "partition", "why", "files", "out", "bytes", "rows"
         )?;
         writeln!(f, "{}", if has_deletes { "  deletes  deleted rows" } else { "" })?;
         for group in &self.groups {
             let (place, reason, files) = (group.place(), group.reason, group.inputs.len());
             let (bytes, rows) = (size(group.bytes_in()), group.rows_in());
-            write!(f, "{place:width$}  {reason:<11}  {files:>5} -> {:<3}  {bytes:>10}  {rows:>12}", 1)?;
+            let outputs = group.outputs_estimate(self.target_file_size_bytes);
+            write!(f, "{place:width$}  {reason:<12}  {files:>5} -> {outputs:<3}  {bytes:>10}  {rows:>12}")?;
             match has_deletes {
                 true => writeln!(f, "  {:>7}  {:>12}", group.deletes.len(), group.rows_deleted_max)?,
                 false => writeln!(f)?,
@@ -249,7 +274,10 @@ impl fmt::Display for RewritePlan {
         let sum = |of: fn(&FileGroup) -> u64| self.groups.iter().map(of).sum::<u64>();
         let (groups, files, bytes) = (self.groups.len(), self.files_in(), self.bytes_in());
         let (delete_bytes, bytes_out) = (sum(FileGroup::delete_bytes), sum(FileGroup::bytes_out_estimate));
-        write!(f, "{}: {files} files become {groups}; ", self.table)?;
+        match self.groups.iter().find_map(|group| group.clustering.as_ref()) {
+            None => write!(f, "{}: {files} files become {groups}; ", self.table)?,
+            Some(order) => write!(f, "{}: {files} files are put in order by {order}; ", self.table)?,
+        }
         match has_deletes {
             false => writeln!(f, "{} to read and to write", size(bytes))?,
             true => writeln!(

@@ -4,21 +4,27 @@
 //! those that deletes of the base took away. So the place of a row is told by a rank: row `p` of an input whose rows begin
 //! at `b` is row `b + p - (rows before p that are gone)` of the outputs. What is kept for it is a compressed bitmap of the
 //! rows that are gone: nothing where nothing was deleted, runs where runs were, and never more than about a bit for each
-//! row. Rows that are sorted anew have no such map, and there is no way to build one of them here.
+//! row.
+//!
+//! Rows that a rewrite puts in another order have a rank all the same: their place among those that were read. Where each rank
+//! went is told by the writer, in a temporary file ([`RowPlaces`]).
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use frazil_writer::RowPlaces;
 use roaring::RoaringTreemap;
 
-use crate::InputFile;
+use crate::{InputFile, Result};
 
-/// Where the rows of a rewrite's inputs are in its outputs, which keep their order.
+/// Where the rows of a rewrite's inputs are in its outputs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PositionMap {
     /// In the order in which their rows were written.
     inputs: Vec<MappedInput>,
+    /// Where the rows that were read went, by their ranks; `None`: they kept their order.
+    places: Option<RowPlaces>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,16 +57,40 @@ impl PositionMap {
         self.inputs.iter().map(|input| input.gone.len()).sum()
     }
 
+    /// Says that rows did not keep their order.
+    pub fn reorder(&mut self, places: RowPlaces) {
+        self.places = Some(places);
+    }
+
     /// What is deleted of each output, if `deleted` is what was deleted of the inputs, by path. Rows that no output holds and
     /// places behind the end of an input name nothing.
     ///
     /// Cost: linear in the deleted rows, in the rows of the blocks of 65,536 that they lie in, and for each of these blocks
-    /// in the blocks before it.
-    pub fn rebase(
+    /// in the blocks before it. Where rows were put in another order: 8 bytes of a temporary file for each of them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Writer`] if the temporary file can't be read.
+    pub async fn rebase(
         &self,
         deleted: &HashMap<String, Arc<RoaringTreemap>>,
         outputs_rows: impl IntoIterator<Item = u64>,
-    ) -> Vec<RoaringTreemap> {
+    ) -> Result<Vec<RoaringTreemap>> {
+        let ranks = self.ranks(deleted);
+        let moved = match &self.places {
+            Some(places) if !ranks.is_empty() => places.of_ranks(&ranks).await?,
+            _ => ranks,
+        };
+        let mut begin = 0;
+        let cut = outputs_rows.into_iter().map(|rows| {
+            let range = begin..begin + rows;
+            begin = range.end;
+            slice(&moved, range)
+        });
+        Ok(cut.collect())
+    }
+
+    /// The places of deleted rows among those that were read and written.
+    fn ranks(&self, deleted: &HashMap<String, Arc<RoaringTreemap>>) -> RoaringTreemap {
         let mut first = 0;
         let mut moved = RoaringTreemap::new();
         for input in &self.inputs {
@@ -71,13 +101,7 @@ impl PositionMap {
             }
             first = left.end;
         }
-        let mut begin = 0;
-        let cut = outputs_rows.into_iter().map(|rows| {
-            let range = begin..begin + rows;
-            begin = range.end;
-            slice(&moved, range)
-        });
-        cut.collect()
+        moved
     }
 }
 

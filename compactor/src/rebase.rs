@@ -7,6 +7,8 @@
 //! 2. the rows that they delete of each input are read, and the rewrite's [`crate::PositionMap`] says where they are;
 //! 3. each output gets a deletion vector, or before format version 3 a position delete file, for exactly these rows.
 //!
+//! A rewrite that carries its deletes along ([`crate::RewriteKind::Carry`]) has applied none, so those of the base are among them.
+//!
 //! They account for the snapshot that was looked at. If more came before the commit, all of it is done again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,7 +22,7 @@ use frazil_table::{CarriedDeletes, LiveFile, Table, TableState, io, referenced_d
 use frazil_writer::{DeletedRows, WriterConfig, write_deletion_vectors, write_position_deletes};
 use roaring::RoaringTreemap;
 
-use crate::run::FILE_PREFIX;
+use crate::run::{FILE_PREFIX, RewriteKind};
 use crate::{InputFile, Result, RewriteResult};
 
 /// What rewrites that read one snapshot carry along.
@@ -28,7 +30,7 @@ use crate::{InputFile, Result, RewriteResult};
 pub(crate) struct Rebased {
     /// `None`: nothing has come since they read.
     pub(crate) carried: Option<CarriedDeletes>,
-    /// Rows of the outputs that are deleted by it.
+    /// Rows of the outputs that are deleted by it, without those that were deleted when the rewrite began.
     pub(crate) rows: u64,
 }
 
@@ -46,7 +48,10 @@ pub(crate) async fn rebase_deletes(
     base_snapshot_id: i64,
     results: &[&RewriteResult],
 ) -> Result<Rebased> {
-    let head = table.current_snapshot().map(|head| head.snapshot_id()).filter(|head| *head != base_snapshot_id);
+    let rows_carried: u64 = results.iter().map(|result| result.rows_carried).sum();
+    let is_due =
+        |head: &i64| *head != base_snapshot_id || results.iter().any(|result| result.kind == RewriteKind::Carry);
+    let head = table.current_snapshot().map(|head| head.snapshot_id()).filter(is_due);
     let Some(up_to_snapshot_id) = head else { return Ok(Rebased { carried: None, rows: 0 }) };
     let state = io::load_state(&env.store, queue.cache(), table, io::Entries::All).await?;
     let deletes = deletes_to_rebase(&state, results)?;
@@ -64,9 +69,9 @@ pub(crate) async fn rebase_deletes(
             let rows = index.load_positions(&context, live).await?;
             of_inputs.extend(rows.map(|rows| (live.file.file_path().to_owned(), rows)));
         }
-        deleted.extend(deleted_of_outputs(result, &of_inputs));
+        deleted.extend(deleted_of_outputs(result, &of_inputs).await?);
     }
-    let rows = deleted.iter().map(|deleted| deleted.rows.len()).sum();
+    let rows: u64 = deleted.iter().map(|deleted| deleted.rows.len()).sum();
     let config = WriterConfig { file_prefix: FILE_PREFIX.to_owned(), ..WriterConfig::default() };
     if table.metadata().format_version() >= FormatVersion::V3 {
         carried.delete_files = write_deletion_vectors(env, table, &config, &deleted).await?;
@@ -78,15 +83,23 @@ pub(crate) async fn rebase_deletes(
         }
     }
     env.steps.reach(Step::DeletesRebased)?;
-    Ok(Rebased { carried: Some(carried), rows })
+    Ok(Rebased { carried: Some(carried), rows: rows.saturating_sub(rows_carried) })
 }
 
 /// The live position deletes and deletion vectors that may delete rows of inputs and were not applied by their rewrites.
 fn deletes_to_rebase<'a>(state: &'a TableState, results: &[&RewriteResult]) -> Result<Vec<LiveFile<'a>>> {
     let groups = || results.iter().map(|result| &result.group);
     let inputs: HashSet<&str> = groups().flat_map(|group| group.paths()).collect();
-    // What is applied by one of the groups and not by another does not reach the other.
-    let applied: HashSet<_> = groups().flat_map(|group| &group.deletes).map(InputFile::key).collect();
+    let deletes_of = |carries: bool| {
+        let of = results.iter().filter(move |result| (result.kind == RewriteKind::Carry) == carries);
+        of.flat_map(|result| &result.group.deletes).map(InputFile::key)
+    };
+    // What one of the groups has applied and another has not either does not reach the other, or is carried along by it; rows
+    // that were taken out are nowhere in the outputs.
+    let mut applied: HashSet<_> = deletes_of(false).collect();
+    for carried in deletes_of(true) {
+        applied.remove(&carried);
+    }
     let may_reach = |live: &LiveFile<'_>| referenced_data_file(live.file).is_none_or(|of| inputs.contains(of.as_str()));
     let mut deletes = state.live_delete_files()?;
     deletes.retain(|live| {
@@ -105,17 +118,18 @@ fn live_inputs<'a>(state: &'a TableState, results: &[&RewriteResult]) -> Result<
     Ok(live)
 }
 
-fn deleted_of_outputs<'a>(
-    result: &'a RewriteResult,
+async fn deleted_of_outputs(
+    result: &RewriteResult,
     of_inputs: &HashMap<String, Arc<RoaringTreemap>>,
-) -> impl Iterator<Item = DeletedRows> + use<'a> {
+) -> Result<Vec<DeletedRows>> {
     let outputs_rows = result.outputs.iter().map(|output| output.file.record_count());
-    let rebased = result.positions.rebase(of_inputs, outputs_rows);
+    let rebased = result.positions.rebase(of_inputs, outputs_rows).await?;
     let outputs = result.outputs.iter().zip(rebased).filter(|(_, rows)| !rows.is_empty());
-    outputs.map(|(output, rows)| DeletedRows {
+    let deleted = outputs.map(|(output, rows)| DeletedRows {
         path: output.file.file_path().to_owned(),
         partition_spec_id: output.partition_spec_id,
         partition: output.file.partition().clone(),
         rows,
-    })
+    });
+    Ok(deleted.collect())
 }

@@ -1,15 +1,18 @@
 //! Rewrites one group of files. This is where the bytes move.
 //!
 //! 1. The inputs' footers are read and checked against what the manifests say of them;
-//! 2. `Rewrite::choose_copy` takes the cheaper way that still gives a good file: row groups are copied as they are if no
+//! 2. rows that are to lie in another order are decoded and sorted ([`crate::Clustering`]); else `Rewrite::choose_copy` takes the cheaper way that still gives a good file: row groups are copied as they are if no
 //!    delete applies to them, all inputs have the same Parquet schema and the row groups are large enough; else rows are
 //!    decoded and what is left of them after deletes encoded again in the table's current schema, so that small row groups
 //!    grow together;
+//!    Where deletes name few rows by their places, row groups are copied all the same and the deletes go along: the commit names the
+//!    rows where they are now, and a later rewrite takes them out;
 //! 3. the output is durable, holds as many rows as the inputs less those that deletes took away, and no snapshot names it:
 //!    [`crate::commit_rewrite`] is next.
 //!
 //! A rewrite that fails or is stopped deletes what it wrote.
 
+mod cluster;
 mod copy;
 mod encode;
 mod lineage;
@@ -18,15 +21,16 @@ mod sink;
 
 use std::sync::Arc;
 
-use frazil_reader::{ReadContext, load_parquet};
+use frazil_reader::{DeleteIndex, ReadContext, load_parquet};
 use frazil_storage::{Env, Step};
-use frazil_table::spec::FormatVersion;
-use frazil_table::{Table, TableFile};
+use frazil_table::spec::{DataContentType, FormatVersion};
+use frazil_table::{LiveFile, Table, TableFile};
 use futures::{StreamExt, TryStreamExt};
 use parquet::file::metadata::ParquetMetaData;
 use tokio_util::sync::CancellationToken;
 
 use self::lineage::Lineage;
+use crate::group::Reason;
 use crate::listing::InputFile;
 use crate::{Config, Error, FileGroup, Intent, PositionMap, Result, delete_outputs};
 
@@ -35,8 +39,27 @@ use crate::{Config, Error, FileGroup, Intent, PositionMap, Result, delete_output
 pub enum RewriteKind {
     /// Column chunks were copied as they are.
     Copy,
+    /// The same, though a few rows of them are deleted: they are deleted of the output, too.
+    Carry,
     /// Rows were decoded, deletes applied, and what was left encoded again.
     Encode,
+    /// The same, in another order.
+    Cluster,
+}
+
+impl RewriteKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Copy, Self::Carry, Self::Encode, Self::Cluster];
+
+    /// As it is put into a snapshot's summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Carry => "carry",
+            Self::Encode => "encode",
+            Self::Cluster => "cluster",
+        }
+    }
 }
 
 /// A group whose outputs are durable and in no snapshot yet.
@@ -44,12 +67,15 @@ pub enum RewriteKind {
 pub struct RewriteResult {
     /// What was to be rewritten.
     pub group: FileGroup,
-    /// The files that take the place of the group's, with the same rows in the same order; none if every row was deleted.
+    /// The files that take the place of the group's, with the same rows, in the same order unless the group says another; none if
+    /// every row was deleted.
     pub outputs: Vec<TableFile>,
     /// Rows that deletes took away.
     pub rows_deleted: u64,
     /// The list of the outputs, for whoever comes after a crash.
     pub intent: Intent,
+    /// Rows of the outputs that the group's deletes delete, which go along with them.
+    pub rows_carried: u64,
     /// Where each row is now: deletes that come before the outputs are in the table are rebased by it.
     pub positions: PositionMap,
     /// How.
@@ -126,23 +152,29 @@ fn check(env: &Env, result: &RewriteResult) -> Result<()> {
     Ok(env.steps.reach(Step::RewriteWritten)?)
 }
 
+/// What came of a rewrite.
+struct Written {
+    kind: RewriteKind,
+    outputs: Vec<TableFile>,
+    positions: PositionMap,
+    rows_carried: u64,
+}
+
+/// Of [`Config::delete_ratio`], the share up to which deleted rows are carried along: what comes out is far from being rewritten for
+/// its deletes. A copy costs a fiftieth of encoding, and readers pay for each row that is there and deleted.
+const CARRIED_SHARE: f64 = 1.0 / 3.0;
+
 impl<'a> Rewrite<'a> {
     async fn run(&self, intent: Intent) -> Result<RewriteResult> {
         let Self { group, env, table, .. } = *self;
         let started_ms = env.now_ms();
-        let inputs = self.open_inputs().await?;
-        let (kind, (output, positions)) = match self.choose_copy(&inputs) {
-            Some(lineages) => {
-                let output = copy::copy(self, &inputs, &lineages).await?;
-                (RewriteKind::Copy, (Some(output), PositionMap::of_copies(&group.inputs)))
-            }
-            None => (RewriteKind::Encode, encode::encode(self, &inputs).await?),
-        };
+        let Written { kind, outputs, positions, rows_carried } = self.write().await?;
         let result = RewriteResult {
             group: group.clone(),
-            outputs: output.into_iter().collect(),
+            outputs,
             intent,
             rows_deleted: positions.rows_gone(),
+            rows_carried,
             positions,
             kind,
             elapsed_ms: u64::try_from(env.now_ms() - started_ms).unwrap_or(0),
@@ -158,6 +190,49 @@ impl<'a> Rewrite<'a> {
             "rewritten"
         );
         Ok(result)
+    }
+
+    async fn write(&self) -> Result<Written> {
+        let written = |kind, outputs, positions| Written { kind, outputs, positions, rows_carried: 0 };
+        if let Some(clustering) = &self.group.clustering {
+            let (outputs, positions) = cluster::cluster(self, clustering).await?;
+            return Ok(written(RewriteKind::Cluster, outputs, positions));
+        }
+        let inputs = self.open_inputs().await?;
+        let carried = match self.choose_copy(&inputs) {
+            Some(lineages) => self.choose_carry().await?.map(|rows| (rows, lineages)),
+            None => None,
+        };
+        let Some((rows_carried, lineages)) = carried else {
+            let (output, positions) = encode::encode(self, &inputs).await?;
+            return Ok(written(RewriteKind::Encode, output.into_iter().collect(), positions));
+        };
+        let kind = if self.group.deletes.is_empty() { RewriteKind::Copy } else { RewriteKind::Carry };
+        let output = copy::copy(self, &inputs, &lineages).await?;
+        let positions = PositionMap::of_copies(&self.group.inputs);
+        Ok(Written { rows_carried, ..written(kind, vec![output], positions) })
+    }
+
+    /// How many rows of the inputs are deleted, if that is told by their places and they are few; `None`: they are taken out.
+    async fn choose_carry(&self) -> Result<Option<u64>> {
+        let group = self.group;
+        if group.deletes.is_empty() {
+            return Ok(Some(0));
+        }
+        let by_position = |delete: &InputFile| delete.file.content_type() == DataContentType::PositionDeletes;
+        if group.reason == Reason::Deletes || !group.deletes.iter().all(by_position) {
+            return Ok(None);
+        }
+        let deletes: Vec<LiveFile<'_>> = group.deletes.iter().map(InputFile::live).collect();
+        let index = DeleteIndex::new(&deletes, self.table.metadata())?;
+        let mut rows = 0;
+        for input in &group.inputs {
+            let deleted = index.load_positions(&self.context, &input.live()).await?;
+            // A place behind the end names nothing.
+            rows += deleted.map_or(0, |deleted| deleted.range_cardinality(..input.file.record_count()));
+        }
+        let few = self.config.delete_ratio * CARRIED_SHARE * group.rows_in() as f64;
+        Ok((rows as f64 <= few && self.config.delete_ratio > 0.0).then_some(rows))
     }
 
     async fn open_inputs(&self) -> Result<Vec<Input<'a>>> {
@@ -188,11 +263,8 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Copying costs a fiftieth of encoding, but row groups stay as small as they are: they are copied if on average they
-    /// have a sixteenth of the wanted size. Deletes name rows, which only decoding tells apart. `None`: they are encoded.
+    /// have a sixteenth of the wanted size. `None`: they are encoded.
     fn choose_copy(&self, inputs: &[Input<'_>]) -> Option<Vec<Lineage>> {
-        if !self.group.deletes.is_empty() {
-            return None;
-        }
         let row_groups = inputs.iter().flat_map(|input| input.metadata.row_groups());
         let (mut count, mut bytes) = (0, 0);
         for row_group in row_groups {

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::is_leased;
 use crate::plan::size;
 use crate::{
-    BytesWritten, Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult,
-    commit_rewrite, convert_equality_deletes, follow, plan_rewrite, run_group, run_recover,
+    BytesWritten, Clustering, Config, Coordinator, Error, FileGroup, Result, RewriteEnd, RewritePlan, RewriteResult,
+    commit_rewrite, convert_equality_deletes, follow, plan_clustering, plan_rewrite, run_group, run_recover,
 };
 
 /// What a compaction of a table did, or would do.
@@ -34,6 +34,8 @@ pub struct Report {
     pub files_out: usize,
     /// Rows that had been deleted and are in no file any more.
     pub rows_deleted: u64,
+    /// Rows that had been deleted and are deleted of the files that came.
+    pub rows_carried: u64,
     /// Rows that were deleted by position while files were rewritten, and are deleted of the files that came.
     pub rows_rebased: u64,
     /// Bytes of the files that went.
@@ -62,6 +64,32 @@ pub async fn compact_table(
     dry_run: bool,
     stop: &CancellationToken,
 ) -> Result<Report> {
+    run_plans(queue, config, dry_run, stop, |state| plan_rewrite(state, config)).await
+}
+
+/// Puts the rows of a table in order, until a plan has nothing to do any more, or nothing that can be done.
+///
+/// # Errors
+/// As [`compact_table`].
+pub async fn cluster_table(
+    queue: &CommitQueue,
+    config: &Config,
+    clustering: &Clustering,
+    dry_run: bool,
+    stop: &CancellationToken,
+) -> Result<Report> {
+    // Files of two plans may overlap.
+    let plan = |state: &TableState| plan_clustering(state, config, &clustering.next(queue.env()));
+    run_plans(queue, config, dry_run, stop, plan).await
+}
+
+async fn run_plans(
+    queue: &CommitQueue,
+    config: &Config,
+    dry_run: bool,
+    stop: &CancellationToken,
+    plan: impl Fn(&TableState) -> Result<RewritePlan>,
+) -> Result<Report> {
     let mut report = Report { dry_run, ..Report::default() };
     if !dry_run {
         run_recover(queue).await?;
@@ -69,7 +97,7 @@ pub async fn compact_table(
     let mut fruitless = 0;
     while fruitless < FRUITLESS_PLANS_MAX {
         let state = load_state(queue).await?;
-        let plan = plan_rewrite(&state, config)?;
+        let plan = plan(&state)?;
         let groups = plan.groups.clone();
         report.plan.get_or_insert(plan);
         if dry_run || groups.is_empty() {
@@ -138,6 +166,7 @@ impl Report {
             self.files_in += result.group.inputs.len();
             self.files_out += result.outputs.len();
             self.rows_deleted += result.rows_deleted;
+            self.rows_carried += result.rows_carried;
             self.bytes_in += result.group.bytes_in();
             self.bytes_out += result.bytes_out();
         }
@@ -161,6 +190,9 @@ impl fmt::Display for Report {
             match self.rows_deleted {
                 0 => writeln!(f)?,
                 rows => writeln!(f, ", without {rows} deleted rows")?,
+            }
+            if self.rows_carried > 0 {
+                writeln!(f, "{} rows that had been deleted are deleted of the new files", self.rows_carried)?;
             }
             if self.rows_rebased > 0 {
                 writeln!(f, "{} rows were deleted meanwhile, and are deleted of the new files", self.rows_rebased)?;

@@ -130,6 +130,7 @@ impl World {
             outputs: vec![output],
             intent: Intent::begin(self.queue.env(), &self.queue.load().await.unwrap()).0,
             rows_deleted: 0,
+            rows_carried: 0,
             positions: PositionMap::of_copies(&group.inputs),
             kind: RewriteKind::Copy,
             elapsed_ms: 1,

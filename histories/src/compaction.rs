@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use frazil_catalog::{CommitEnd, Committed};
 use frazil_compactor::{
-    Config, Conversion, Coordinator, FileGroup, InputFile, Policy, RewriteKind, RewritePlan, RewriteResult,
-    commit_conversion, commit_rewrite, follow, plan_conversion, plan_rewrite, run_conversion, run_group,
+    Clustering, Config, Conversion, Coordinator, FileGroup, InputFile, Policy, RewriteKind, RewritePlan, RewriteResult,
+    commit_conversion, commit_rewrite, follow, plan_clustering, plan_conversion, plan_rewrite, run_conversion,
+    run_group,
 };
-use frazil_table::Conflict;
 use frazil_table::spec::MAIN_BRANCH;
+use frazil_table::{Conflict, TableState};
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::{History, Pending};
@@ -71,9 +72,11 @@ impl History {
             none => none.insert(Coordinator::new(&state, config).unwrap()).plan(),
         };
         assert_eq!(outline(&followed), outline(&plan), "the coordinator's plan is not that of a scan");
+        let plan = if self.random.random_bool(0.3) { self.plan_clustering(&state) } else { plan };
         if plan.groups.is_empty() {
             return None;
         }
+        let config = &self.compaction.config;
         let rows = self.model.rows(Some(base));
         let mut rewrites = Vec::new();
         for group in &plan.groups {
@@ -100,6 +103,21 @@ impl History {
             rewrites,
             conversion: None,
         })
+    }
+
+    /// Puts the rows in a random order: sorted, or along a curve.
+    fn plan_clustering(&mut self, state: &TableState) -> RewritePlan {
+        let schema = state.table().metadata().current_schema().clone();
+        let fields = schema.as_struct().fields().iter().filter(|field| field.field_type.is_primitive());
+        let count = self.random.random_range(1..3);
+        let names = fields.map(|field| field.name.as_str()).choose_multiple(&mut self.random, count).join(", ");
+        let text = match self.random.random_range(0..3) {
+            0 => names,
+            1 => format!("zorder({names})"),
+            _ => format!("hilbert({names})"),
+        };
+        let order = Clustering::parse(Some(&text), state.table(), &self.world.env).unwrap();
+        plan_clustering(state, &self.compaction.config, &order).unwrap()
     }
 
     /// Finds what the equality deletes on `main` take away, with much memory or with next to none.
@@ -144,10 +162,14 @@ fn outline(plan: &RewritePlan) -> Vec<String> {
 /// The rows of a rewrite's output, where they are now.
 async fn place(world: &mut World, result: &RewriteResult, rows: &Rows) -> Rows {
     let schema = world.table.metadata().current_schema().clone();
+    if result.kind == RewriteKind::Carry {
+        let inputs: Vec<&str> = result.group.paths().collect();
+        return world.place_copies(&result.outputs[0], &inputs, rows).await;
+    }
     let values = |values: &Val| match result.kind {
         // Columns that were dropped are in the copy, too.
-        RewriteKind::Copy => values.clone(),
-        RewriteKind::Encode => values.project(schema.as_struct().fields()),
+        RewriteKind::Copy | RewriteKind::Carry => values.clone(),
+        RewriteKind::Encode | RewriteKind::Cluster => values.project(schema.as_struct().fields()),
     };
     let inputs: BTreeSet<&str> = result.group.paths().collect();
     let is_input = |path: &str| inputs.contains(path);

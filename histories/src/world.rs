@@ -192,6 +192,23 @@ impl World {
         placed
     }
 
+    /// The live rows of files that were copied together, deleted ones too, by the places that they have then.
+    pub async fn place_copies(&mut self, file: &TableFile, inputs: &[&str], live: &Rows) -> Rows {
+        let path: Arc<str> = file.file.file_path().into();
+        let (mut placed, mut rows) = (Rows::new(), Vec::new());
+        for input in inputs {
+            let first = rows.len() as i64;
+            for (key, row) in live.iter().filter(|(_, row)| *row.file == **input) {
+                placed.insert(*key, Row { file: path.clone(), position: first + row.position, ..row.clone() });
+            }
+            rows.extend(self.files[*input].rows.iter().cloned());
+        }
+        assert_eq!(self.keys_of(&path).await, rows.iter().map(key_of).collect::<Vec<_>>(), "{path} is no copy");
+        let row_ids = self.column_of(&path, ROW_ID).await;
+        self.files.insert(path, Contents { rows, row_ids });
+        placed
+    }
+
     /// All rows of a data file, deleted ones too, as they were written.
     pub fn rows_of(&self, path: &str) -> &[Val] {
         &self.files[path].rows

@@ -570,6 +570,17 @@ fn compact_shows_its_plan_first_and_then_carries_it_out() {
     let printed = world.done(&["sql", "-e", "SELECT id FROM t ORDER BY id"]);
     assert!(printed.contains("from 1 files"), "{printed}");
     assert_eq!(world.query("SELECT count(*) AS n, sum(id) AS s FROM t")[0], serde_json::json!({"n": 4, "s": 6}));
+    // One file, in no order that anybody has asked for.
+    let sort = ["compact", "t", "--strategy", "sort", "--sort-by", "id desc"];
+    let plan = world.done(&[&sort[..], &["--dry-run"]].concat());
+    assert!(plan.contains("not-in-order") && plan.contains("put in order by id desc nulls last"), "{plan}");
+    assert!(world.done(&sort).contains("1 files"));
+    assert!(world.done(&sort).contains("nothing to rewrite"));
+    world.fails(2, &["compact", "t", "--strategy", "sort"], &["--sort-by", "no sort order"]);
+    world.fails(2, &["compact", "t", "--strategy", "hilbert"], &["--sort-by"]);
+    world.fails(2, &["compact", "t", "--sort-by", "id"], &["--strategy sort"]);
+    world.fails(2, &["compact", "t", "--strategy", "zorder", "--sort-by", "di"], &["di"]);
+    assert!(world.done(&["compact", "t", "--convert-equality-deletes"]).contains("no equality deletes"));
     // A reader that follows gets nothing from the merge.
     assert_eq!(world.done(&["tail", "t", "--from", "earliest", "--no-follow"]).lines().count(), 4);
 }

@@ -1,5 +1,7 @@
 //! Rewrites of real files: the rows stay, whatever happens meanwhile.
 
+mod carry;
+mod cluster;
 mod convert;
 mod deletes;
 mod job;

@@ -49,6 +49,7 @@ mod committable;
 mod committer;
 mod config;
 mod conform;
+mod curve;
 mod data_location;
 mod delete_file;
 mod deletion_vectors;
@@ -81,10 +82,12 @@ mod partition_writer;
 mod position_deletes;
 mod rewriter;
 mod row_deletes;
+mod row_places;
 mod rows;
 mod run;
 mod shared;
 mod sort;
+mod sorted_rewriter;
 mod statistics;
 mod stored_file;
 mod table_writer;
@@ -96,6 +99,7 @@ mod upsert_writer;
 pub use committable::{Committable, Flushed};
 pub use committer::{Committer, Definition, Landed, QUIET_CHECKPOINTS_MAX, Recovered, Sink};
 pub use config::WriterConfig;
+pub use curve::{CURVE_COLUMNS_MAX, CurveKind, CutSampler, Cuts};
 pub use data_location::DataLocations;
 pub use deletion_vectors::write_deletion_vectors;
 pub use distribution::{DistributionMode, Distributor, share_out};
@@ -111,6 +115,8 @@ pub use ndv::{NDV_COLUMNS_MAX, NdvCounter, NdvSketches};
 pub use position_deletes::{DeletedRows, write_position_deletes};
 pub use rewriter::{Rewriter, new_file_location};
 pub use row_deletes::{RowDeletes, write_row_deletes};
+pub use row_places::RowPlaces;
+pub use sorted_rewriter::{RowOrder, SortedRewriter};
 pub use statistics::{
     Before, EXTENDED_STATISTICS_ENABLED, EXTENDED_STATISTICS_INTERVAL, StatisticsConfig, changes_rows, load_sketches,
     statistics_before, store_statistics, theta_statistics,

@@ -111,7 +111,7 @@ pub fn new_file_location(
     Ok(DataLocations::of(metadata)?.new_location(&folder, prefix, id))
 }
 
-fn partition_folder(metadata: &TableMetadata, spec_id: i32, tuple: &Struct) -> Result<String> {
+pub(crate) fn partition_folder(metadata: &TableMetadata, spec_id: i32, tuple: &Struct) -> Result<String> {
     let bad = |reason: String| Error::Table(frazil_table::Error::InvalidChange(reason));
     let spec = metadata
         .partition_spec_by_id(spec_id)

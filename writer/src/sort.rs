@@ -1,11 +1,13 @@
-//! A table's sort order as keys of bytes (Iceberg spec, "Sorting").
+//! The order of rows as keys of bytes: a table's sort order (Iceberg spec, "Sorting"), or a curve through several columns.
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::SortOptions;
+use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, Rows as Keys, SortField as KeyField};
 use frazil_table::arrow::transform_array;
 use frazil_table::spec::{NullOrder, Schema, SortDirection, SortOrder, Transform, Type};
 
+use crate::curve::{Curve, CurveKind};
 use crate::nested::{position, values_at};
 use crate::{Error, Result};
 
@@ -13,9 +15,16 @@ use crate::{Error, Result};
 /// floats with -0.0 before 0.0 and NaN last.
 #[derive(Debug)]
 pub(crate) struct SortKeys {
-    fields: Vec<SourceField>,
+    by: By,
     converter: RowConverter,
+    /// 0 for a curve, which has none.
     pub order_id: i32,
+}
+
+#[derive(Debug)]
+enum By {
+    Fields(Vec<SourceField>),
+    Curve(Curve),
 }
 
 #[derive(Debug)]
@@ -55,16 +64,30 @@ impl SortKeys {
         }
         let converter = RowConverter::new(keys).map_err(Error::arrow("sorting"))?;
         let order_id = i32::try_from(order.order_id).map_err(|_| bad("its id has more than 32 bits".to_owned()))?;
-        Ok(Some(Self { fields, converter, order_id }))
+        Ok(Some(Self { by: By::Fields(fields), converter, order_id }))
+    }
+
+    /// Along a curve through these columns.
+    ///
+    /// # Errors
+    /// As [`Curve::new`].
+    pub fn along(schema: &Schema, field_ids: &[i32], kind: CurveKind) -> Result<Self> {
+        let curve = Curve::new(schema, field_ids, kind)?;
+        let places = KeyField::new(DataType::FixedSizeBinary(curve.key_bytes()));
+        let converter = RowConverter::new(vec![places]).map_err(Error::arrow("sorting"))?;
+        Ok(Self { by: By::Curve(curve), converter, order_id: 0 })
     }
 
     /// The keys of a batch's rows.
     pub fn keys(&self, batch: &RecordBatch) -> Result<Keys> {
-        let values = self.fields.iter().map(|field| {
-            let array: ArrayRef = values_at(batch, &field.source).map_err(Error::arrow("sorting"))?;
+        let value = |field: &SourceField| -> Result<ArrayRef> {
+            let array = values_at(batch, &field.source).map_err(Error::arrow("sorting"))?;
             Ok(transform_array(&field.transform, &array)?)
-        });
-        let values = values.collect::<Result<Vec<_>>>()?;
+        };
+        let values = match &self.by {
+            By::Fields(fields) => fields.iter().map(value).collect::<Result<Vec<_>>>()?,
+            By::Curve(curve) => vec![curve.places(batch)?],
+        };
         self.converter.convert_columns(&values).map_err(Error::arrow("sorting"))
     }
 }

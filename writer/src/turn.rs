@@ -184,7 +184,11 @@ fn new_writer(id: PartitionId, partitions: &[Arc<Partition>]) -> PartitionWriter
 }
 
 /// The rows by partition, and in order if the table has one; their values counted.
-async fn group(world: &World, intake: Intake, sketches: Vec<ColumnSketch>) -> Result<(Parts, Vec<ColumnSketch>)> {
+pub(crate) async fn group(
+    world: &World,
+    intake: Intake,
+    sketches: Vec<ColumnSketch>,
+) -> Result<(Parts, Vec<ColumnSketch>)> {
     let keys = world.keys.clone();
     let parts = on_thread(&world.shared, move || {
         let mut parts = intake.into_parts();
@@ -264,7 +268,7 @@ async fn end_row_groups(shared: &Shared, open: &mut OpenWriters) -> Result<u64> 
     Ok(ended)
 }
 
-async fn put_aside(world: &World, parts: Vec<(PartitionId, Rows)>) -> Result<Option<Run>> {
+pub(crate) async fn put_aside(world: &World, parts: Vec<(PartitionId, Rows)>) -> Result<Option<Run>> {
     if parts.is_empty() {
         return Ok(None);
     }
@@ -272,7 +276,7 @@ async fn put_aside(world: &World, parts: Vec<(PartitionId, Rows)>) -> Result<Opt
     on_thread(&world.shared, move || folder.write(&parts)).await.map(Some)
 }
 
-async fn open_merge(world: &World, runs: Vec<Run>, parts: Parts) -> Result<Merge> {
+pub(crate) async fn open_merge(world: &World, runs: Vec<Run>, parts: Parts) -> Result<Merge> {
     let (folder, keys) = (world.folder.clone(), world.keys.clone());
     on_thread(&world.shared, move || {
         let memory = folder.blocks(&parts.parts).collect::<Result<Vec<_>>>()?;
@@ -281,12 +285,15 @@ async fn open_merge(world: &World, runs: Vec<Run>, parts: Parts) -> Result<Merge
     .await
 }
 
-async fn next_group(shared: &Shared, mut merge: Merge) -> Result<(Merge, Vec<Merged>)> {
+pub(crate) async fn next_group(shared: &Shared, mut merge: Merge) -> Result<(Merge, Vec<Merged>)> {
     let bytes_max = shared.config.merge_bytes();
     on_thread(shared, move || merge.next(bytes_max).map(|group| (merge, group))).await
 }
 
-async fn on_thread<T: Send + 'static>(shared: &Shared, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn on_thread<T: Send + 'static>(
+    shared: &Shared,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     shared.threads.run(work).await.map_err(|reason| lost(shared, reason))?
 }
 

@@ -50,7 +50,7 @@ impl Delete<'_> {
 
 /// What a listing of a table has from its first delete on: large files too.
 async fn listing_with(world: &World, config: &Config, deletes: &[Delete<'_>]) -> Listing {
-    let mut listing = Listing::with_large_files(&world.state().await, config).unwrap();
+    let mut listing = Listing::of_all(&world.state().await, config).unwrap();
     deletes.iter().for_each(|delete| delete.add(&mut listing));
     listing
 }
@@ -77,10 +77,10 @@ async fn a_plan_prints() {
     world.append(&[(Some(4), 5)]).await;
     let plan = plan_rewrite(&world.state().await, &config().packing()).unwrap();
     expect![[r#"
-        partition  why          files -> out       bytes          rows
-        p=1        pack             3 -> 1          30 B            30
-        p=3        pack             2 -> 1       1.4 KiB          1400
-        p=null     pack             3 -> 1         300 B           300
+        partition  why           files -> out       bytes          rows
+        p=1        pack              3 -> 1          30 B            30
+        p=3        pack              2 -> 1       1.4 KiB          1400
+        p=null     pack              3 -> 1         300 B           300
         db.t: 8 files become 3; 1.7 KiB to read and to write
     "#]]
     .assert_eq(&plan.to_string());
@@ -183,9 +183,9 @@ async fn files_are_merged_with_the_deletes_that_apply_to_any_of_them() {
     assert_eq!(groups, [("p=1".to_owned(), 4, 1, 4), ("p=2".to_owned(), 4, 0, 0)]);
     assert!(plan.groups.iter().all(|group| group.data_sequence_number == 4), "the base snapshot's");
     expect![[r#"
-        partition  why          files -> out       bytes          rows  deletes  deleted rows
-        p=1        pack             4 -> 1          40 B            40        1             4
-        p=2        pack             4 -> 1          40 B            40        0             0
+        partition  why           files -> out       bytes          rows  deletes  deleted rows
+        p=1        pack              4 -> 1          40 B            40        1             4
+        p=2        pack              4 -> 1          40 B            40        0             0
         db.t: 8 files become 2; 81 B to read, about 76 B to write; applies 1 delete files, which take away up to 4 rows
     "#]]
     .assert_eq(&plan.to_string());
@@ -225,9 +225,9 @@ async fn a_file_of_any_size_is_rewritten_when_it_has_lost_enough_rows() {
     let of = |index: usize| Delete { of: Some(&paths[index]), ..Delete::positions(index as i32 + 1, 2, 300) };
     let listing = listing_with(&world, &config, &[of(0), of(1), of(2)]).await;
     expect![[r#"
-        partition  why          files -> out       bytes          rows  deletes  deleted rows
-        p=2        deletes          1 -> 1         900 B           900        1           300
-        p=3        deletes          1 -> 1         600 B           600        1           300
+        partition  why           files -> out       bytes          rows  deletes  deleted rows
+        p=2        deletes           1 -> 1         900 B           900        1           300
+        p=3        deletes           1 -> 1         600 B           600        1           300
         db.t: 2 files become 2; 1.5 KiB to read, about 900 B to write; applies 2 delete files, which take away up to 600 rows
     "#]]
     .assert_eq(&plan(&listing).to_string());

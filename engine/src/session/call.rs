@@ -107,7 +107,13 @@ const PROCEDURES: [Procedure; 14] = [
     },
     Procedure {
         name: "rewrite_data_files",
-        parameters: &[TABLE, Parameter::optional("options", Kind::Options), DRY_RUN],
+        parameters: &[
+            TABLE,
+            Parameter::optional("strategy", Kind::Text),
+            Parameter::optional("sort_order", Kind::Text),
+            Parameter::optional("options", Kind::Options),
+            DRY_RUN,
+        ],
         kind: ProcedureKind::RewriteDataFiles,
     },
     Procedure { name: "rewrite_manifests", parameters: &[TABLE], kind: ProcedureKind::RewriteManifests },

@@ -53,6 +53,8 @@ fn nulls(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
+/// Museum: nimtable/iceberg-compaction finds what equality deletes hit by SQL joins, which leave NULL keys alone and know of no
+/// partition: rows come back, or others go.
 #[tokio::test]
 async fn equality_deletes_of_every_scope_become_positions() {
     for version in [FormatVersion::V2, FormatVersion::V3] {
@@ -88,7 +90,8 @@ async fn equality_deletes_of_every_scope_become_positions() {
     }
 }
 
-/// A vector has all that is deleted of its file: what was deleted by position before, by an older vector or, since before an
+/// Museum: RisingWave#23411, duplicates where a table that Amoro had converted was read: two deletes of one file, of which readers
+/// honour one. A vector has all that is deleted of its file: what was deleted by position before, by an older vector or, since before an
 /// upgrade, by a position delete file, goes into it. Rows keep their ids.
 #[tokio::test]
 async fn a_data_file_has_one_vector_afterwards() {
@@ -148,7 +151,8 @@ async fn a_key_that_never_fits_is_an_error() {
     assert!(error.to_string().contains(delete.file.file_path()), "{error}");
 }
 
-/// Flink's `ConvertEqualityDeletes` loses its race and throws the work away; here what others do meanwhile is joined in.
+/// Museum: Flink's `ConvertEqualityDeletes`, which loses its race, throws the work away and may do so for ever (its own documentation
+/// says so); here what others do meanwhile is joined in.
 #[tokio::test]
 async fn what_comes_between_finding_and_committing_holds() {
     for version in [FormatVersion::V2, FormatVersion::V3] {
@@ -182,7 +186,8 @@ async fn what_comes_between_finding_and_committing_holds() {
     }
 }
 
-/// Another program writes rows that an equality delete has hit into a new file, with the old file's number, by which it goes on
+/// Museum: iceberg#10312, open: rows come back since an equality delete is dropped that applies to a file which a rewrite added with
+/// an older number. Another program writes rows that such a delete has hit into a new file, with the old file's number, by which it goes on
 /// hitting them. Who drops that delete because all files that it had applied to are converted brings them back.
 async fn carried_rewrite(world: &World, a: &TableFile) -> Change {
     let same_rows = world.write_one(&[(1, 0, "a"), (2, 0, "a")]).await;

@@ -23,7 +23,7 @@ use crate::table::world::{Row, World, append, path};
 
 /// How rows are deleted by their places.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub enum Kind {
     /// A position delete file for each data file.
     Positions,
     /// One for the partition.
@@ -32,19 +32,19 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Positions, Self::WidePositions, Self::Vectors];
+    pub const ALL: [Self; 3] = [Self::Positions, Self::WidePositions, Self::Vectors];
 
-    fn version(self) -> FormatVersion {
+    pub fn version(self) -> FormatVersion {
         if self == Self::Vectors { FormatVersion::V3 } else { FormatVersion::V2 }
     }
 
     /// Deletes rows, of each file by itself.
-    async fn delete(self, world: &World, rows: &[(&TableFile, &[i64])]) {
+    pub async fn delete(self, world: &World, rows: &[(&TableFile, &[i64])]) {
         let delta = self.delta(world, rows).await;
         world.commit(&[delta]).await;
     }
 
-    async fn delta(self, world: &World, rows: &[(&TableFile, &[i64])]) -> Change {
+    pub async fn delta(self, world: &World, rows: &[(&TableFile, &[i64])]) -> Change {
         let mut files = Vec::new();
         match self {
             Self::Positions => {

@@ -16,7 +16,7 @@ use super::table::{TestTable, ident, random_columns};
 fn config(kind: RewriteKind) -> Config {
     let row_group_size_bytes = match kind {
         RewriteKind::Copy => 1,
-        RewriteKind::Encode => 128 << 20,
+        _ => 128 << 20,
     };
     Config { row_group_size_bytes, ..Config::default() }.packing()
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use frazil_compactor::{
-    Config, ORPHAN_AGE_MS_MIN, OrphanConfig, compact_table, convert_equality_deletes, run_expire_with, run_orphans,
-    run_rewrite_manifests,
+    Clustering, Config, ORPHAN_AGE_MS_MIN, OrphanConfig, cluster_table, compact_table, convert_equality_deletes,
+    run_expire_with, run_orphans, run_rewrite_manifests,
 };
 use frazil_table::Retention;
 use tokio_util::sync::CancellationToken;
@@ -85,8 +85,35 @@ impl Session {
             properties.insert("write.target-file-size-bytes".to_owned(), value);
         }
         let config = Config::from_options(&properties, &Default::default(), 1)?.packing();
-        let stop = CancellationToken::new();
-        let report = compact_table(&self.queue(&table), &config, arguments.boolean("dry_run"), &stop).await?;
+        let (queue, stop, dry_run) = (self.queue(&table), CancellationToken::new(), arguments.boolean("dry_run"));
+        let strategy = arguments.text("strategy").map(|strategy| strategy.to_ascii_lowercase());
+        let sort_order = arguments.text("sort_order");
+        let is_sort = match strategy.as_deref() {
+            None => sort_order.is_some(),
+            Some("sort") => true,
+            Some("binpack") if sort_order.is_none() => false,
+            Some("binpack") => {
+                let message = "files that are merged keep the order of their rows";
+                let error = SqlError::new(message, arguments.span_of("sort_order"), arguments.script());
+                return Err(error.help("with a sort_order the strategy is 'sort'").into());
+            }
+            Some(other) => {
+                let message = format!("there is no strategy '{other}'");
+                let error = SqlError::new(message, arguments.span_of("strategy"), arguments.script());
+                return Err(error.help("there are 'binpack' and 'sort'").into());
+            }
+        };
+        let report = match is_sort {
+            false => compact_table(&queue, &config, dry_run, &stop).await?,
+            true => {
+                let clustering =
+                    Clustering::parse(sort_order.as_deref(), &table.table, self.env()).map_err(|error| {
+                        let place = if sort_order.is_some() { "sort_order" } else { "strategy" };
+                        SqlError::new(error.to_string(), arguments.span_of(place), arguments.script())
+                    })?;
+                cluster_table(&queue, &config, &clustering, dry_run, &stop).await?
+            }
+        };
         let planned = report.plan.as_ref().filter(|_| report.dry_run);
         Ok(answer([
             ("rewritten_data_files_count", count(planned.map_or(report.files_in, |plan| plan.files_in()))),

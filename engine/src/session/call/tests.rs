@@ -199,7 +199,10 @@ async fn a_table_is_tidied_up_by_call() {
         &history,
         "CALL system.rewrite_manifests('t');
          CALL system.rewrite_data_files(table => 't', dry_run => TRUE);
-         CALL system.rewrite_data_files('t', MAP['target-file-size-bytes', '1048576']);
+         CALL system.rewrite_data_files('t', options => MAP['target-file-size-bytes', '1048576']);
+         CALL system.rewrite_data_files('t', 'sort', 'id DESC');
+         CALL system.rewrite_data_files(table => 't', sort_order => 'ID desc');
+         CALL system.convert_equality_deletes(table => 't', dry_run => TRUE);
          CALL system.expire_snapshots(table => 't', older_than => TIMESTAMP '2023-11-14 22:13:22.500', dry_run => TRUE);
          CALL system.expire_snapshots('t', TIMESTAMP '2033-01-01 00:00:00', 1);
          SELECT COUNT(*) AS n, MAX(id) AS id FROM t;
@@ -220,6 +223,21 @@ async fn a_table_is_tidied_up_by_call() {
             +----------------------------+------------------------+-----------------------+---------------------+
             | 3                          | 1                      | 705                   | 0                   |
             +----------------------------+------------------------+-----------------------+---------------------+
+            +----------------------------+------------------------+-----------------------+---------------------+
+            | rewritten_data_files_count | added_data_files_count | rewritten_bytes_count | failed_groups_count |
+            +----------------------------+------------------------+-----------------------+---------------------+
+            | 1                          | 1                      | 243                   | 0                   |
+            +----------------------------+------------------------+-----------------------+---------------------+
+            +----------------------------+------------------------+-----------------------+---------------------+
+            | rewritten_data_files_count | added_data_files_count | rewritten_bytes_count | failed_groups_count |
+            +----------------------------+------------------------+-----------------------+---------------------+
+            | 0                          | 0                      | 0                     | 0                   |
+            +----------------------------+------------------------+-----------------------+---------------------+
+            +------------------------------+--------------------------+---------------------+------------------------------+
+            | converted_delete_files_count | added_delete_files_count | added_deletes_count | remaining_delete_files_count |
+            +------------------------------+--------------------------+---------------------+------------------------------+
+            | 0                            | 0                        | 0                   | 0                            |
+            +------------------------------+--------------------------+---------------------+------------------------------+
             +-------------------------+-----------------------------+------------------------------+--------------+--------------------+
             | expired_snapshots_count | deleted_content_files_count | deleted_metadata_files_count | dropped_refs | failed_files_count |
             +-------------------------+-----------------------------+------------------------------+--------------+--------------------+
@@ -228,7 +246,7 @@ async fn a_table_is_tidied_up_by_call() {
             +-------------------------+-----------------------------+------------------------------+--------------+--------------------+
             | expired_snapshots_count | deleted_content_files_count | deleted_metadata_files_count | dropped_refs | failed_files_count |
             +-------------------------+-----------------------------+------------------------------+--------------+--------------------+
-            | 4                       | 3                           | 8                            |              | 0                  |
+            | 5                       | 4                           | 11                           |              | 0                  |
             +-------------------------+-----------------------------+------------------------------+--------------+--------------------+
             +---+----+
             | n | id |
@@ -309,7 +327,11 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
          CALL system.set_current_snapshot('t', ref => 'nothing');
          CALL system.fast_forward('t', 'main', 'nothing');
          CALL system.expire_snapshots('t', retain_last => 0);
-         CALL system.rewrite_data_files('t', MAP['min-input-files', '2']);
+         CALL system.rewrite_data_files('t', options => MAP['min-input-files', '2']);
+         CALL system.rewrite_data_files('t', 'zorder');
+         CALL system.rewrite_data_files('t', 'sort');
+         CALL system.rewrite_data_files('t', 'binpack', 'id');
+         CALL system.rewrite_data_files('t', sort_order => 'zorder(di)');
          CALL system.ancestors_of('a.b.c.d');
          CALL system.ancestors_of('palces');",
         expect![[r#"
@@ -400,19 +422,41 @@ async fn what_is_called_wrongly_says_what_would_be_right() {
             there is no option 'min-input-files'
               --> line 16, column 46, in CALL
                 |
-             16 |          CALL system.rewrite_data_files('t', MAP['min-input-files', '2'])
-                |                                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+             16 |          CALL system.rewrite_data_files('t', options => MAP['min-input-files', '2'])
+                |                                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
                 = there is 'target-file-size-bytes'
-            'a.b.c.d' is not a table's name
-              --> line 17, column 35, in CALL
+            there is no strategy 'zorder'
+              --> line 17, column 46, in CALL
                 |
-             17 |          CALL system.ancestors_of('a.b.c.d')
+             17 |          CALL system.rewrite_data_files('t', 'zorder')
+                |                                              ^^^^^^^^
+                = there are 'binpack' and 'sort'
+            sort_order is "", but it must be columns to order by, since the table has no sort order of its own
+              --> line 18, column 46, in CALL
+                |
+             18 |          CALL system.rewrite_data_files('t', 'sort')
+                |                                              ^^^^^^
+            files that are merged keep the order of their rows
+              --> line 19, column 57, in CALL
+                |
+             19 |          CALL system.rewrite_data_files('t', 'binpack', 'id')
+                |                                                         ^^^^
+                = with a sort_order the strategy is 'sort'
+            sort_order is "di", but it must be a column of the table that has values to order by
+              --> line 20, column 46, in CALL
+                |
+             20 |          CALL system.rewrite_data_files('t', sort_order => 'zorder(di)')
+                |                                              ^^^^^^^^^^^^^^^^^^^^^^^^^^
+            'a.b.c.d' is not a table's name
+              --> line 21, column 35, in CALL
+                |
+             21 |          CALL system.ancestors_of('a.b.c.d')
                 |                                   ^^^^^^^^^
                 = write 'database.table'
             there is no table 'palces' in frazil.default
-              --> line 18, column 35, in CALL
+              --> line 22, column 35, in CALL
                 |
-             18 |          CALL system.ancestors_of('palces')
+             22 |          CALL system.ancestors_of('palces')
                 |                                   ^^^^^^^^
                 = there is only t
         "#]],
