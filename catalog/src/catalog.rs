@@ -9,7 +9,7 @@ use frazil_table::spec::{NamespaceIdent, TableCreation, TableIdent, TableRequire
 use frazil_table::{Conflict, Table};
 use uuid::Uuid;
 
-use crate::Result;
+use crate::{Consumer, ConsumerCommit, Result};
 
 /// A catalog that several parts of a program share.
 pub type CatalogRef = Arc<dyn Catalog>;
@@ -170,6 +170,44 @@ pub trait Catalog: Debug + Send + Sync {
         Err(crate::Error::BadRequest(format!("{} can't commit to several tables at once", self.name())))
     }
 
+    /// The consumers of a table, in the order of their names; none from a catalog that keeps none.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchTable`].
+    async fn consumers(&self, ident: &TableIdent) -> Result<Vec<Consumer>> {
+        let _ = ident;
+        Ok(Vec::new())
+    }
+
+    /// Makes a consumer's newest member of the caller, and the consumer if it is not there: members before it are fenced.
+    /// Its position holds snapshots back from expiry for `lease_ms` after each sign of life.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchTable`]; [`crate::Error::BadRequest`] from a catalog that keeps no consumers.
+    async fn join_consumer(&self, ident: &TableIdent, name: &str, lease_ms: i64) -> Result<Consumer> {
+        let (_, _, _) = (ident, name, lease_ms);
+        Err(no_consumers(&self.name()))
+    }
+
+    /// Commits how far a consumer has come, as durably as a pointer moves; without a position it only renews the lease.
+    ///
+    /// # Errors
+    /// [`crate::Error::ConsumerFenced`] if a newer member has joined, [`crate::Error::NoSuchConsumer`]. Nothing has changed
+    /// then. Any other error leaves open whether it was committed: committing again is safe.
+    async fn commit_consumer(&self, ident: &TableIdent, name: &str, commit: ConsumerCommit) -> Result<()> {
+        let (_, _, _) = (ident, name, commit);
+        Err(no_consumers(&self.name()))
+    }
+
+    /// Forgets a consumer with its position.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchConsumer`].
+    async fn drop_consumer(&self, ident: &TableIdent, name: &str) -> Result<()> {
+        let (_, _) = (ident, name);
+        Err(no_consumers(&self.name()))
+    }
+
     /// Whether a table of that name exists.
     ///
     /// # Errors
@@ -181,4 +219,10 @@ pub trait Catalog: Debug + Send + Sync {
             Err(error) => Err(error),
         }
     }
+}
+
+pub(crate) fn no_consumers(catalog: &str) -> crate::Error {
+    let message =
+        format!("{catalog} keeps no consumers: follow the table through frazil serve, or keep positions yourself");
+    crate::Error::BadRequest(message)
 }

@@ -12,6 +12,12 @@ pub enum Error {
     /// 404: no table of that name.
     #[error("table {0} does not exist")]
     NoSuchTable(String),
+    /// 404: no consumer of that name.
+    #[error("consumer {0} does not exist")]
+    NoSuchConsumer(String),
+    /// 409: a newer member of the consumer has joined. Stop, and leave what was done since the last commit to it.
+    #[error("consumer {0} was taken over by a newer member; this one must stop")]
+    ConsumerFenced(String),
     /// 409: a namespace of that name is there.
     #[error("namespace {0} exists already")]
     NamespaceExists(String),

@@ -42,6 +42,7 @@ mod apply;
 mod cache;
 mod catalog;
 mod commit;
+mod consumer;
 mod error;
 mod queue;
 mod rest;
@@ -52,6 +53,7 @@ mod wire;
 
 pub use catalog::{Catalog, CatalogRef, CommitOutcome, Namespace, TableCommit, TransactionOutcome};
 pub use commit::{CommitEnd, CommitRequest, Committed, Precheck, Retry, TransactionEnd, commit, commit_transaction};
+pub use consumer::{CONSUMER_LEASE_MS, Consumer, ConsumerCommit};
 pub use error::{Error, Result};
 pub use queue::{CommitQueue, QueuedCommit, Turns, commit_in_turns, commit_queued};
 pub use rest::{RestCatalog, RestOptions};

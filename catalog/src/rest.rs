@@ -3,6 +3,9 @@
 //! A commit is sent once. Whatever leaves it open whether the catalog did it (no answer, 500, 502, 504) is
 //! [`CommitOutcome::Unknown`], and the commit loop reads back. Reads are sent again a few times.
 
+mod consumers;
+mod subject;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -21,7 +24,11 @@ use crate::wire::{
     CatalogConfig, CommitTable, CommitTransaction, CreateTable, ErrorBody, LoadedTable, NamespaceBody, NamespaceList,
     PropertiesUpdate, RegisterTable, RenameTable, TableList,
 };
-use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, TransactionOutcome};
+use crate::{
+    Catalog, CommitOutcome, Consumer, ConsumerCommit, Error, Namespace, Result, TableCommit, TransactionOutcome,
+};
+
+use subject::Subject;
 
 /// Everything but RFC 3986's unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -65,6 +72,8 @@ pub struct RestCatalog {
     has_head: bool,
     /// Whether the catalog said that it commits to several tables at once.
     has_transactions: bool,
+    /// Whether it is Frazil's, which keeps consumers.
+    has_consumers: bool,
     /// Where to tell what the catalog says about its tables' stores.
     access: Option<TableAccess>,
 }
@@ -99,6 +108,7 @@ impl RestCatalog {
             token,
             has_head: false,
             has_transactions: false,
+            has_consumers: false,
             access: options.store.map(TableAccess::new),
         };
         let query: Vec<_> = options.warehouse.iter().map(|name| ("warehouse", name.as_str())).collect();
@@ -115,6 +125,7 @@ impl RestCatalog {
         catalog.has_head = config.endpoints.iter().any(|endpoint| endpoint == head);
         let transactions = "POST /v1/{prefix}/transactions/commit";
         catalog.has_transactions = config.endpoints.iter().any(|endpoint| endpoint == transactions);
+        catalog.has_consumers = config.endpoints.iter().any(|endpoint| endpoint == consumers::ENDPOINT);
         Ok(catalog)
     }
 
@@ -234,42 +245,6 @@ impl RestCatalog {
             // Even a 503 may come from a proxy that had passed the request on.
             status if status.is_server_error() => Ok(CommitOutcome::Unknown { reason: format!("{status}: {message}") }),
             status => Err(Subject::Table(ident).error(&self.uri, status, &kind, message)),
-        }
-    }
-}
-
-/// What a request is about, for its errors.
-enum Subject<'a> {
-    Catalog,
-    Namespace(&'a NamespaceIdent),
-    Table(&'a TableIdent),
-    /// A table that is to be: a 404 is about the namespace.
-    NewTable(&'a TableIdent),
-}
-
-impl Subject<'_> {
-    fn error(&self, uri: &str, status: StatusCode, kind: &str, message: String) -> Error {
-        match (status, self) {
-            (StatusCode::NOT_FOUND, Self::Namespace(ident)) => Error::NoSuchNamespace(ident.to_string()),
-            (StatusCode::NOT_FOUND, Self::Table(ident)) if kind != "NoSuchNamespaceException" => {
-                Error::NoSuchTable(ident.to_string())
-            }
-            (StatusCode::NOT_FOUND, Self::NewTable(ident)) if kind == "NoSuchTableException" => {
-                Error::NoSuchTable(ident.to_string())
-            }
-            (StatusCode::NOT_FOUND, Self::Table(ident) | Self::NewTable(ident))
-                if kind == "NoSuchNamespaceException" || kind.is_empty() =>
-            {
-                Error::NoSuchNamespace(ident.namespace.to_string())
-            }
-            (StatusCode::CONFLICT, Self::Namespace(ident)) if kind == "NamespaceNotEmptyException" => {
-                Error::NamespaceNotEmpty(ident.to_string())
-            }
-            (StatusCode::CONFLICT, Self::Namespace(ident)) => Error::NamespaceExists(ident.to_string()),
-            (StatusCode::CONFLICT, Self::Table(ident) | Self::NewTable(ident)) => Error::TableExists(ident.to_string()),
-            (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => Error::Forbidden(message),
-            (status, _) if status.is_client_error() => Error::BadRequest(message),
-            (status, _) => Error::Unavailable { uri: uri.to_owned(), reason: format!("{status}: {message}") },
         }
     }
 }
@@ -475,6 +450,22 @@ impl Catalog for RestCatalog {
             }
         }
         Ok(TransactionOutcome::Committed(tables))
+    }
+
+    async fn consumers(&self, ident: &TableIdent) -> Result<Vec<Consumer>> {
+        self.list_consumers(ident).await
+    }
+
+    async fn join_consumer(&self, ident: &TableIdent, name: &str, lease_ms: i64) -> Result<Consumer> {
+        self.join(ident, name, lease_ms).await
+    }
+
+    async fn commit_consumer(&self, ident: &TableIdent, name: &str, commit: ConsumerCommit) -> Result<()> {
+        self.commit_position(ident, name, &commit).await
+    }
+
+    async fn drop_consumer(&self, ident: &TableIdent, name: &str) -> Result<()> {
+        self.forget_consumer(ident, name).await
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {

@@ -20,13 +20,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::SqlCatalog;
 use crate::wire::CatalogConfig;
 
+mod consumers;
 mod error;
 mod extract;
 mod guard;
 mod namespaces;
 mod tables;
 
+pub(crate) use consumers::{ConsumerList, Join, path_to};
 pub use error::Refusal;
+pub use extract::ApiTable;
 
 /// A commit request of a table with very wide schemas and thousands of expired snapshots takes a few MiB.
 const BODY_BYTES_MAX: usize = 32 << 20;
@@ -103,6 +106,9 @@ pub fn router_with(catalog: Arc<SqlCatalog>, config: ServerConfig, more: Router)
             router = router.route(&format!("/v1/{prefix}{path}"), handlers);
         }
     }
+    for (path, _, handlers) in consumers::routes() {
+        router = router.route(path, handlers);
+    }
     guarded(router.merge(more.with_state(())).fallback(no_route), state)
 }
 
@@ -128,6 +134,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     axum::serve(listener, make).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
+/// The routes of Frazil's own interface that the service has by itself: OpenAPI path and methods.
+pub fn api_routes() -> Vec<(&'static str, &'static [&'static str])> {
+    consumers::routes().into_iter().map(|(path, methods, _)| (path, methods)).collect()
+}
+
 async fn load_config(
     State(state): State<ServerState>,
     Query(query): Query<BTreeMap<String, String>>,
@@ -151,7 +162,11 @@ fn endpoints() -> Vec<String> {
     let of_route = |(path, methods, _): (&str, &[&str], Handlers)| -> Vec<String> {
         methods.iter().map(|method| format!("{method} /v1/{{prefix}}{path}")).collect()
     };
-    std::iter::once("GET /v1/config".to_owned()).chain(routes().into_iter().flat_map(of_route)).collect()
+    let own = consumers::routes()
+        .into_iter()
+        .flat_map(|(path, methods, _)| methods.iter().map(move |method| format!("{} {path}", method.to_uppercase())));
+    let protocol = routes().into_iter().flat_map(of_route);
+    std::iter::once("GET /v1/config".to_owned()).chain(protocol).chain(own).collect()
 }
 
 async fn health() -> Json<serde_json::Value> {

@@ -17,8 +17,11 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::cache::{CachedMetadata, MetadataCache};
+use crate::consumer::is_position;
 use crate::warehouse::Warehouse;
-use crate::{Catalog, CommitOutcome, Error, Namespace, Result, TableCommit, TransactionOutcome, apply};
+use crate::{
+    Catalog, CommitOutcome, Consumer, ConsumerCommit, Error, Namespace, Result, TableCommit, TransactionOutcome, apply,
+};
 
 mod answers;
 mod database;
@@ -362,6 +365,33 @@ impl Catalog for SqlCatalog {
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
         Ok(self.database.pointer(ident).await?.is_some())
+    }
+
+    async fn consumers(&self, ident: &TableIdent) -> Result<Vec<Consumer>> {
+        let consumers = self.database.consumers(ident).await?;
+        match consumers.is_empty() && !self.table_exists(ident).await? {
+            true => Err(Error::NoSuchTable(ident.to_string())),
+            false => Ok(consumers),
+        }
+    }
+
+    async fn join_consumer(&self, ident: &TableIdent, name: &str, lease_ms: i64) -> Result<Consumer> {
+        check_name("consumer", name)?;
+        if lease_ms < 1 {
+            return Err(Error::BadRequest(format!("a consumer's lease is at least a millisecond, not {lease_ms}")));
+        }
+        self.database.join_consumer(ident, name, lease_ms, self.env.now_ms()).await
+    }
+
+    async fn commit_consumer(&self, ident: &TableIdent, name: &str, commit: ConsumerCommit) -> Result<()> {
+        if let Some(wrong) = commit.position.as_ref().filter(|position| !is_position(position)) {
+            return Err(Error::BadRequest(format!("{wrong:?} is no position: commit one as it came with a batch")));
+        }
+        self.database.commit_consumer(ident, name, &commit, self.env.now_ms()).await
+    }
+
+    async fn drop_consumer(&self, ident: &TableIdent, name: &str) -> Result<()> {
+        self.database.delete_consumer(ident, name).await
     }
 }
 

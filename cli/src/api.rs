@@ -3,21 +3,19 @@
 //! Decided here: which requests there are, and how many tables are followed at once. What a request asks for is read in
 //! [`request`], what goes over the wire is made in [`encode`], when it goes in [`changes`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use frazil_catalog::SqlCatalog;
-use frazil_catalog::server::Refusal;
+use frazil_catalog::server::{ApiTable, Refusal};
 use frazil_engine::provider::ConditionParser;
 use frazil_reader::ReadContext;
 use frazil_storage::Env;
-use frazil_table::spec::{NamespaceIdent, TableIdent};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +72,7 @@ async fn describe() -> Response {
 
 async fn follow(
     State(api): State<Api>,
-    Path(path): Path<BTreeMap<String, String>>,
+    ApiTable(ident): ApiTable,
     query: Result<Query<request::ChangesQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -83,18 +81,5 @@ async fn follow(
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", message));
     };
     let request = request::Request::parse(query?.0, &headers)?;
-    changes::answer(&api, table_of(&path)?, request, permit).await
-}
-
-/// The table that a path names. Levels of a namespace are parted by dots, or as in the Iceberg REST protocol by U+001F.
-fn table_of(path: &BTreeMap<String, String>) -> Result<TableIdent, Refusal> {
-    let part = |name: &str| path.get(name).map(String::as_str).unwrap_or_default();
-    let namespace = part("namespace");
-    let separator = if namespace.contains('\u{1f}') { '\u{1f}' } else { '.' };
-    let levels: Vec<String> = namespace.split(separator).map(str::to_owned).collect();
-    if levels.iter().any(String::is_empty) {
-        return Err(Refusal::bad_request(format!("namespace {namespace:?} has an empty level")));
-    }
-    let namespace = NamespaceIdent::from_vec(levels).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    Ok(TableIdent::new(namespace, part("table").to_owned()))
+    changes::answer(&api, ident, request, permit).await
 }

@@ -10,6 +10,8 @@ use frazil_engine::options::parse_duration;
 use frazil_engine::session::{CHECKPOINT_INTERVAL_MIN, is_job_id};
 use frazil_reader::StartPosition;
 
+use crate::from::From;
+
 /// Lakehouse storage for Apache Iceberg with streaming compaction.
 #[derive(Debug, Parser)]
 #[command(
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     Sql(Sql),
     /// Prints the rows of a table as they come.
     Tail(Tail),
+    /// Shows who follows a table and how far they have come, and sets that.
+    Consumers(Consumers),
     /// Merges the small files of a table.
     Compact(Compact),
     /// Lets old snapshots of a table go, with the files that only they name.
@@ -119,9 +123,16 @@ pub(crate) struct Tail {
     /// The table: [[catalog.]database.]table
     pub(crate) table: String,
     /// Where to begin: earliest, latest, snapshot:ID (with it), after:ID (without it), timestamp:MILLISECONDS, tag:NAME,
-    /// position:POSITION (as --positions prints it).
+    /// position:POSITION (as --positions prints it), consumer:NAME (where that consumer has come to).
     #[arg(long, default_value = "latest", value_name = "PLACE")]
-    pub(crate) from: StartPosition,
+    pub(crate) from: From,
+    /// Follows as this consumer: what has been printed is committed to the catalog, a restart goes on behind it whatever
+    /// --from says, and members of the name that joined before are fenced.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// For so long after its last commit the consumer's position keeps what it needs from expiry.
+    #[arg(long, default_value = "7 d", value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) lease: Duration,
     /// Only these columns and leaves: a,b.c.d
     #[arg(long, value_delimiter = ',', value_name = "PATHS")]
     pub(crate) columns: Vec<String>,
@@ -186,6 +197,21 @@ pub(crate) enum Format {
     Arrow,
     /// Tables for a person.
     Table,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Consumers {
+    /// The table: [[catalog.]database.]table
+    pub(crate) table: String,
+    /// Moves this consumer to the place of --to, and fences its members. It is made if it is not there.
+    #[arg(long, value_name = "NAME", requires = "to", conflicts_with = "drop")]
+    pub(crate) reset: Option<String>,
+    /// Where to: as --from of tail.
+    #[arg(long, value_name = "PLACE", requires = "reset")]
+    pub(crate) to: Option<StartPosition>,
+    /// Forgets this consumer: it holds nothing back any more.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drop: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,9 +3,11 @@
 mod api;
 mod args;
 mod config_file;
+mod consumers;
 mod data_dir;
 mod demo;
 mod error;
+mod from;
 mod maintain;
 mod meter;
 mod print;
@@ -56,6 +58,7 @@ async fn dispatch(args: Args) -> error::Result<()> {
         Command::Explain(explain) => run::explain(&common, &explain, output).await,
         Command::Sql(sql) => sql::sql(&common, &sql, output).await,
         Command::Tail(tail) => tail::tail(&common, &tail, output).await,
+        Command::Consumers(consumers) => consumers::consumers(&common, &consumers, output).await,
         Command::Compact(compact) => maintain::compact(&common, &compact, output).await,
         Command::Expire(expire) => maintain::expire(&common, &expire, output).await,
         Command::Orphans(orphans) => maintain::orphans(&common, &orphans, output).await,

@@ -126,6 +126,7 @@ pub(crate) async fn expire(common: &Common, args: &Expire, output: Output) -> Re
             "table": args.table,
             "dry-run": report.dry_run,
             "snapshots": report.snapshot_ids,
+            "held-by": report.held_by,
             "deferred-snapshots": report.deferred_snapshots,
             "content-files": report.content_files,
             "metadata-files": report.metadata_files,

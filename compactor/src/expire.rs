@@ -11,6 +11,7 @@ use std::fmt;
 
 use frazil_catalog::{CommitEnd, CommitQueue, Precheck};
 use frazil_storage::{Env, Step};
+use frazil_table::spec::MAIN_BRANCH;
 use frazil_table::{CommitIdentity, Retention, Table, io, plan_expire};
 use futures::StreamExt;
 
@@ -32,6 +33,8 @@ pub struct ExpireReport {
     pub snapshot_ids: Vec<i64>,
     /// Branches and tags that were kept no longer.
     pub refs: Vec<String>,
+    /// Consumers of which at least one needs snapshots that would have gone.
+    pub held_by: Vec<String>,
     /// Snapshots that may go as well, with the next call.
     pub deferred_snapshots: usize,
     /// Data and delete files that were deleted.
@@ -45,7 +48,8 @@ pub struct ExpireReport {
 }
 
 /// Expires a table's snapshots by `retention`, over which the table's own `history.expire.*` properties and its
-/// branches' retention go. `protected` snapshots stay, and everything after them: those that readers or rewrites need.
+/// branches' retention go. `protected` snapshots stay, and everything after them: those that readers or rewrites need, and
+/// those that the positions of the table's consumers need while their leases last.
 ///
 /// Cost: nothing beyond loading the table if no snapshot is due; else a commit, the lists and manifests of what goes, and
 /// a deletion for each file.
@@ -86,6 +90,15 @@ async fn expire(
     let env = queue.env();
     let mut plan = plan_expire(&before, retention, protected, env.now_ms());
     let mut report = ExpireReport { dry_run, ..ExpireReport::default() };
+    if !plan.snapshot_ids.is_empty() {
+        let held = held_by_consumers(queue, &before).await?;
+        let protected = [protected, &held.snapshot_ids].concat();
+        let without = plan.snapshot_ids.len();
+        plan = plan_expire(&before, retention, &protected, env.now_ms());
+        if plan.snapshot_ids.len() < without {
+            report.held_by = held.names;
+        }
+    }
     report.deferred_snapshots = plan.snapshot_ids.len().saturating_sub(SNAPSHOTS_MAX);
     plan.snapshot_ids.truncate(SNAPSHOTS_MAX);
     report.snapshot_ids.clone_from(&plan.snapshot_ids);
@@ -131,6 +144,27 @@ async fn expire(
     Ok(report)
 }
 
+/// Snapshots that consumers need to go on.
+struct Held {
+    names: Vec<String>,
+    snapshot_ids: Vec<i64>,
+}
+
+/// What has not been looked at is not let go: a catalog that does not answer is an error.
+async fn held_by_consumers(queue: &CommitQueue, table: &Table) -> Result<Held> {
+    let now_ms = queue.env().now_ms();
+    let mut held = Held { names: Vec::new(), snapshot_ids: Vec::new() };
+    for consumer in queue.catalog().consumers(queue.ident()).await? {
+        if !consumer.is_held(now_ms) {
+            continue;
+        }
+        let oldest = || table.ancestors(MAIN_BRANCH).last().map(|snapshot| snapshot.snapshot_id());
+        held.snapshot_ids.extend(consumer.needed_snapshot().or_else(oldest));
+        held.names.push(consumer.name);
+    }
+    Ok(held)
+}
+
 async fn delete_all(env: &Env, files: impl Iterator<Item = &str>) -> Vec<(String, String)> {
     let deletes: Vec<_> = files
         .map(|file| async move { env.store.delete(file).await.err().map(|error| (file.to_owned(), error.to_string())) })
@@ -156,6 +190,9 @@ impl fmt::Display for ExpireReport {
                 self.content_files,
                 self.metadata_files
             )?,
+        }
+        if !self.held_by.is_empty() {
+            writeln!(f, "snapshots stay that consumers need: {}", self.held_by.join(", "))?;
         }
         if self.deferred_snapshots > 0 {
             writeln!(f, "{} snapshots more are due", self.deferred_snapshots)?;

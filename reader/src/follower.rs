@@ -281,6 +281,14 @@ impl TableFollower {
     }
 }
 
+/// The position at which a follower begins, for whoever keeps it without reading.
+///
+/// # Errors
+/// [`Error::NoSuchSnapshot`], [`Error::NotAnAncestor`], [`Error::SnapshotsExpired`].
+pub fn resolve_start(table: &Table, start: &StartPosition) -> Result<Position> {
+    find_start(table, start)
+}
+
 pub(crate) fn find_start(table: &Table, start: &StartPosition) -> Result<Position> {
     let whole = |snapshot_id, part| Position::Within { snapshot_id, part, file_index: WHOLE, row: WHOLE };
     let head = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());

@@ -40,6 +40,7 @@
 //! What this crate does not know: SQL, jobs, how files are written.
 
 mod changelog;
+mod consumer;
 mod context;
 mod deletes;
 mod error;
@@ -78,12 +79,13 @@ pub use changelog::{
     ChangelogReader, ChangelogRequest, ChangelogStep, SnapshotChanges, SnapshotDiff, load_snapshot_diff,
     plan_changelog, plan_snapshot_changes,
 };
+pub use consumer::{ConsumerMember, consumer_position};
 pub use context::{ReadContext, ReadSpec};
 pub use deletes::{DeleteIndex, EqualityHits, HitLimits, find_equality_deleted};
 pub use error::{Error, Result};
 pub use feed::{BatchLimits, FEED_BATCH_BYTES_MAX, FeedBatch, FeedForm, FeedOptions, OnLost, TableFeed};
 pub use file_reader::{FileBatch, FileReader, read_file};
-pub use follower::{FollowOptions, TableFollower};
+pub use follower::{FollowOptions, TableFollower, resolve_start};
 pub use footer::FooterCache;
 pub use increment::{
     Increment, IncrementFile, IncrementPlan, IncrementStart, IncrementStep, OnRowLevelChange, load_increment,

@@ -173,6 +173,14 @@ mod tests {
         for (position, text) in positions {
             assert_eq!(position.to_string(), text);
             assert_eq!(text.parse(), Ok(position));
+            let consumer = frazil_catalog::Consumer {
+                name: "c".to_owned(),
+                epoch: 1,
+                position: Some(text.to_owned()),
+                seen_ms: 0,
+                lease_ms: 0,
+            };
+            assert_eq!(consumer.needed_snapshot(), position.snapshot_id(), "what the catalog holds back for it");
             let json = serde_json::to_string(&position).unwrap();
             assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position, "{json}");
         }

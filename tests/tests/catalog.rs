@@ -3,6 +3,7 @@
 
 mod commit;
 mod conformance;
+mod consumers;
 mod fixture;
 mod service;
 mod sharing;
@@ -46,5 +47,8 @@ conforms! {
     odd_names_are_names
     old_metadata_files_go_when_the_table_says_so
     one_of_many_with_the_same_base_wins
+    only_the_newest_member_of_a_consumer_commits
+    what_is_no_consumer_is_refused
+    a_consumer_is_renamed_and_dropped_with_its_table
     all_concurrent_appends_land
 }

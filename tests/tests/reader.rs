@@ -1,5 +1,6 @@
 //! The reader on what the writer and the catalog really make, on local files.
 
+mod consumers;
 mod feed;
 
 use std::sync::Arc;

@@ -49,6 +49,8 @@ impl From<Error> for Refusal {
         let (status, kind) = match &error {
             Error::NoSuchNamespace(_) => (StatusCode::NOT_FOUND, "NoSuchNamespaceException"),
             Error::NoSuchTable(_) => (StatusCode::NOT_FOUND, "NoSuchTableException"),
+            Error::NoSuchConsumer(_) => (StatusCode::NOT_FOUND, "NoSuchConsumerException"),
+            Error::ConsumerFenced(_) => (StatusCode::CONFLICT, "ConsumerFencedException"),
             Error::NamespaceExists(_) | Error::TableExists(_) => (StatusCode::CONFLICT, "AlreadyExistsException"),
             Error::NamespaceNotEmpty(_) => (StatusCode::CONFLICT, "NamespaceNotEmptyException"),
             Error::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequestException"),

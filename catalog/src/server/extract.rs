@@ -59,6 +59,49 @@ impl<S: Send + Sync> FromRequestParts<S> for InTable {
     }
 }
 
+/// The table in a path of Frazil's own interface: levels of its namespace are parted by dots, or as in the Iceberg REST
+/// protocol by U+001F, which may end the last one, too.
+#[derive(Clone, Debug)]
+pub struct ApiTable(pub TableIdent);
+
+impl<S: Send + Sync> FromRequestParts<S> for ApiTable {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Captures {
+            namespace: String,
+            table: String,
+        }
+        let Path(Captures { namespace, table }) = Path::from_request_parts(parts, state).await?;
+        let namespace = match namespace.contains(SEPARATOR) {
+            true => parse_namespace(namespace.strip_suffix(SEPARATOR).unwrap_or(&namespace))?,
+            false => parse_namespace(&namespace.replace('.', "\u{1f}"))?,
+        };
+        Ok(Self(TableIdent::new(namespace, table)))
+    }
+}
+
+/// The consumer in a path, with its table.
+pub(super) struct ApiConsumer {
+    pub(super) ident: TableIdent,
+    pub(super) name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ApiConsumer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Captures {
+            consumer: String,
+        }
+        let ApiTable(ident) = ApiTable::from_request_parts(parts, state).await?;
+        let Path(Captures { consumer }) = Path::from_request_parts(parts, state).await?;
+        Ok(Self { ident, name: consumer })
+    }
+}
+
 /// Levels of a namespace, separated by U+001F.
 pub(super) fn parse_namespace(text: &str) -> Result<NamespaceIdent, Refusal> {
     let levels: Vec<String> = text.split(SEPARATOR).map(str::to_owned).collect();

@@ -3,6 +3,8 @@
 //! Statements keep to what SQLite and PostgreSQL share. Writers begin with the write lock, so that no transaction fails
 //! half-way because another process wrote first.
 
+mod consumers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
@@ -118,7 +120,7 @@ impl Database {
         self.writer.close().await;
     }
 
-    /// Names of all namespaces below `parent`, at every depth.
+    /// At every depth.
     pub(super) async fn namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
         let prefix = parent.map(path_of).unwrap_or_default();
         let rows =
@@ -386,7 +388,6 @@ fn is_busy(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
-/// Says what a person can do about it.
 pub(super) fn database_error(name: &str) -> impl Fn(sqlx::Error) -> Error + '_ {
     move |error| {
         if is_busy(&error) || matches!(error, sqlx::Error::PoolTimedOut) {

@@ -7,9 +7,9 @@ use sqlx::{Executor, Row, Sqlite, SqlitePool, Transaction};
 use crate::{Error, Result};
 
 /// Counts up with every change of [`TABLES`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS frazil_schema (version BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS frazil_namespaces (path TEXT PRIMARY KEY, properties TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS frazil_tables (
@@ -23,6 +23,17 @@ const TABLES: [&str; 5] = [
         fingerprint TEXT NOT NULL,
         made_ms BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS frazil_commits_by_age ON frazil_commits (made_ms)",
+    "CREATE TABLE IF NOT EXISTS frazil_consumers (
+        namespace TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        name TEXT NOT NULL,
+        epoch BIGINT NOT NULL,
+        position TEXT,
+        seen_ms BIGINT NOT NULL,
+        lease_ms BIGINT NOT NULL,
+        PRIMARY KEY (namespace, table_name, name),
+        FOREIGN KEY (namespace, table_name) REFERENCES frazil_tables (namespace, name)
+            ON UPDATE CASCADE ON DELETE CASCADE)",
 ];
 
 /// Makes the tables unless they are there.
@@ -34,6 +45,8 @@ pub(super) async fn prepare(pool: &SqlitePool, name: &str) -> Result<()> {
     match version(&mut transaction).await.map_err(super::database_error(name))? {
         None => create(&mut transaction).await.map_err(super::database_error(name))?,
         Some(VERSION) => return Ok(()),
+        // Newer versions only have more tables.
+        Some(older) if older < VERSION => upgrade(&mut transaction).await.map_err(super::database_error(name))?,
         Some(other) => {
             let reason = format!(
                 "its tables have version {other} and this program knows version {VERSION}; \
@@ -53,6 +66,14 @@ async fn version(transaction: &mut Transaction<'_, Sqlite>) -> sqlx::Result<Opti
     }
     let row = transaction.fetch_optional("SELECT version FROM frazil_schema").await?;
     row.map(|row| row.try_get(0)).transpose()
+}
+
+async fn upgrade(transaction: &mut Transaction<'_, Sqlite>) -> sqlx::Result<()> {
+    for statement in TABLES {
+        transaction.execute(statement).await?;
+    }
+    sqlx::query("UPDATE frazil_schema SET version = $1").bind(VERSION).execute(&mut **transaction).await?;
+    Ok(())
 }
 
 async fn create(transaction: &mut Transaction<'_, Sqlite>) -> sqlx::Result<()> {

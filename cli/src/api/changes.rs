@@ -8,7 +8,7 @@
 //! What goes wrong behind the first byte is told in the body, which then breaks off without its end.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -16,7 +16,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use frazil_catalog::server::Refusal;
 use frazil_catalog::{CatalogRef, TableChange};
-use frazil_reader::{FeedBatch, TableFeed};
+use frazil_reader::{ConsumerMember, FeedBatch, FeedOptions, TableFeed};
 use frazil_table::spec::TableIdent;
 use futures::stream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,6 +27,7 @@ use super::Api;
 use super::encode::Encoder;
 use super::refusal::{of_reader, stopping};
 use super::request::Request;
+use crate::from::Begun;
 
 /// Without a commit, so long until a sign of life, and a look at the table: another process may have changed it in the
 /// same database.
@@ -34,6 +35,12 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// How long the reason of an end is given to leave before the connection breaks off, which takes along what is not sent.
 const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// How often a consumer's lease is renewed while its stream is open.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// Tells a consumer's member its epoch, for its commits.
+const EPOCH_HEADER: &str = "frazil-consumer-epoch";
 
 /// Says that a stream does not begin where it was to, and why.
 const LOST_HEADER: &str = "frazil-lost";
@@ -58,12 +65,22 @@ pub(super) async fn answer(
             })?
         }
     };
+    let world = (&catalog, &ident);
+    let (start, mut member) = request.from.clone().join(world, request.consumer.clone()).await.map_err(of_reader)?;
+    let options = FeedOptions { start, ..options };
     let mut feed = TableFeed::start(&catalog, &api.context, &ident, options).await.map_err(of_reader)?;
+    let begun = Begun::of(&feed);
+    if let Some(member) = &mut member {
+        begun.hold(member).await.map_err(of_reader)?;
+    }
     let encoder = Encoder::new(request.encoding, feed.schema()).map_err(Refusal::bad_request)?;
     let first = feed.poll().await.map_err(of_reader)?;
     let lost = feed.lost().map(str::to_owned);
+    let epoch = member.as_ref().map(ConsumerMember::epoch);
     let following = Following {
         feed,
+        member,
+        renewed: Instant::now(),
         encoder,
         commits,
         ident,
@@ -77,6 +94,9 @@ pub(super) async fn answer(
         following.next().await.map(|chunk| (chunk, following))
     }));
     let mut response = Response::new(body);
+    if let Some(epoch) = epoch {
+        response.headers_mut().insert(EPOCH_HEADER, HeaderValue::from(epoch));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(request.encoding.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -89,6 +109,9 @@ pub(super) async fn answer(
 /// A stream that is under way.
 struct Following {
     feed: TableFeed,
+    member: Option<ConsumerMember>,
+    /// When the member was last said to be alive.
+    renewed: Instant,
     encoder: Encoder,
     commits: Receiver<TableChange>,
     ident: TableIdent,
@@ -197,8 +220,20 @@ impl Following {
             biased;
             () = self.stop.cancelled() => Err(stopping()),
             () = commit => Ok(Vec::new()),
-            () = tokio::time::sleep(IDLE) => Ok(self.encoder.idle(self.feed.position())),
+            () = tokio::time::sleep(IDLE) => {
+                self.renew().await?;
+                Ok(self.encoder.idle(self.feed.position()))
+            }
         }
+    }
+
+    /// Keeps what the member needs from expiry for as long as its client is there.
+    async fn renew(&mut self) -> Result<(), Refusal> {
+        if let Some(member) = self.member.as_ref().filter(|_| self.renewed.elapsed() >= RENEWAL) {
+            member.renew().await.map_err(of_reader)?;
+            self.renewed = Instant::now();
+        }
+        Ok(())
     }
 
     fn encode(&mut self, batch: &FeedBatch) -> Result<Vec<u8>, Refusal> {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use axum::http::{HeaderMap, StatusCode, header};
+use frazil_catalog::CONSUMER_LEASE_MS;
 use frazil_catalog::server::Refusal;
 use frazil_reader::{
     BatchLimits, ChangelogForm, FeedForm, FeedOptions, OnLost, OnRowLevelChange, Position, Predicate, Projection,
@@ -11,12 +12,15 @@ use frazil_reader::{
 use serde::Deserialize;
 
 use super::encode::Encoding;
+use crate::from::From;
 
 /// The query of `…/changes`, as it is typed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct ChangesQuery {
     from: Option<String>,
+    consumer: Option<String>,
+    lease_ms: Option<i64>,
     columns: Option<String>,
     filter: Option<String>,
     mode: Mode,
@@ -63,6 +67,10 @@ enum LostPolicy {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) encoding: Encoding,
+    /// Where to begin.
+    pub(super) from: From,
+    /// The consumer to become a member of, and its lease in milliseconds.
+    pub(super) consumer: Option<(String, i64)>,
     /// Whether what comes later is told as well.
     pub(super) follow: bool,
     /// The stream ends after so many batches.
@@ -87,7 +95,7 @@ impl Request {
         let columns = list(&query.columns);
         let limits = BatchLimits { rows: query.max_rows, bytes: query.max_bytes, files: query.max_files };
         let options = FeedOptions {
-            start: start(query.from.as_deref(), headers)?,
+            start: StartPosition::Latest,
             form,
             projection: if columns.is_empty() { Projection::All } else { Projection::paths(&columns) },
             predicate: None,
@@ -98,8 +106,18 @@ impl Request {
                 LostPolicy::Earliest => OnLost::Earliest,
             },
         };
-        let (follow, batches_max) = (query.follow.unwrap_or(true), query.max_batches);
-        Ok(Self { encoding, follow, batches_max, filter: query.filter, options })
+        if query.lease_ms.is_some() && query.consumer.is_none() {
+            return Err(Refusal::bad_request("lease-ms is for a consumer: name one"));
+        }
+        Ok(Self {
+            encoding,
+            from: start(query.from.as_deref(), headers)?,
+            consumer: query.consumer.map(|name| (name, query.lease_ms.unwrap_or(CONSUMER_LEASE_MS))),
+            follow: query.follow.unwrap_or(true),
+            batches_max: query.max_batches,
+            filter: query.filter,
+            options,
+        })
     }
 
     /// What the reader is asked for, once the filter has been understood.
@@ -139,11 +157,11 @@ fn form(mode: Mode, on_row_changes: Option<OnRowChanges>) -> Result<FeedForm, Re
 }
 
 /// What the client has already goes before what its URL says: browsers send the header when they connect again.
-fn start(from: Option<&str>, headers: &HeaderMap) -> Result<StartPosition, Refusal> {
+fn start(from: Option<&str>, headers: &HeaderMap) -> Result<From, Refusal> {
     if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         let position = last.to_str().unwrap_or_default().parse::<Position>();
         let position = position.map_err(|error| Refusal::bad_request(format!("the header Last-Event-ID: {error}")))?;
-        return Ok(StartPosition::Position(position));
+        return Ok(From::Place(StartPosition::Position(position)));
     }
     from.unwrap_or("latest").parse().map_err(|error| Refusal::bad_request(format!("from: {error}")))
 }

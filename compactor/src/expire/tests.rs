@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use expect_test::expect;
-use frazil_storage::{StepAction, Steps};
-use frazil_table::spec::FormatVersion;
+use frazil_storage::{ManualClock, StepAction, Steps};
+use frazil_table::spec::{FormatVersion, MAIN_BRANCH};
 use futures::TryStreamExt;
 
 use super::*;
@@ -56,6 +58,35 @@ async fn what_is_young_or_protected_stays() {
     assert!(report.snapshot_ids.is_empty());
     let report = run_expire(&world.queue, STREAMING_RETENTION, &[], false).await.unwrap();
     assert!(report.snapshot_ids.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_consumer_needs_stays_for_as_long_as_its_lease_lasts() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let world = rewritten(Env { clock: clock.clone(), ..Env::in_memory(1) }).await;
+    let (catalog, ident) = (world.queue.catalog(), world.queue.ident());
+    let member = catalog.join_consumer(ident, "c", i64::MAX).await.unwrap();
+    let table = world.queue.load().await.unwrap();
+    let ids: Vec<i64> = table.ancestors(MAIN_BRANCH).map(|snapshot| snapshot.snapshot_id()).collect();
+    let commit = async |epoch: i64, position: String| {
+        let commit = frazil_catalog::ConsumerCommit { epoch, position: Some(position) };
+        catalog.commit_consumer(ident, "c", commit).await.unwrap();
+    };
+    for all in ["beginning".to_owned(), format!("after:{}", ids[2])] {
+        commit(member.epoch, all).await;
+        let report = run_expire(&world.queue, KEEP_ONE, &[], false).await.unwrap();
+        assert_eq!((report.snapshot_ids.len(), report.held_by.as_slice()), (0, &["c".to_owned()][..]));
+        let report = run_expire_with(&world.queue, KEEP_ONE, &[], false).await.unwrap();
+        assert_eq!(report.snapshot_ids.len(), 0, "a person's expiry neither");
+    }
+    commit(member.epoch, format!("added:{}:0:5", ids[1])).await;
+    let report = run_expire(&world.queue, KEEP_ONE, &[], true).await.unwrap();
+    assert_eq!((&report.snapshot_ids, report.held_by.len()), (&ids[2..].to_vec(), 1));
+    expect![[r#""#]].assert_eq(report.to_string().lines().last().unwrap());
+    catalog.join_consumer(ident, "c", 1).await.unwrap();
+    clock.advance(2);
+    let report = run_expire(&world.queue, KEEP_ONE, &[], false).await.unwrap();
+    assert_eq!((report.snapshot_ids.len(), report.held_by.len()), (2, 0), "the lease is over");
 }
 
 /// iceberg#7937: files are deleted before the metadata that names them is.

@@ -10,6 +10,7 @@ use frazil_table::spec::{
 };
 use tokio::task::JoinSet;
 
+pub use super::consumers::*;
 use super::fixture::*;
 
 pub async fn namespaces_nest_and_go_only_when_empty(world: World) {

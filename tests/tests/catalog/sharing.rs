@@ -72,6 +72,27 @@ async fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_version_gets_what_is_new() {
+    let dir = TempDir::new().unwrap();
+    let catalog = open(&dir).await.unwrap();
+    catalog.create_namespace(&namespace("db"), Default::default()).await.unwrap();
+    let table = catalog.create_table(&namespace("db"), creation("t")).await.unwrap();
+    catalog.close().await;
+    let path = dir.path().join("catalog.db");
+    let script = format!(
+        "import sqlite3; c = sqlite3.connect({:?}); c.execute('DROP TABLE frazil_consumers'); \
+         c.execute('UPDATE frazil_schema SET version = 1'); c.commit()",
+        path.display().to_string()
+    );
+    assert!(std::process::Command::new("python3").args(["-c", &script]).status().unwrap().success());
+    let catalog = open(&dir).await.unwrap();
+    assert_eq!(catalog.join_consumer(table.ident(), "c", 1_000).await.unwrap().epoch, 1);
+    catalog.close().await;
+    let catalog = open(&dir).await.unwrap();
+    assert_eq!(catalog.consumers(table.ident()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_program_is_refused() {
     let dir = TempDir::new().unwrap();
     open(&dir).await.unwrap().close().await;

@@ -29,7 +29,8 @@ const SCHEMA: &str = r#"{"type":"struct","identifier-field-ids":[1],"fields":[
 
 /// A server, and a writer beside it.
 pub(super) struct Lake {
-    pub(super) server: Server,
+    /// Always there but while it is started again.
+    server: Option<Server>,
     pub(super) data_dir: PathBuf,
     env: Env,
     catalog: CatalogRef,
@@ -51,7 +52,19 @@ impl Lake {
         let creation = TableCreation::builder().name("t".to_owned()).schema(schema).build();
         let ident = catalog.create_table(&namespace, creation).await.unwrap().ident().clone();
         let env = Env::system();
-        Self { server, data_dir, env, catalog, ident, http: reqwest::Client::new(), _folder: folder }
+        Self { server: Some(server), data_dir, env, catalog, ident, http: reqwest::Client::new(), _folder: folder }
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        self.server.as_ref().expect("it is there but while it is started again")
+    }
+
+    /// `kill -9`, and the same server again.
+    pub(super) fn kill_and_restart(&mut self) {
+        let server = self.server.take().expect("it is there but while it is started again");
+        let port = server.port();
+        server.kill();
+        self.server = Some(Server::start_on(&self.data_dir, port));
     }
 
     /// One snapshot with one file.
@@ -75,7 +88,7 @@ impl Lake {
     }
 
     async fn get(&self, query: &[(&str, &str)], accept: &str) -> Response {
-        let url = format!("{}/api/v1/tables/default/t/changes", self.server.url());
+        let url = format!("{}/api/v1/tables/default/t/changes", self.server().url());
         self.http.get(url).query(query).header("Accept", accept).send().await.unwrap()
     }
 
@@ -159,7 +172,7 @@ async fn every_format_tells_the_same_rows_and_a_client_goes_on_behind_any_positi
     assert_eq!(told.last().unwrap().0, "end");
     let ids_of_events: Vec<&String> = of_kind("rows").iter().map(|event| event.1.as_ref().unwrap()).collect();
     assert_eq!(ids_of_events, positions[..7].iter().collect::<Vec<_>>());
-    let url = format!("{}/api/v1/tables/default/t/changes?format=sse&follow=false&from=earliest", lake.server.url());
+    let url = format!("{}/api/v1/tables/default/t/changes?format=sse&follow=false&from=earliest", lake.server().url());
     let again =
         lake.http.get(url).header("Last-Event-ID", ids_of_events[5]).send().await.unwrap().text().await.unwrap();
     let rest = events(&again).into_iter().find(|event| event.0 == "rows").unwrap();
@@ -230,7 +243,7 @@ async fn what_can_not_be_done_is_a_status_with_what_to_do() {
     check(&[("format", "xml")], 400, "BadRequestException", "ndjson, sse, arrow").await;
     let response = lake.get(&[], "text/html").await;
     assert_eq!(response.status(), 406);
-    let url = format!("{}/api/v1/tables/default/none/changes", lake.server.url());
+    let url = format!("{}/api/v1/tables/default/none/changes", lake.server().url());
     assert_eq!(lake.http.get(url).send().await.unwrap().status(), 404);
     let (_, positions) = lake.lines(&[]).await;
     lake.sql("DELETE FROM t WHERE id = 2");
@@ -343,7 +356,7 @@ async fn a_client_that_is_gone_gives_its_place_back_and_a_stop_is_told() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     last.until("\"id\":1").await;
-    lake.server.interrupt();
+    lake.server().interrupt();
     assert!(last.read_on().await.is_err());
     assert!(last.text.lines().last().unwrap().contains("the server is stopping"), "{}", last.text);
 }
@@ -351,7 +364,7 @@ async fn a_client_that_is_gone_gives_its_place_back_and_a_stop_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_description_is_served() {
     let lake = Lake::new().await;
-    let url = format!("{}/api/openapi.json", lake.server.url());
+    let url = format!("{}/api/openapi.json", lake.server().url());
     let description: Value = lake.http.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(description["openapi"], "3.1.0");
     assert!(description["paths"]["/api/v1/tables/{namespace}/{table}/changes"]["get"].is_object());
@@ -370,7 +383,7 @@ async fn the_python_example_follows_a_table_and_goes_on_where_it_stopped() {
     let kept = lake.data_dir.with_extension("position");
     let run = |batches: &str| {
         let mut command = Command::new(&python);
-        command.arg(&example).args([&lake.server.url(), "default", "t", "--columns", "id,s.y"]);
+        command.arg(&example).args([&lake.server().url(), "default", "t", "--columns", "id,s.y"]);
         command.args(["--batches", batches, "--keep"]).arg(&kept);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
