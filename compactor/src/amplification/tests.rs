@@ -67,3 +67,22 @@ async fn the_count_outlives_the_snapshots() {
     world.commit(Change::ExpireSnapshots { snapshot_ids: old }).await;
     assert_eq!(written(&world).await, (240, 200));
 }
+
+/// What was planned at two snapshots makes two snapshots of one commit, and the newer one's count has both.
+#[tokio::test]
+async fn two_snapshots_of_one_commit_are_counted_once() {
+    let world = World::new().await;
+    let mut results = Vec::new();
+    for (p, size) in [(1, 100), (2, 30)] {
+        for _ in 0..2 {
+            world.append(&[(Some(p), size)]).await;
+        }
+        let groups = plan_rewrite(&world.state().await, &config().packing()).unwrap().groups;
+        results.push(world.rewrite(groups.iter().find(|group| group.bytes_in() == 2 * size).unwrap()).await);
+    }
+    let end = commit_rewrite(&world.queue, results).await.unwrap();
+    assert_eq!(end.snapshot_ids.len(), 2);
+    assert_eq!(written(&world).await, (260, 260));
+    world.append(&[(Some(1), 5)]).await;
+    assert_eq!(written(&world).await, (265, 260));
+}

@@ -104,6 +104,9 @@ pub async fn assert_clean(world: &World) {
         let files = [state.live_data_files().unwrap(), state.live_delete_files().unwrap()].concat();
         named.extend(files.iter().map(|live| live.file.file_path().to_owned()));
     }
+    let intents = format!("{}/metadata/frazil-intents/", world.table().await.metadata().location());
+    let intents: Vec<_> = world.env.store.list(&intents).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(intents, [], "lists of rewrites that have ended");
     let orphans: Vec<_> = stored.iter().filter(|object| !named.contains(&object.location.to_string())).collect();
     assert!(orphans.is_empty(), "{orphans:?}");
 }

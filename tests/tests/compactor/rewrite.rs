@@ -158,6 +158,7 @@ async fn a_stopped_rewrite_leaves_nothing() {
         let result = run_group(&groups[0], &test.env, &test.table().await, &config(kind), &stop).await;
         assert!(matches!(result, Err(Error::Cancelled)));
         assert_eq!(test.files().await, (3, 0));
+        assert_eq!(test.intents().await, 0);
     }
 }
 

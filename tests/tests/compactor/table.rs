@@ -120,6 +120,12 @@ impl TestTable {
         sorted_rows(&batches)
     }
 
+    /// Lists of what rewrites are about to write.
+    pub async fn intents(&self) -> usize {
+        let intents = self.env.store.list("memory://w/db/t/metadata/frazil-intents/").await.unwrap();
+        intents.try_collect::<Vec<_>>().await.unwrap().len()
+    }
+
     /// How many live files there are, and how many objects that are no longer or not yet live.
     pub async fn files(&self) -> (usize, usize) {
         let state = self.state().await;
