@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,8 @@ use bytes::{Bytes, BytesMut};
 /// What kept files may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptLimits {
-    /// Bytes in memory. A file in the making takes a quarter of it at most, in addition.
+    /// Bytes in memory: half of it for files in the making, of which one takes half of that at most, and half for those that
+    /// are finished.
     pub memory_bytes: u64,
     /// Bytes in temporary files.
     pub disk_bytes: u64,
@@ -36,6 +38,8 @@ impl Default for KeptLimits {
 pub(crate) struct KeptFiles {
     limits: KeptLimits,
     files: Mutex<Files>,
+    /// Bytes in memory of files in the making.
+    making_bytes: AtomicU64,
 }
 
 /// The bytes of a file, or of its beginning.
@@ -79,18 +83,21 @@ pub(crate) struct Keeping {
     kept: Arc<KeptFiles>,
     can_spill: bool,
     size_bytes: u64,
+    /// Of its bytes, those in memory.
+    memory_bytes: u64,
     /// `None`: it is not kept after all.
     held: Option<Held>,
 }
 
 impl KeptFiles {
     pub(crate) fn with_limits(limits: KeptLimits) -> Self {
-        Self { limits, files: Mutex::default() }
+        Self { limits, ..Self::default() }
     }
 
     /// A file in the making. One that `can_spill` goes to the local disk where memory has no room.
     pub(crate) fn begin(self: &Arc<Self>, can_spill: bool) -> Keeping {
-        Keeping { kept: Arc::clone(self), can_spill, size_bytes: 0, held: Some(Held::Memory(Vec::new())) }
+        let held = Some(Held::Memory(Vec::new()));
+        Keeping { kept: Arc::clone(self), can_spill, size_bytes: 0, memory_bytes: 0, held }
     }
 
     /// Ranges of a kept file; `None` if it is not kept, or has no such range.
@@ -139,28 +146,34 @@ impl Keeping {
     pub(crate) async fn push(&mut self, bytes: Bytes) {
         let (begin, length) = (self.size_bytes, bytes.len() as u64);
         self.size_bytes += length;
-        let KeptLimits { memory_bytes, disk_bytes } = self.kept.limits;
-        let limit = if self.can_spill { disk_bytes } else { memory_bytes / 4 };
         let held = match self.held.take() {
-            Some(_) if self.size_bytes > limit => None,
+            None => return,
+            Some(_) if self.size_bytes > self.kept.limits.disk_bytes.max(self.kept.limits.memory_bytes) => None,
             Some(Held::Memory(mut pieces)) => {
                 pieces.push((begin, bytes));
-                let is_large = self.size_bytes > memory_bytes / 4;
-                if is_large { spilled(pieces).await } else { Ok(Held::Memory(pieces)) }.into()
+                match self.takes(length) {
+                    true => Some(Ok(Held::Memory(pieces))),
+                    false if self.can_spill => Some(spilled(pieces).await),
+                    false => None,
+                }
             }
             Some(Held::Disk(file)) => {
                 let append = move || (&*file).write_all(&bytes).map(|()| Held::Disk(file));
                 Some(blocking(append).await)
             }
-            None => None,
         };
         self.held = held.and_then(|held| held.inspect_err(|error| tracing::warn!(%error, "a file is not kept")).ok());
+        if !matches!(self.held, Some(Held::Memory(_))) {
+            self.release();
+        }
     }
 
     /// The store has the file now.
-    pub(crate) async fn finish(self, location: &str) {
-        let Self { kept, can_spill, size_bytes, held: Some(held) } = self else { return };
-        kept.lock().insert(location, size_bytes, held, can_spill, kept.limits);
+    pub(crate) async fn finish(mut self, location: &str) {
+        let kept = Arc::clone(&self.kept);
+        let Some(held) = self.held.take() else { return };
+        self.release();
+        kept.lock().insert(location, self.size_bytes, held, self.can_spill, kept.limits);
         loop {
             let next = kept.lock().next_to_move(kept.limits);
             let Some((location, age, held)) = next else { break };
@@ -173,6 +186,24 @@ impl Keeping {
                 }
             }
         }
+    }
+
+    /// Whether there is room in memory for more of the file.
+    fn takes(&mut self, bytes: u64) -> bool {
+        self.memory_bytes += bytes;
+        let making_bytes = self.kept.making_bytes.fetch_add(bytes, Relaxed) + bytes;
+        let limit = self.kept.limits.memory_bytes / 2;
+        self.memory_bytes <= limit / 2 && making_bytes <= limit
+    }
+
+    fn release(&mut self) {
+        self.kept.making_bytes.fetch_sub(std::mem::take(&mut self.memory_bytes), Relaxed);
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -204,7 +235,7 @@ impl Files {
 
     /// Where memory has too much, the oldest file of it, to be moved to the disk. Files that can't go there go.
     fn next_to_move(&mut self, limits: KeptLimits) -> Option<(String, u64, Arc<Held>)> {
-        while self.memory_bytes > limits.memory_bytes {
+        while self.memory_bytes > limits.memory_bytes / 2 {
             let location = self.oldest(Place::Memory)?;
             let kept = self.by_location.get_mut(&location)?;
             if !kept.can_spill {

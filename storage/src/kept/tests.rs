@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Env, Store};
 
-const LIMITS: KeptLimits = KeptLimits { memory_bytes: 100, disk_bytes: 200 };
+const LIMITS: KeptLimits = KeptLimits { memory_bytes: 200, disk_bytes: 200 };
 
 /// A file of `size` bytes in pieces of seven; each byte tells the file and its place.
 fn pieces(file: u8, size: usize) -> Vec<Bytes> {
@@ -44,8 +44,8 @@ async fn what_memory_has_no_room_for_goes_oldest_first() {
     keep(&kept, 7, 24, false).await;
     assert_eq!(found(&kept, 0..8, 24).await, [3, 5, 6, 7]);
     // More than a quarter of the memory is too large for one.
-    keep(&kept, 8, 26, false).await;
-    assert!(found(&kept, 8..9, 26).await.is_empty());
+    keep(&kept, 8, 51, false).await;
+    assert!(found(&kept, 8..9, 51).await.is_empty());
     assert_eq!(kept.taken(), (96, 0));
 }
 
@@ -63,16 +63,41 @@ async fn files_of_remote_stores_move_to_the_disk_and_from_there_go() {
     assert_eq!(found(&kept, 0..15, 24).await, (3..15).collect::<Vec<u8>>());
     assert_eq!(kept.taken(), (96, 192));
     // Too large for memory: on the disk from the first, in the place of another.
-    keep(&kept, 15, 30, true).await;
-    assert_eq!(found(&kept, 15..16, 30).await, [15]);
-    assert_eq!(found(&kept, 0..15, 24).await, (4..15).collect::<Vec<u8>>());
-    assert_eq!(kept.taken(), (96, 198));
+    keep(&kept, 15, 56, true).await;
+    assert_eq!(found(&kept, 15..16, 56).await, [15]);
+    assert_eq!(found(&kept, 0..15, 24).await, (5..15).collect::<Vec<u8>>());
+    assert_eq!(kept.taken(), (96, 200));
     keep(&kept, 16, 201, true).await;
     assert!(found(&kept, 16..17, 201).await.is_empty());
     for file in 0..17 {
         kept.forget(&file.to_string());
     }
     assert_eq!(kept.taken(), (0, 0));
+}
+
+/// However many files are written at the same time, they take half of the memory together.
+#[tokio::test]
+async fn files_in_the_making_share_what_there_is() {
+    for can_spill in [false, true] {
+        let kept = Arc::new(KeptFiles::with_limits(LIMITS));
+        let mut making: Vec<Keeping> = (0..6).map(|_| kept.begin(can_spill)).collect();
+        for (file, keeping) in (0..).zip(&mut making) {
+            for piece in pieces(file, 28) {
+                keeping.push(piece).await;
+                assert!(kept.making_bytes.load(Relaxed) <= 100);
+            }
+        }
+        // Three are in memory, and of the fourth what came before there was no room for more.
+        assert_eq!(kept.making_bytes.load(Relaxed), 84);
+        drop(making.remove(0));
+        assert_eq!(kept.making_bytes.load(Relaxed), 56);
+        for (file, keeping) in (1..).zip(making) {
+            keeping.finish(&format!("{file}")).await;
+        }
+        assert_eq!(kept.making_bytes.load(Relaxed), 0);
+        let all: &[u8] = if can_spill { &[1, 2, 3, 4, 5] } else { &[1, 2] };
+        assert_eq!(found(&kept, 0..6, 28).await, all);
+    }
 }
 
 #[tokio::test]
