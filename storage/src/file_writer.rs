@@ -38,7 +38,7 @@ impl FileWriter {
     }
 
     /// The bytes that are written from now on, which must be all of the file's, stay at hand: once the file is finished, ranges
-    /// of it are not asked of its store ([`KeptLimits`]).
+    /// of it are not asked of its store ([`crate::KeptLimits`]).
     #[must_use]
     pub fn keep(self) -> Self {
         let keeping = self.place.kept.begin(self.place.is_remote);
@@ -48,7 +48,7 @@ impl FileWriter {
     /// Appends bytes. Waits where parts of 8 MiB are under way already, 4 of this file or 16 of all.
     ///
     /// # Errors
-    /// [`Error::Io`]: drop the writer, nothing of the file stays.
+    /// [`crate::Error::Io`]: drop the writer, nothing of the file stays.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.size_bytes += bytes.len() as u64;
         if let Some(keeping) = &mut self.keeping {
@@ -110,7 +110,7 @@ impl FileWriter {
     /// Makes the file durable and visible under its name, which must be new. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] if the name was taken meanwhile; [`Error::Io`] if the store failed.
+    /// [`crate::Error::AlreadyExists`] if the name was taken meanwhile; [`crate::Error::Io`] if the store failed.
     pub async fn finish(self) -> Result<u64> {
         match self.inner {
             WriterInner::Append(file) => file.finish().await?,

@@ -82,7 +82,7 @@ async fn what_a_consumer_needs_stays_for_as_long_as_its_lease_lasts() {
     commit(member.epoch, format!("added:{}:0:5", ids[1])).await;
     let report = run_expire(&world.queue, KEEP_ONE, &[], true).await.unwrap();
     assert_eq!((&report.snapshot_ids, report.held_by.len()), (&ids[2..].to_vec(), 1));
-    expect![[r#""#]].assert_eq(report.to_string().lines().last().unwrap());
+    expect!["snapshots stay that consumers need: c"].assert_eq(report.to_string().lines().last().unwrap());
     catalog.join_consumer(ident, "c", 1).await.unwrap();
     clock.advance(2);
     let report = run_expire(&world.queue, KEEP_ONE, &[], false).await.unwrap();

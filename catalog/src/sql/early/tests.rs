@@ -72,13 +72,22 @@ impl World {
         assert_eq!(other.metadata(), table.metadata());
     }
 
-    /// Files without a name in the table's folder of metadata, as soon as there are so many.
+    /// Files of this process that have no name in the table's folder of metadata, or one for the time being.
+    fn unnamed(&self) -> usize {
+        let folder: PathBuf = self.folder.path().join("wh/db/t/metadata");
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let temporary = names.filter(|name| name.to_string_lossy().starts_with(".frazil-tmp-")).count();
+        let open =
+            std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| entry.unwrap().path().read_link().ok());
+        let is_deleted = |path: &PathBuf| path.to_string_lossy().ends_with(" (deleted)");
+        temporary + open.filter(|path| path.starts_with(&folder) && is_deleted(path)).count()
+    }
+
+    /// Waits until there are so many.
     async fn await_unnamed(&self, count: usize) {
         let mut unnamed = 0;
         for _ in 0..500 {
-            let folder: PathBuf = self.folder.path().join("wh/db/t/metadata");
-            let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-            unnamed = names.filter(|name| name.to_string_lossy().starts_with(".frazil-tmp-")).count();
+            unnamed = self.unnamed();
             if unnamed == count {
                 return;
             }
